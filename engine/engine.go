@@ -1,0 +1,383 @@
+// Package engine says what Holdfast is: the nouns that every other package uses and the interface that every gateway
+// calls. It imports nothing of ours and knows no protocol: no status code, header name, XML or errno appears below.
+//
+// Promise: changes to one bucket are linearizable. What has been answered is seen by every call that starts later, and
+// survives any crash and the loss of as many drives as the parity of the object's storage class allows.
+//
+// The package does not know how the promise is kept: engine/coordinator keeps it on drives, engine/memory keeps the same
+// answers in a map, and engine/enginetest asks both the same questions.
+package engine
+
+import (
+	"context"
+	"io"
+	"time"
+)
+
+// Limits of the vocabulary. A gateway may be stricter, never looser.
+const (
+	// KeyBytesMax is the longest key that a caller may write, in bytes of UTF-8.
+	KeyBytesMax = 1024
+	// ObjectBytesMax is the largest object: 5 TiB.
+	ObjectBytesMax int64 = 5 << 40
+	// PutBytesMax is the largest body of one Put or one part: 5 GiB.
+	PutBytesMax int64 = 5 << 30
+	// PartBytesMin is the least size of every part of a completed upload but the last: 5 MiB.
+	PartBytesMin int64 = 5 << 20
+	// PartNumberMax is the highest part number; the lowest is 1.
+	PartNumberMax = 10000
+	// PageMax is the largest page of any listing.
+	PageMax = 1000
+	// UserMetadataBytesMax bounds the names and values of Attributes.User together: 2 KiB, as in S3.
+	UserMetadataBytesMax = 2048
+	// ExtentBytesMax is the most object data that one extent carries.
+	ExtentBytesMax int64 = 64 << 20
+	// InlineBytesMax is the largest content that rides in its command and lives in a metadata row.
+	InlineBytesMax = 8 << 10
+)
+
+// BucketName is the name of a bucket: 3 to 63 bytes of lower-case letters, digits, dots and hyphens.
+type BucketName string
+
+// BucketID is the number of a bucket; it is never used again, not even for a bucket of the same name.
+type BucketID uint64
+
+// Key names an object in a bucket: 1 to KeyBytesMax bytes of UTF-8, compared by bytes. Nothing is normalised: "a", "a/",
+// "a//b" and "../a" are four keys.
+type Key string
+
+// VersionID names one version of an object. Empty means the current one; "null" is the version of a bucket without versioning.
+type VersionID string
+
+// Ref names what an object operation acts upon.
+type Ref struct {
+	Bucket  BucketName
+	Key     Key
+	Version VersionID
+}
+
+// Sequence numbers the committed changes of one bucket, from 1, without gaps.
+type Sequence uint64
+
+// UploadID names a multipart upload. It is opaque and cannot be guessed.
+type UploadID string
+
+// ETag is the entity tag of a version without quotes: the MD5 of its content in hexadecimal or, for a completed upload,
+// the MD5 of its parts' MD5 sums, "-", and the number of parts.
+type ETag string
+
+// GroupID names a Raft group. Group 0 is the root group.
+type GroupID uint32
+
+// ExtentID names an extent: the group whose epoch wrote it, that epoch, and a counter within the epoch. It is never used again.
+type ExtentID struct {
+	Group   GroupID
+	Epoch   uint64
+	Counter uint64
+}
+
+// ShardID names one shard of an extent; indexes below k are data, the rest parity.
+type ShardID struct {
+	Extent ExtentID
+	Index  uint8
+}
+
+// DriveID names a drive for life. A drive that is wiped and formatted again is another drive.
+type DriveID uint64
+
+// StorageClass names a redundancy that the cluster is configured with. Empty means ClassStandard.
+type StorageClass string
+
+// ClassStandard is the class of a write that names none.
+const ClassStandard StorageClass = "STANDARD"
+
+// Redundancy is the code of a storage class: Data shards carry the content, Parity shards repair it.
+type Redundancy struct {
+	Data, Parity int
+}
+
+// Engine is what a gateway sees of the system.
+type Engine interface {
+	Buckets
+	Objects
+	Uploads
+}
+
+// Buckets are namespaces. Every method answers KindInvalidArgument for a malformed name, and KindUnavailable when the outcome
+// is not known; such a call may be repeated.
+type Buckets interface {
+	// CreateBucket makes an empty bucket. KindBucketExists if the name is taken.
+	CreateBucket(ctx context.Context, name BucketName) (BucketInfo, error)
+	// DeleteBucket removes a bucket that holds no object and no version; uploads in progress vanish with it. KindNoSuchBucket,
+	// KindBucketNotEmpty.
+	DeleteBucket(ctx context.Context, name BucketName) error
+	// StatBucket answers KindNoSuchBucket only when the root group says so.
+	StatBucket(ctx context.Context, name BucketName) (BucketInfo, error)
+	// ListBuckets returns buckets in order of their names.
+	ListBuckets(ctx context.Context, o ListBucketsOptions) (BucketPage, error)
+}
+
+// Objects are reached by key. Besides the Kinds named below every method answers KindNoSuchBucket, KindInvalidArgument for a
+// malformed name or key, KindSlowDown when admission timed out, KindUnavailable when the outcome is unknown or too few replicas
+// or shards answer, and the context's error as KindCanceled.
+type Objects interface {
+	// Put stores what body gives as the current version of ref.Key. When it returns nil the version is durable and visible as a
+	// whole; otherwise nothing has changed, except that KindUnavailable leaves that open. The caller keeps the body; Put does not
+	// use it after it returns. An error of the body is returned wrapped (KindIncompleteBody for io.ErrUnexpectedEOF and for fewer
+	// bytes than o.Size, the body's own Kind if it is an *Error). KindPreconditionFailed, KindNoSuchKey (If.Match on an absent
+	// key), KindBadDigest, KindEntityTooLarge, KindDriveFull, KindQuota.
+	Put(ctx context.Context, ref Ref, body io.Reader, o PutOptions) (ObjectInfo, error)
+	// Open returns a reader of one version. The bytes are those of that version to the last, whatever is written or deleted
+	// meanwhile. The caller closes it. KindNoSuchKey, KindNoSuchVersion, KindPreconditionFailed, KindNotModified,
+	// KindInvalidRange. Reads answer KindDamaged before the first byte that cannot be proven right.
+	Open(ctx context.Context, ref Ref, o OpenOptions) (Object, error)
+	// Stat is Open without the content.
+	Stat(ctx context.Context, ref Ref, o StatOptions) (ObjectInfo, error)
+	// Delete removes the object; without versioning an absent key is no error unless a condition names it.
+	// KindPreconditionFailed, KindNoSuchKey (If.Match on an absent key).
+	Delete(ctx context.Context, ref Ref, o DeleteOptions) (DeleteResult, error)
+	// List returns a page of keys and common prefixes in byte order.
+	List(ctx context.Context, bucket BucketName, o ListOptions) (ObjectPage, error)
+}
+
+// Uploads assemble an object from parts. Methods that take an UploadID answer KindNoSuchUpload when it is unknown, completed,
+// aborted, or of another bucket or key.
+type Uploads interface {
+	// StartUpload begins an upload of ref.Key; the key changes only when it is completed.
+	StartUpload(ctx context.Context, ref Ref, o StartUploadOptions) (UploadInfo, error)
+	// PutPart stores one part, in place of an earlier one of that number. Errors as for Put.
+	PutPart(ctx context.Context, ref Ref, id UploadID, number int, body io.Reader, o PutPartOptions) (PartInfo, error)
+	// ListParts returns parts in order of their numbers.
+	ListParts(ctx context.Context, ref Ref, id UploadID, o ListPartsOptions) (PartPage, error)
+	// ListUploads returns uploads in order of key, then of start.
+	ListUploads(ctx context.Context, bucket BucketName, o ListUploadsOptions) (UploadPage, error)
+	// CompleteUpload makes the named parts, in ascending order, the current version of ref.Key, and copies nothing. The upload
+	// is gone afterwards, with the parts that were not named. A repetition of a call that has succeeded answers the same again for
+	// as long as that version is current. KindInvalidPart (unknown part or ETag), KindInvalidPartOrder, KindPartTooSmall,
+	// KindPreconditionFailed.
+	CompleteUpload(ctx context.Context, ref Ref, id UploadID, o CompleteUploadOptions) (ObjectInfo, error)
+	// AbortUpload discards an upload and its parts.
+	AbortUpload(ctx context.Context, ref Ref, id UploadID) error
+}
+
+// BucketInfo describes a bucket.
+type BucketInfo struct {
+	Name    BucketName
+	ID      BucketID
+	Created time.Time
+}
+
+// ListBucketsOptions selects a page of buckets.
+type ListBucketsOptions struct {
+	Prefix string     // only names that begin with it
+	After  BucketName // only names greater than it
+	Max    int        // at most this many; 0 means PageMax
+}
+
+// BucketPage is a page of buckets; Truncated says that more follow after the last.
+type BucketPage struct {
+	Buckets   []BucketInfo
+	Truncated bool
+}
+
+// Attributes travel with a version unchanged. The engine gives them no meaning.
+type Attributes struct {
+	ContentType        string
+	ContentEncoding    string
+	ContentDisposition string
+	ContentLanguage    string
+	CacheControl       string
+	Expires            string            // as the client wrote it
+	User               map[string]string // names in lower case, without a protocol's prefix
+}
+
+// Checksum is an additional checksum of a version or part that the caller computed and verified: the algorithm's name in
+// upper case ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256") and the raw sum. Composite means a checksum of the parts' checksums.
+type Checksum struct {
+	Algorithm string
+	Sum       []byte
+	Composite bool
+	Parts     int // number of parts of a composite sum
+}
+
+// ObjectInfo describes one version of an object.
+type ObjectInfo struct {
+	Bucket     BucketName
+	Key        Key
+	Version    VersionID
+	Size       int64
+	ETag       ETag
+	Modified   time.Time // stamped by the group's leader, never backwards within a bucket
+	Class      StorageClass
+	Attributes Attributes
+	Checksum   Checksum // zero if none was given
+	Parts      int      // number of parts, 0 for a plain Put
+	Sequence   Sequence // of the change that made this version
+}
+
+// Conditions restrict an operation to a state of the object. They are judged in the same commit as the change. The zero value
+// restricts nothing.
+type Conditions struct {
+	Match           []ETag    // the current ETag is one of these
+	MatchAny        bool      // the object exists
+	NoneMatch       []ETag    // the current ETag is none of these
+	NoneMatchAny    bool      // the object does not exist
+	ModifiedSince   time.Time // reads only: modified later than this (KindNotModified otherwise)
+	UnmodifiedSince time.Time // reads only: not modified later than this
+	// Size and ModifiedAt restrict a delete further, as S3's DeleteObjects does; nil and zero do not.
+	Size       *int64
+	ModifiedAt time.Time // equal to the second
+}
+
+// PutOptions describe a Put. Size is the number of bytes that body must give; -1 if it is not known.
+type PutOptions struct {
+	Size       int64
+	Class      StorageClass
+	Attributes Attributes
+	If         Conditions
+	MD5        []byte // 16 bytes that the content's MD5 must equal, or nil
+	// Checksum, if not nil, is called once after body has ended without error, and returns what to keep with the version.
+	Checksum func() Checksum
+}
+
+// OpenOptions describe a read. Range nil means the whole.
+type OpenOptions struct {
+	If    Conditions
+	Range *Range
+}
+
+// Range selects bytes. Start ≥ 0: from Start, Length bytes or to the end if Length is -1; a length beyond the end is cut.
+// Start -1: the last Length bytes. A range that selects no byte is KindInvalidRange.
+type Range struct {
+	Start, Length int64
+}
+
+// StatOptions describe a Stat.
+type StatOptions struct {
+	If Conditions
+}
+
+// DeleteOptions describe a Delete.
+type DeleteOptions struct {
+	If Conditions
+}
+
+// DeleteResult says what a Delete did. Existed tells whether there was an object.
+type DeleteResult struct {
+	Version      VersionID
+	DeleteMarker bool
+	Existed      bool
+}
+
+// Object is an open version. Read gives the selected bytes; it is not safe for concurrent use.
+type Object interface {
+	io.ReadCloser
+	io.WriterTo
+	Info() ObjectInfo
+	// Offset and Length are those of the selected bytes.
+	Offset() int64
+	Length() int64
+}
+
+// ListOptions select a page of a listing.
+type ListOptions struct {
+	Prefix    string
+	Delimiter string // keys that contain it after Prefix are rolled up into common prefixes, to its first occurrence inclusive
+	// After selects items greater than it. A common prefix equal to After is skipped with all its keys, so that the last item of
+	// a page continues the listing.
+	After string
+	Max   int // keys and prefixes together; 0 means PageMax
+	// Attributes asks for ObjectInfo.Attributes, Checksum and Parts too; without it they are zero.
+	Attributes bool
+}
+
+// ObjectPage is a page of a listing. Objects and Prefixes are each in byte order. If Truncated, After set to Last gives the
+// next page.
+type ObjectPage struct {
+	Objects   []ObjectInfo
+	Prefixes  []string
+	Truncated bool
+	Last      string // the greatest key or prefix of the page
+}
+
+// StartUploadOptions describe the object that an upload will become.
+type StartUploadOptions struct {
+	Class             StorageClass
+	Attributes        Attributes
+	ChecksumAlgorithm string // of the parts and of the whole, or empty
+	ChecksumFull      bool   // the whole carries a checksum over the full content instead of one over the parts' sums
+}
+
+// UploadInfo describes an upload in progress.
+type UploadInfo struct {
+	ID                UploadID
+	Key               Key
+	Started           time.Time
+	Class             StorageClass
+	Attributes        Attributes
+	ChecksumAlgorithm string
+	ChecksumFull      bool
+}
+
+// PutPartOptions describe a part; fields as in PutOptions.
+type PutPartOptions struct {
+	Size     int64
+	MD5      []byte
+	Checksum func() Checksum
+}
+
+// PartInfo describes a part of an upload in progress.
+type PartInfo struct {
+	Number   int
+	Size     int64
+	ETag     ETag
+	Modified time.Time
+	Checksum Checksum
+}
+
+// ListPartsOptions select a page of parts: numbers greater than After, at most Max (0 means PageMax).
+type ListPartsOptions struct {
+	After int
+	Max   int
+}
+
+// PartPage is a page of parts and the upload that they belong to.
+type PartPage struct {
+	Upload    UploadInfo
+	Parts     []PartInfo
+	Truncated bool
+}
+
+// ListUploadsOptions select a page of uploads: those greater than (AfterKey, AfterID) in order of key and start. With AfterID
+// empty all uploads of AfterKey are skipped. Delimiter and prefixes are as in ListOptions.
+type ListUploadsOptions struct {
+	Prefix, Delimiter string
+	AfterKey          Key
+	AfterID           UploadID
+	Max               int
+}
+
+// UploadPage is a page of uploads; LastKey and LastID continue it if it is Truncated.
+type UploadPage struct {
+	Uploads   []UploadInfo
+	Prefixes  []string
+	Truncated bool
+	LastKey   Key
+	LastID    UploadID
+}
+
+// CompletePart names a part of a CompleteUpload. Checksum, if its Algorithm is not empty, must equal the stored one.
+type CompletePart struct {
+	Number   int
+	ETag     ETag
+	Checksum Checksum
+}
+
+// CompleteUploadOptions name the parts, in ascending order of number. Size, if not -1, and Checksum, if it has a sum, are what
+// the whole must have; a different outcome is KindBadDigest or KindInvalidArgument and changes nothing.
+type CompleteUploadOptions struct {
+	Parts    []CompletePart
+	If       Conditions
+	Size     int64
+	Checksum Checksum
+}

@@ -1,0 +1,162 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Kind is all that a program may decide upon in an error. Each gateway has one table from Kind to its protocol's code.
+type Kind uint8
+
+// The Kinds. A new one needs a row in every gateway's table; their tests walk from KindInternal to kindEnd.
+const (
+	// KindInternal is a broken invariant or a fault that has no better name.
+	KindInternal Kind = iota
+	// KindInvalidArgument: a name, key, number or option is malformed or out of range.
+	KindInvalidArgument
+	// KindKeyTooLong: the key has more than KeyBytesMax bytes.
+	KindKeyTooLong
+	// KindNoSuchBucket: the root group says that there is no such bucket.
+	KindNoSuchBucket
+	// KindBucketExists: the name is taken.
+	KindBucketExists
+	// KindBucketNotEmpty: the bucket holds objects or versions.
+	KindBucketNotEmpty
+	// KindNoSuchKey: the group says that the key has no current version.
+	KindNoSuchKey
+	// KindNoSuchVersion: the key has no such version.
+	KindNoSuchVersion
+	// KindNoSuchUpload: the upload is unknown, completed or aborted.
+	KindNoSuchUpload
+	// KindInvalidPart: a named part does not exist or has another ETag or checksum.
+	KindInvalidPart
+	// KindInvalidPartOrder: the parts of a completion are not in ascending order.
+	KindInvalidPartOrder
+	// KindPartTooSmall: a part that is not the last has fewer than PartBytesMin bytes.
+	KindPartTooSmall
+	// KindPreconditionFailed: a condition does not hold.
+	KindPreconditionFailed
+	// KindNotModified: a read's condition says that the caller already has this version.
+	KindNotModified
+	// KindConflict: another change to the same key is in progress; the call may be repeated.
+	KindConflict
+	// KindInvalidRange: the range selects nothing of the version.
+	KindInvalidRange
+	// KindBadDigest: the content differs from the digest that the caller gave.
+	KindBadDigest
+	// KindIncompleteBody: the body ended early.
+	KindIncompleteBody
+	// KindEntityTooLarge: the content exceeds a limit.
+	KindEntityTooLarge
+	// KindAccessDenied: the session may not do this.
+	KindAccessDenied
+	// KindSlowDown: admission timed out; repeat later.
+	KindSlowDown
+	// KindUnavailable: too few replicas or shards answer, or the outcome is not known; repeat.
+	KindUnavailable
+	// KindDriveFull: no drives with room are left for this write.
+	KindDriveFull
+	// KindQuota: a quota is exhausted.
+	KindQuota
+	// KindDamaged: more shards are damaged or missing than parity repairs.
+	KindDamaged
+	// KindNotImplemented: the operation or option is not supported.
+	KindNotImplemented
+	// KindCanceled: the caller gave up or its deadline passed before the outcome was known.
+	KindCanceled
+	kindEnd
+)
+
+var kindNames = [...]string{
+	"internal error", "invalid argument", "key too long", "no such bucket", "bucket already exists", "bucket not empty",
+	"no such key", "no such version", "no such upload", "invalid part", "invalid part order", "part too small",
+	"precondition failed", "not modified", "conflict", "invalid range", "bad digest", "incomplete body", "entity too large",
+	"access denied", "slow down", "unavailable", "drives full", "quota exceeded", "damaged", "not implemented", "canceled",
+}
+
+// String returns the Kind in words.
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return fmt.Sprintf("kind %d", uint8(k))
+}
+
+// Kinds returns every Kind, for tests that look for a missing row.
+func Kinds() []Kind {
+	kinds := make([]Kind, kindEnd)
+	for i := range kinds {
+		kinds[i] = Kind(i)
+	}
+	return kinds
+}
+
+// Error is the one error type of the engine and of everything that wraps it.
+type Error struct {
+	Op   string // the operation, in the words of the interface: "put", "complete upload"
+	Ref  Ref    // what it acted upon; zero fields are not shown
+	Kind Kind
+	Err  error // the cause: what happened and what to do, for people
+}
+
+// E makes an Error of kind from a format, for the place where the failure is found.
+func E(kind Kind, format string, args ...any) *Error {
+	return &Error{Kind: kind, Err: fmt.Errorf(format, args...)}
+}
+
+// Wrap adds the operation and the object to err. The Kind is that of err, see KindOf. Wrap(…, nil) is nil.
+func Wrap(op string, ref Ref, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &Error{Op: op, Ref: ref, Kind: KindOf(err), Err: err}
+}
+
+// Error returns one line: operation, object, what went wrong.
+func (e *Error) Error() string {
+	var b strings.Builder
+	if e.Op != "" {
+		b.WriteString(e.Op)
+		b.WriteByte(' ')
+	}
+	if e.Ref.Bucket != "" {
+		b.WriteString(string(e.Ref.Bucket))
+		if e.Ref.Key != "" {
+			fmt.Fprintf(&b, "/%q", string(e.Ref.Key))
+		}
+		b.WriteByte(' ')
+	}
+	inner, wrapped := e.Err.(*Error)
+	if !wrapped || inner.Kind != e.Kind {
+		b.WriteString(e.Kind.String())
+	}
+	if e.Err != nil {
+		if s := strings.TrimRight(b.String(), " "); s != "" {
+			b.Reset()
+			b.WriteString(s)
+			b.WriteString(": ")
+		}
+		b.WriteString(e.Err.Error())
+	}
+	return b.String()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// KindOf returns the Kind of the outermost *Error in err's chain, KindCanceled for a context's error, else KindInternal.
+func KindOf(err error) Kind {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Kind
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return KindCanceled
+	}
+	return KindInternal
+}
+
+// Is reports whether err is of the given Kind; nil is of none.
+func Is(err error, kind Kind) bool { return err != nil && KindOf(err) == kind }

@@ -1,0 +1,58 @@
+package engine
+
+import (
+	"net/netip"
+	"strings"
+	"unicode/utf8"
+)
+
+// CheckBucketName returns a KindInvalidArgument error that says what is wrong with name, or nil. The rules are those of S3
+// general purpose buckets: 3 to 63 bytes of lower-case letters, digits, dots and hyphens; a letter or digit at both ends; no
+// two dots in a row; not an IPv4 address; none of the prefixes and suffixes that S3 reserves.
+func CheckBucketName(name BucketName) error {
+	s := string(name)
+	if len(s) < 3 || len(s) > 63 {
+		return E(KindInvalidArgument, "bucket name %q has %d bytes; 3 to 63 are allowed", s, len(s))
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '.' || c == '-') {
+			return E(KindInvalidArgument, "bucket name %q: only lower-case letters, digits, dots and hyphens are allowed", s)
+		}
+	}
+	alphanumeric := func(c byte) bool { return c != '.' && c != '-' }
+	if !alphanumeric(s[0]) || !alphanumeric(s[len(s)-1]) {
+		return E(KindInvalidArgument, "bucket name %q must begin and end with a letter or digit", s)
+	}
+	if strings.Contains(s, "..") {
+		return E(KindInvalidArgument, "bucket name %q has two dots in a row", s)
+	}
+	if address, err := netip.ParseAddr(s); err == nil && address.Is4() {
+		return E(KindInvalidArgument, "bucket name %q is formatted as an IP address", s)
+	}
+	for _, prefix := range []string{"xn--", "sthree-", "amzn-s3-demo-"} {
+		if strings.HasPrefix(s, prefix) {
+			return E(KindInvalidArgument, "bucket name %q begins with the reserved %q", s, prefix)
+		}
+	}
+	for _, suffix := range []string{"-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"} {
+		if strings.HasSuffix(s, suffix) {
+			return E(KindInvalidArgument, "bucket name %q ends with the reserved %q", s, suffix)
+		}
+	}
+	return nil
+}
+
+// CheckKey returns an error that says what is wrong with key, or nil: KindKeyTooLong above KeyBytesMax bytes,
+// KindInvalidArgument if it is empty or not UTF-8.
+func CheckKey(key Key) error {
+	switch {
+	case key == "":
+		return E(KindInvalidArgument, "the key is empty")
+	case len(key) > KeyBytesMax:
+		return E(KindKeyTooLong, "the key has %d bytes; at most %d are allowed", len(key), KeyBytesMax)
+	case !utf8.ValidString(string(key)):
+		return E(KindInvalidArgument, "the key %q is not valid UTF-8", string(key))
+	}
+	return nil
+}
