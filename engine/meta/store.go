@@ -53,3 +53,16 @@ func (b *Batch) Set(key, value []byte) { b.Ops = append(b.Ops, Op{Key: key, Valu
 
 // Delete removes a row, which need not exist.
 func (b *Batch) Delete(key []byte) { b.Ops = append(b.Ops, Op{Key: key, Delete: true}) }
+
+// LogRecord is one record of a drive's meta stream as it was found when the drive was opened. Sequence orders the records of a
+// drive.
+type LogRecord struct {
+	Sequence uint64
+	Payload  []byte
+}
+
+// Entry is one committed entry of a group's log.
+type Entry struct {
+	Index, Term uint64
+	Data        []byte
+}
