@@ -1,0 +1,210 @@
+// Package buffer lends memory within a budget. Admission comes first: an operation acquires a Lease over all the bytes that it will hold at
+// once, waiting its turn, and takes aligned buffers from the pool under it.
+//
+// Promise: leases never exceed the budget together, they are granted in the order they were asked for, and a buffer's address is a
+// multiple of 4096, fit for direct input and output.
+//
+// The package does not know what the memory is for. It does not clear buffers: a buffer holds what its last user left.
+package buffer
+
+import (
+	"container/list"
+	"context"
+	"math/bits"
+	"sync"
+	"time"
+	"unsafe"
+
+	"holdfast/engine"
+)
+
+const (
+	// Align is the alignment of every buffer.
+	Align = 4096
+	// BytesMin and BytesMax bound the classes of buffers, powers of two. Larger ones are made and dropped.
+	BytesMin, BytesMax = 4 << 10, 2 << 20
+	// WaitMax is how long Acquire waits unless SetWaitMax says otherwise.
+	WaitMax = 30 * time.Second
+)
+
+const classes = 10 // 4 KiB … 2 MiB
+
+// Pool is a budget and the buffers that were given back. It is safe for concurrent use.
+type Pool struct {
+	budget int64
+	free   [classes]sync.Pool // of *byte, the first byte of the class's size
+
+	mu       sync.Mutex // guards all below
+	waitMax  time.Duration
+	held     int64
+	heldMax  int64
+	waiting  list.List // of *waiter
+	refused  uint64
+	acquired uint64
+}
+
+// waiter is an Acquire in line; granted is closed under the lock when its bytes are counted.
+type waiter struct {
+	n       int64
+	granted chan struct{}
+}
+
+// Stats are a Pool's counters. Bytes are those of leases, not of buffers.
+type Stats struct {
+	Budget, Held, HeldMax int64
+	Waiting               int
+	Acquired, Refused     uint64
+}
+
+// New returns a pool that lends at most budget bytes at a time.
+func New(budget int64) *Pool { return &Pool{budget: budget, waitMax: WaitMax} }
+
+// SetWaitMax changes how long an Acquire that begins afterwards waits for its turn.
+func (p *Pool) SetWaitMax(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waitMax = d
+}
+
+// Acquire waits in line for n bytes of the budget. KindSlowDown if the context ends or the pool's wait limit passes first,
+// KindInvalidArgument if n exceeds the budget.
+func (p *Pool) Acquire(ctx context.Context, n int64) (*Lease, error) {
+	if n < 0 || n > p.budget {
+		return nil, engine.E(engine.KindInvalidArgument, "%d bytes of buffers were asked for; the budget has %d, raise it", n, p.budget)
+	}
+	p.mu.Lock()
+	if p.waiting.Len() == 0 && p.held+n <= p.budget {
+		p.grant(n)
+		p.mu.Unlock()
+		return &Lease{pool: p, n: n}, nil
+	}
+	w := &waiter{n: n, granted: make(chan struct{})}
+	place := p.waiting.PushBack(w)
+	limit := time.NewTimer(p.waitMax)
+	p.mu.Unlock()
+	defer limit.Stop()
+	select {
+	case <-w.granted:
+		return &Lease{pool: p, n: n}, nil
+	case <-ctx.Done():
+	case <-limit.C:
+	}
+	return p.giveUp(place, w)
+}
+
+// giveUp leaves the line, unless the grant came at the same moment.
+func (p *Pool) giveUp(place *list.Element, w *waiter) (*Lease, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-w.granted:
+		return &Lease{pool: p, n: w.n}, nil
+	default:
+	}
+	p.waiting.Remove(place)
+	p.refused++
+	p.admit() // the next may be smaller
+	return nil, engine.E(engine.KindSlowDown, "%d bytes of buffers were not free in time: %d of %d are in use; repeat later", w.n, p.held, p.budget)
+}
+
+// grant counts n bytes. The lock is held.
+func (p *Pool) grant(n int64) {
+	p.held += n
+	p.heldMax = max(p.heldMax, p.held)
+	p.acquired++
+}
+
+// admit grants from the head of the line as far as the budget goes. The lock is held.
+func (p *Pool) admit() {
+	for e := p.waiting.Front(); e != nil; e = p.waiting.Front() {
+		w := e.Value.(*waiter)
+		if p.held+w.n > p.budget {
+			return
+		}
+		p.waiting.Remove(e)
+		p.grant(w.n)
+		close(w.granted)
+	}
+}
+
+func (p *Pool) release(n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held -= n
+	p.admit()
+}
+
+// Stats returns the counters.
+func (p *Pool) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return Stats{Budget: p.budget, Held: p.held, HeldMax: p.heldMax, Waiting: p.waiting.Len(), Acquired: p.acquired, Refused: p.refused}
+}
+
+// Lease is a share of the budget. It is safe for concurrent use.
+type Lease struct {
+	pool *Pool
+	mu   sync.Mutex
+	n    int64
+}
+
+// Release gives all that is left of the lease back. A second call does nothing.
+func (l *Lease) Release() { l.Shrink(0) }
+
+// Shrink keeps n bytes and gives the rest back; it never grows.
+func (l *Lease) Shrink(n int64) {
+	l.mu.Lock()
+	back := l.n - max(n, 0)
+	if back > 0 {
+		l.n -= back
+	}
+	l.mu.Unlock()
+	if back > 0 {
+		l.pool.release(back)
+	}
+}
+
+// Bytes returns what the lease holds.
+func (l *Lease) Bytes() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.n
+}
+
+// Get returns an aligned buffer of size bytes, whose content is arbitrary. Its capacity is the size of its class.
+func (p *Pool) Get(size int) []byte {
+	c := classOf(size)
+	if c < 0 {
+		return alignedBytes(size)
+	}
+	if b, ok := p.free[c].Get().(*byte); ok {
+		return unsafe.Slice(b, BytesMin<<c)[:size]
+	}
+	return alignedBytes(BytesMin << c)[:size]
+}
+
+// Put gives a buffer of Get back; b may be cut at its end, not at its start. Nobody may use it afterwards.
+func (p *Pool) Put(b []byte) {
+	n := cap(b)
+	if n < BytesMin || n > BytesMax || n&(n-1) != 0 {
+		return
+	}
+	p.free[classOf(n)].Put(unsafe.SliceData(b))
+}
+
+// classOf returns the least class that holds size bytes, or -1.
+func classOf(size int) int {
+	if size > BytesMax {
+		return -1
+	}
+	return max(0, bits.Len(uint(max(size, 1)-1))-12)
+}
+
+func alignedBytes(n int) []byte {
+	b := make([]byte, n+Align)
+	skip := 0
+	if r := int(uintptr(unsafe.Pointer(unsafe.SliceData(b))) % Align); r != 0 {
+		skip = Align - r
+	}
+	return b[skip : skip+n : skip+n]
+}

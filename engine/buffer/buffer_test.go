@@ -1,0 +1,92 @@
+package buffer
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unsafe"
+
+	"holdfast/engine"
+)
+
+func TestAcquireIsFirstInFirstOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(100)
+		a, err := p.Acquire(t.Context(), 80)
+		if err != nil {
+			t.Fatal(err)
+		}
+		order := make(chan int, 2)
+		for i, n := range []int64{50, 10} {
+			go func() {
+				l, err := p.Acquire(t.Context(), n)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				order <- i
+				defer l.Release()
+			}()
+			synctest.Wait()
+		}
+		if len(order) != 0 {
+			t.Fatal("a small request overtook a large one")
+		}
+		a.Shrink(60)
+		synctest.Wait()
+		if len(order) != 0 {
+			t.Fatal("granted above the budget")
+		}
+		a.Release()
+		synctest.Wait()
+		if first := <-order; first != 0 && p.Stats().Held > 100 {
+			t.Fatalf("granted %d first", first)
+		}
+		<-order
+		if s := p.Stats(); s.Held != 0 || s.Waiting != 0 || s.Acquired != 3 {
+			t.Fatalf("stats %+v", s)
+		}
+	})
+}
+
+func TestAcquireGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(10)
+		p.SetWaitMax(time.Second)
+		l, _ := p.Acquire(t.Context(), 10)
+		if _, err := p.Acquire(t.Context(), 1); !engine.Is(err, engine.KindSlowDown) {
+			t.Fatalf("wait limit: %v", err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if _, err := p.Acquire(ctx, 1); !engine.Is(err, engine.KindSlowDown) {
+			t.Fatalf("context: %v", err)
+		}
+		if _, err := p.Acquire(t.Context(), 11); !engine.Is(err, engine.KindInvalidArgument) {
+			t.Fatalf("too much: %v", err)
+		}
+		l.Release()
+		l.Release()
+		if s := p.Stats(); s.Held != 0 || s.Refused != 2 || s.HeldMax != 10 {
+			t.Fatalf("stats %+v", s)
+		}
+	})
+}
+
+func TestGetIsAlignedAndOfItsClass(t *testing.T) {
+	p := New(1)
+	for _, size := range []int{0, 1, 4096, 4097, 64 << 10, 1<<20 + 1, 2 << 20, 2<<20 + 1} {
+		b := p.Get(size)
+		if len(b) != size {
+			t.Fatalf("Get(%d) has %d bytes", size, len(b))
+		}
+		if uintptr(unsafe.Pointer(unsafe.SliceData(b)))%Align != 0 {
+			t.Fatalf("Get(%d) is not aligned", size)
+		}
+		for i := range b {
+			b[i] = 1
+		}
+		p.Put(b)
+	}
+}

@@ -1,0 +1,213 @@
+package drive
+
+import (
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"holdfast/engine/disk"
+)
+
+// gate stands between Pebble and the disk. The first error of a write, sync or name makes it shut: from then on nothing is written, and
+// new files are not even begun until close, because Pebble repeats a failed flush at once and for ever.
+type gate struct {
+	vfs.FS
+	watch *watch
+	shut  func(error) // told of each error; nil while formatting
+
+	failed  atomic.Bool
+	once    sync.Once
+	closing chan struct{}
+}
+
+func newGate(fsys disk.FS) (*gate, error) {
+	index, err := fsys.Index(indexDir)
+	if err != nil {
+		return nil, err
+	}
+	return &gate{FS: index, watch: newWatch(), closing: make(chan struct{})}, nil
+}
+
+// release lets the flushes go that a shut gate holds; they fail.
+func (g *gate) release() { g.once.Do(func() { close(g.closing) }) }
+
+func (g *gate) close() error {
+	g.release()
+	return disk.IndexCloser(g.FS).Close()
+}
+
+// fail shuts the gate.
+func (g *gate) fail(err error) {
+	g.failed.Store(true)
+	if g.shut != nil {
+		g.shut(err)
+	}
+}
+
+// changing runs a call that changes the disk.
+func (g *gate) changing(call func() error) error {
+	if g.failed.Load() {
+		return ErrFailed
+	}
+	defer g.watch.begin()()
+	err := call()
+	if err != nil && !isNotExist(err) {
+		g.fail(err)
+	}
+	return err
+}
+
+// opening is changing for calls that give a file.
+func (g *gate) opening(call func() (vfs.File, error)) (vfs.File, error) {
+	if g.failed.Load() {
+		<-g.closing
+		return nil, ErrFailed
+	}
+	var f vfs.File
+	err := g.changing(func() (err error) {
+		f, err = call()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &gateFile{File: f, gate: g}, nil
+}
+
+func (g *gate) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return g.opening(func() (vfs.File, error) { return g.FS.Create(name, c) })
+}
+
+func (g *gate) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	return g.opening(func() (vfs.File, error) { return g.FS.OpenReadWrite(name, c, opts...) })
+}
+
+func (g *gate) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	return g.opening(func() (vfs.File, error) { return g.FS.ReuseForWrite(oldname, newname, c) })
+}
+
+func (g *gate) OpenDir(name string) (vfs.File, error) {
+	f, err := g.FS.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return &gateFile{File: f, gate: g}, nil
+}
+
+func (g *gate) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	f, err := g.FS.Open(name, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &gateFile{File: f, gate: g}, nil
+}
+
+func (g *gate) Link(oldname, newname string) error {
+	return g.changing(func() error { return g.FS.Link(oldname, newname) })
+}
+
+func (g *gate) Remove(name string) error {
+	return g.changing(func() error { return g.FS.Remove(name) })
+}
+
+func (g *gate) RemoveAll(name string) error {
+	return g.changing(func() error { return g.FS.RemoveAll(name) })
+}
+
+func (g *gate) Rename(oldname, newname string) error {
+	return g.changing(func() error { return g.FS.Rename(oldname, newname) })
+}
+
+func (g *gate) Unwrap() vfs.FS { return g.FS }
+
+// gateFile is a file behind the gate.
+type gateFile struct {
+	vfs.File
+	gate *gate
+}
+
+func (f *gateFile) Write(p []byte) (n int, err error) {
+	err = f.gate.changing(func() (err error) {
+		n, err = f.File.Write(p)
+		return err
+	})
+	return n, err
+}
+
+func (f *gateFile) WriteAt(p []byte, off int64) (n int, err error) {
+	err = f.gate.changing(func() (err error) {
+		n, err = f.File.WriteAt(p, off)
+		return err
+	})
+	return n, err
+}
+
+func (f *gateFile) Sync() error     { return f.gate.changing(f.File.Sync) }
+func (f *gateFile) SyncData() error { return f.gate.changing(f.File.SyncData) }
+
+func (f *gateFile) SyncTo(length int64) (full bool, err error) {
+	err = f.gate.changing(func() (err error) {
+		full, err = f.File.SyncTo(length)
+		return err
+	})
+	return full, err
+}
+
+func (f *gateFile) Read(p []byte) (int, error) {
+	defer f.gate.watch.begin()()
+	n, err := f.File.Read(p)
+	return n, f.counted(err)
+}
+
+func (f *gateFile) ReadAt(p []byte, off int64) (int, error) {
+	defer f.gate.watch.begin()()
+	n, err := f.File.ReadAt(p, off)
+	return n, f.counted(err)
+}
+
+func (f *gateFile) counted(err error) error {
+	if err != nil && err != io.EOF {
+		f.gate.watch.readErrors.Add(1)
+	}
+	return err
+}
+
+// watch knows the calls to the disk that have not returned, for telling a disk that hangs.
+type watch struct {
+	readErrors atomic.Uint64
+
+	mu      sync.Mutex
+	next    uint64
+	started map[uint64]time.Time
+}
+
+func newWatch() *watch { return &watch{started: map[uint64]time.Time{}} }
+
+// begin notes the start of a call; what it returns notes the end.
+func (w *watch) begin() (end func()) {
+	now := time.Now()
+	w.mu.Lock()
+	token := w.next
+	w.next++
+	w.started[token] = now
+	w.mu.Unlock()
+	return func() {
+		w.mu.Lock()
+		delete(w.started, token)
+		w.mu.Unlock()
+	}
+}
+
+// oldest returns the age of the oldest call that has not returned, 0 without one.
+func (w *watch) oldest() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var age time.Duration
+	for _, t := range w.started {
+		age = max(age, time.Since(t))
+	}
+	return age
+}
