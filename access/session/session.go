@@ -1,0 +1,187 @@
+// Package session is the only door to the engine: an engine.Engine seen through one principal, in the name of one request.
+//
+// Promise: no call reaches the engine before the principal has been judged for the action and the resource; whatever protocol it
+// came by, the same decision is made and the same trace is left.
+//
+// The package does not know protocols, nor how a credential was verified: a gateway asks a Door for the secret of an access key,
+// verifies the request with it, and hands the proven principal back.
+package session
+
+import (
+	"context"
+	"io"
+	"log/slog"
+
+	"holdfast/access"
+	"holdfast/engine"
+	"holdfast/observe"
+)
+
+// Door is what a gateway is given instead of an engine.
+type Door interface {
+	access.Credentials
+	// Open returns the engine as p may see it. The id of the request is taken from the context of each call.
+	Open(p access.Principal) engine.Engine
+}
+
+// Config is what a Door stands before.
+type Config struct {
+	Engine      engine.Engine
+	Credentials access.Credentials
+	Log         *slog.Logger // failures of the engine; nil discards them
+}
+
+// NewDoor returns the Door of an engine.
+func NewDoor(c Config) Door {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &door{c}
+}
+
+type door struct{ Config }
+
+func (d *door) Secret(accessKey string) (string, access.Principal, bool) {
+	return d.Credentials.Secret(accessKey)
+}
+
+func (d *door) Open(p access.Principal) engine.Engine { return New(d.Engine, p, d.Log) }
+
+// New returns e as p may see it.
+func New(e engine.Engine, p access.Principal, log *slog.Logger) engine.Engine {
+	return &session{engine: e, principal: p, log: log}
+}
+
+// session implements engine.Engine. A verb keeps its name on the way down.
+type session struct {
+	engine    engine.Engine
+	principal access.Principal
+	log       *slog.Logger
+}
+
+var _ engine.Engine = (*session)(nil)
+
+// allow decides whether the principal may do action to ref. Root may do everything; nobody else exists yet, so everybody else
+// may do nothing.
+func (s *session) allow(action access.Action, ref engine.Ref) error {
+	if s.principal.Root {
+		return nil
+	}
+	return engine.Wrap(string(action), ref, engine.E(engine.KindAccessDenied, "%s is not allowed to do this", s.name()))
+}
+
+func (s *session) name() string {
+	if s.principal.Name == "" {
+		return "an unknown principal"
+	}
+	return s.principal.Name
+}
+
+// note leaves a line about a failure that the caller cannot have caused.
+func (s *session) note(ctx context.Context, action access.Action, ref engine.Ref, err error) {
+	switch engine.KindOf(err) {
+	case engine.KindInternal, engine.KindDamaged, engine.KindUnavailable, engine.KindDriveFull:
+	default:
+		return
+	}
+	s.log.LogAttrs(ctx, slog.LevelWarn, "the engine could not serve a request", slog.String("request", string(observe.RequestOf(ctx))),
+		slog.String("action", string(action)), slog.String("bucket", string(ref.Bucket)), slog.String("key", string(ref.Key)),
+		slog.String("error", err.Error()))
+}
+
+// do judges, calls and records.
+func do[T any](ctx context.Context, s *session, action access.Action, ref engine.Ref, call func() (T, error)) (T, error) {
+	if err := s.allow(action, ref); err != nil {
+		var none T
+		return none, err
+	}
+	answer, err := call()
+	if err != nil {
+		s.note(ctx, action, ref, err)
+	}
+	return answer, err
+}
+
+type nothing struct{}
+
+func (s *session) CreateBucket(ctx context.Context, name engine.BucketName) (engine.BucketInfo, error) {
+	return do(ctx, s, "s3:CreateBucket", engine.Ref{Bucket: name}, func() (engine.BucketInfo, error) {
+		return s.engine.CreateBucket(ctx, name)
+	})
+}
+
+func (s *session) DeleteBucket(ctx context.Context, name engine.BucketName) error {
+	_, err := do(ctx, s, "s3:DeleteBucket", engine.Ref{Bucket: name}, func() (nothing, error) {
+		return nothing{}, s.engine.DeleteBucket(ctx, name)
+	})
+	return err
+}
+
+func (s *session) StatBucket(ctx context.Context, name engine.BucketName) (engine.BucketInfo, error) {
+	return do(ctx, s, "s3:ListBucket", engine.Ref{Bucket: name}, func() (engine.BucketInfo, error) {
+		return s.engine.StatBucket(ctx, name)
+	})
+}
+
+func (s *session) ListBuckets(ctx context.Context, o engine.ListBucketsOptions) (engine.BucketPage, error) {
+	return do(ctx, s, "s3:ListAllMyBuckets", engine.Ref{}, func() (engine.BucketPage, error) {
+		return s.engine.ListBuckets(ctx, o)
+	})
+}
+
+func (s *session) Put(ctx context.Context, ref engine.Ref, body io.Reader, o engine.PutOptions) (engine.ObjectInfo, error) {
+	return do(ctx, s, "s3:PutObject", ref, func() (engine.ObjectInfo, error) { return s.engine.Put(ctx, ref, body, o) })
+}
+
+func (s *session) Open(ctx context.Context, ref engine.Ref, o engine.OpenOptions) (engine.Object, error) {
+	return do(ctx, s, "s3:GetObject", ref, func() (engine.Object, error) { return s.engine.Open(ctx, ref, o) })
+}
+
+func (s *session) Stat(ctx context.Context, ref engine.Ref, o engine.StatOptions) (engine.ObjectInfo, error) {
+	return do(ctx, s, "s3:GetObject", ref, func() (engine.ObjectInfo, error) { return s.engine.Stat(ctx, ref, o) })
+}
+
+func (s *session) Delete(ctx context.Context, ref engine.Ref, o engine.DeleteOptions) (engine.DeleteResult, error) {
+	return do(ctx, s, "s3:DeleteObject", ref, func() (engine.DeleteResult, error) { return s.engine.Delete(ctx, ref, o) })
+}
+
+func (s *session) List(ctx context.Context, bucket engine.BucketName, o engine.ListOptions) (engine.ObjectPage, error) {
+	return do(ctx, s, "s3:ListBucket", engine.Ref{Bucket: bucket}, func() (engine.ObjectPage, error) {
+		return s.engine.List(ctx, bucket, o)
+	})
+}
+
+func (s *session) StartUpload(ctx context.Context, ref engine.Ref, o engine.StartUploadOptions) (engine.UploadInfo, error) {
+	return do(ctx, s, "s3:PutObject", ref, func() (engine.UploadInfo, error) { return s.engine.StartUpload(ctx, ref, o) })
+}
+
+func (s *session) PutPart(ctx context.Context, ref engine.Ref, id engine.UploadID, number int, body io.Reader, o engine.PutPartOptions) (engine.PartInfo, error) {
+	return do(ctx, s, "s3:PutObject", ref, func() (engine.PartInfo, error) {
+		return s.engine.PutPart(ctx, ref, id, number, body, o)
+	})
+}
+
+func (s *session) ListParts(ctx context.Context, ref engine.Ref, id engine.UploadID, o engine.ListPartsOptions) (engine.PartPage, error) {
+	return do(ctx, s, "s3:ListMultipartUploadParts", ref, func() (engine.PartPage, error) {
+		return s.engine.ListParts(ctx, ref, id, o)
+	})
+}
+
+func (s *session) ListUploads(ctx context.Context, bucket engine.BucketName, o engine.ListUploadsOptions) (engine.UploadPage, error) {
+	return do(ctx, s, "s3:ListBucketMultipartUploads", engine.Ref{Bucket: bucket}, func() (engine.UploadPage, error) {
+		return s.engine.ListUploads(ctx, bucket, o)
+	})
+}
+
+func (s *session) CompleteUpload(ctx context.Context, ref engine.Ref, id engine.UploadID, o engine.CompleteUploadOptions) (engine.ObjectInfo, error) {
+	return do(ctx, s, "s3:PutObject", ref, func() (engine.ObjectInfo, error) {
+		return s.engine.CompleteUpload(ctx, ref, id, o)
+	})
+}
+
+func (s *session) AbortUpload(ctx context.Context, ref engine.Ref, id engine.UploadID) error {
+	_, err := do(ctx, s, "s3:AbortMultipartUpload", ref, func() (nothing, error) {
+		return nothing{}, s.engine.AbortUpload(ctx, ref, id)
+	})
+	return err
+}
