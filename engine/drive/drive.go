@@ -150,10 +150,12 @@ func (d *Drive) recover() error {
 		return err
 	}
 	d.segments = newSegments(d)
-	if d.identity.Role == RoleWitness {
-		return nil
+	if d.identity.Role == RoleData {
+		if err := d.segments.open(); err != nil {
+			return err
+		}
 	}
-	return d.segments.open()
+	return d.Failed() // Pebble is not told of every error, see gateDir
 }
 
 func (d *Drive) openIndex() error {
@@ -223,6 +225,7 @@ func (d *Drive) readReleased() error {
 }
 
 func (d *Drive) start() {
+	d.gate.running.Store(true)
 	d.writer.Go(d.ring.run)
 	d.others.Go(d.flusher)
 	d.others.Go(d.segments.reaper)
@@ -281,7 +284,7 @@ func (d *Drive) release() (err error) {
 		d.gate.release()
 	}
 	if d.db != nil {
-		err = errors.Join(err, d.closeIndex())
+		err = errors.Join(err, closeIndex(d.db, d.gate))
 	}
 	if d.gate != nil {
 		err = errors.Join(err, d.gate.close())
@@ -296,16 +299,16 @@ func (d *Drive) release() (err error) {
 }
 
 // closeIndex closes Pebble. After a failure Pebble may have lost count of its references, and says so by a panic; then there is nothing to save.
-func (d *Drive) closeIndex() (err error) {
-	if d.Failed() == nil {
-		return d.db.Close()
+func closeIndex(db *pebble.DB, gate *gate) (err error) {
+	if gate.err() == nil {
+		return db.Close()
 	}
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("close the index of a failed drive: %v", r)
 		}
 	}()
-	return d.db.Close()
+	return db.Close()
 }
 
 // fail marks the drive failed for good, the first time, and returns the failure, which wraps ErrFailed.
@@ -314,7 +317,7 @@ func (d *Drive) fail(err error) error {
 		failure := error(engine.E(engine.KindUnavailable, "drive %d: %w: %w", d.identity.Drive, ErrFailed, err))
 		d.failure.Store(&failure)
 		close(d.failed)
-		d.gate.failed.Store(true)
+		d.gate.shutFor(err)
 	})
 	d.wakeFlusher()
 	return *d.failure.Load()
@@ -508,11 +511,8 @@ func (d *Drive) writeMarks() error {
 	defer d.applying.Unlock()
 	r := d.ring
 	r.mu.Lock()
-	err := steps(
-		func() error {
-			return batch.Set(markKey, encodeMark(mark{position: d.applied, sequence: r.sequence}), nil)
-		},
-		func() error { return batch.Set(tailKey, encodeU64(r.needed()), nil) })
+	err := errors.Join(batch.Set(markKey, encodeMark(mark{position: d.applied, sequence: r.sequence}), nil),
+		batch.Set(tailKey, encodeU64(r.needed()), nil))
 	for group, sequence := range r.unsaved {
 		err = errors.Join(err, batch.Set(releasedKey(group), encodeU64(sequence), nil))
 	}

@@ -11,14 +11,20 @@ import (
 	"holdfast/engine/disk"
 )
 
-// gate stands between Pebble and the disk. The first error of a write, sync or name makes it shut: from then on nothing is written, and
-// new files are not even begun until close, because Pebble repeats a failed flush at once and for ever.
+// gate stands between Pebble and the disk. The first error of a write, sync or name makes it shut: from then on nothing is written. Pebble
+// repeats a failed flush at once and for ever; so while a drive is open, new files are not even begun until close. While a drive is being
+// opened or formatted Pebble waits for its flush; so it is told that all is well, and whoever opens asks err afterwards.
 type gate struct {
 	vfs.FS
-	watch *watch
-	shut  func(error) // told of each error; nil while formatting
+	forget vfs.FS // in memory
+	watch  *watch
+	shut   func(error) // told of each error; nil while formatting
 
 	failed  atomic.Bool
+	failure error         // why, written before failed is set
+	broken  chan struct{} // closed with failed
+	running atomic.Bool   // the drive is open: flushes are held once the gate is shut
+	first   sync.Once
 	once    sync.Once
 	closing chan struct{}
 }
@@ -28,7 +34,7 @@ func newGate(fsys disk.FS) (*gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &gate{FS: index, watch: newWatch(), closing: make(chan struct{})}, nil
+	return &gate{FS: index, forget: vfs.NewMem(), watch: newWatch(), broken: make(chan struct{}), closing: make(chan struct{})}, nil
 }
 
 // release lets the flushes go that a shut gate holds; they fail.
@@ -39,30 +45,52 @@ func (g *gate) close() error {
 	return disk.IndexCloser(g.FS).Close()
 }
 
-// fail shuts the gate.
+// err returns why the gate is shut, or nil.
+func (g *gate) err() error {
+	if g.failed.Load() {
+		return g.failure
+	}
+	return nil
+}
+
+// shutFor shuts the gate.
+func (g *gate) shutFor(err error) {
+	g.first.Do(func() {
+		g.failure = err
+		g.failed.Store(true)
+		close(g.broken)
+	})
+}
+
+// fail shuts the gate and tells the drive.
 func (g *gate) fail(err error) {
-	g.failed.Store(true)
+	g.shutFor(err)
 	if g.shut != nil {
 		g.shut(err)
 	}
 }
 
-// changing runs a call that changes the disk.
+// changing runs a call that changes the disk. Before the gate is running it hides every error.
 func (g *gate) changing(call func() error) error {
-	if g.failed.Load() {
-		return ErrFailed
-	}
-	defer g.watch.begin()()
-	err := call()
-	if err != nil && !isNotExist(err) {
+	err := error(ErrFailed)
+	if !g.failed.Load() {
+		end := g.watch.begin()
+		err = call()
+		end()
+		if err == nil || isNotExist(err) {
+			return err
+		}
 		g.fail(err)
+	}
+	if !g.running.Load() {
+		return nil
 	}
 	return err
 }
 
 // opening is changing for calls that give a file.
-func (g *gate) opening(call func() (vfs.File, error)) (vfs.File, error) {
-	if g.failed.Load() {
+func (g *gate) opening(name string, call func() (vfs.File, error)) (vfs.File, error) {
+	if g.failed.Load() && g.running.Load() {
 		<-g.closing
 		return nil, ErrFailed
 	}
@@ -74,19 +102,22 @@ func (g *gate) opening(call func() (vfs.File, error)) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if f == nil {
+		return g.forget.Create(g.forget.PathBase(name), vfs.WriteCategoryUnspecified)
+	}
 	return &gateFile{File: f, gate: g}, nil
 }
 
 func (g *gate) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return g.opening(func() (vfs.File, error) { return g.FS.Create(name, c) })
+	return g.opening(name, func() (vfs.File, error) { return g.FS.Create(name, c) })
 }
 
 func (g *gate) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
-	return g.opening(func() (vfs.File, error) { return g.FS.OpenReadWrite(name, c, opts...) })
+	return g.opening(name, func() (vfs.File, error) { return g.FS.OpenReadWrite(name, c, opts...) })
 }
 
 func (g *gate) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return g.opening(func() (vfs.File, error) { return g.FS.ReuseForWrite(oldname, newname, c) })
+	return g.opening(newname, func() (vfs.File, error) { return g.FS.ReuseForWrite(oldname, newname, c) })
 }
 
 func (g *gate) OpenDir(name string) (vfs.File, error) {
@@ -94,7 +125,7 @@ func (g *gate) OpenDir(name string) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &gateFile{File: f, gate: g}, nil
+	return &gateDir{gateFile{File: f, gate: g}}, nil
 }
 
 func (g *gate) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
@@ -129,19 +160,23 @@ type gateFile struct {
 	gate *gate
 }
 
-func (f *gateFile) Write(p []byte) (n int, err error) {
-	err = f.gate.changing(func() (err error) {
-		n, err = f.File.Write(p)
-		return err
-	})
-	return n, err
+func (f *gateFile) Write(p []byte) (int, error) {
+	return f.writing(p, func() (int, error) { return f.File.Write(p) })
 }
 
-func (f *gateFile) WriteAt(p []byte, off int64) (n int, err error) {
+func (f *gateFile) WriteAt(p []byte, off int64) (int, error) {
+	return f.writing(p, func() (int, error) { return f.File.WriteAt(p, off) })
+}
+
+// writing is changing for writes of p.
+func (f *gateFile) writing(p []byte, call func() (int, error)) (n int, err error) {
 	err = f.gate.changing(func() (err error) {
-		n, err = f.File.WriteAt(p, off)
+		n, err = call()
 		return err
 	})
+	if err == nil {
+		n = len(p)
+	}
 	return n, err
 }
 
@@ -173,6 +208,15 @@ func (f *gateFile) counted(err error) error {
 		f.gate.watch.readErrors.Add(1)
 	}
 	return err
+}
+
+// gateDir is a directory behind the gate. Pebble panics when syncing one fails; so it is told that all is well, the gate shuts, and the
+// drive has failed.
+type gateDir struct{ gateFile }
+
+func (f *gateDir) Sync() error {
+	_ = f.gateFile.Sync() // the gate knows
+	return nil
 }
 
 // watch knows the calls to the disk that have not returned, for telling a disk that hangs.

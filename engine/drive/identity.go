@@ -98,7 +98,10 @@ func writeMarker(fsys disk.FS) error {
 	if err != nil {
 		return err
 	}
-	return cmp.Or(f.Truncate(0), f.Sync(), f.Close(), fsys.SyncDir("."))
+	if err := cmp.Or(f.Truncate(0), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return fsys.SyncDir(".")
 }
 
 // clearFolder removes what an earlier Format left.
@@ -172,8 +175,21 @@ func formatIndex(fsys disk.FS) error {
 	}
 	b := db.NewBatch()
 	err = cmp.Or(b.Set(markKey, encodeMark(mark{sequence: 1}), nil), b.Set(tailKey, encodeU64(0), nil))
-	err = cmp.Or(err, b.Commit(pebble.NoSync), db.Flush())
-	return cmp.Or(err, db.Close(), gate.close())
+	err = cmp.Or(err, b.Commit(pebble.NoSync), flushOnce(db, gate))
+	return cmp.Or(err, closeIndex(db, gate), gate.err(), gate.close())
+}
+
+// flushOnce flushes, but does not wait for Pebble to repeat a flush that fails.
+func flushOnce(db *pebble.DB, gate *gate) error {
+	done, err := db.AsyncFlush()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-done:
+	case <-gate.broken:
+	}
+	return gate.err()
 }
 
 func writeIdentity(fsys disk.FS, id Identity, g Geometry) error {
@@ -181,10 +197,15 @@ func writeIdentity(fsys disk.FS, id Identity, g Geometry) error {
 	if err != nil {
 		return err
 	}
-	if _, err := f.WriteAt(encodeIdentity(id, g), 0); err != nil {
-		return errors.Join(err, f.Close())
+	_, err = f.WriteAt(encodeIdentity(id, g), 0)
+	if err == nil {
+		err = f.Sync()
 	}
-	return steps(f.Sync, f.Close,
-		func() error { return fsys.Rename(markerName, identityName) },
-		func() error { return fsys.SyncDir(".") })
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := fsys.Rename(markerName, identityName); err != nil {
+		return err
+	}
+	return fsys.SyncDir(".")
 }

@@ -320,13 +320,3 @@ func (d *Drive) rows(bounds [2][]byte, fn func(key, value []byte) error) error {
 
 func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 func isEOF(err error) bool      { return err == nil || errors.Is(err, io.EOF) }
-
-// steps runs functions until one fails.
-func steps(fns ...func() error) error {
-	for _, fn := range fns {
-		if err := fn(); err != nil {
-			return err
-		}
-	}
-	return nil
-}

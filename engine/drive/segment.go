@@ -267,16 +267,14 @@ func (s *segments) create(bytes int64) error {
 	if err != nil {
 		return s.d.fail(err)
 	}
-	record := segmentRecord{number: number, bytes: size}
-	s.d.ring.append(waiting{record: record.record(), parts: [][]byte{encodeSegmentRecord(record)}, done: func(error) {}})
+	change := segmentRecord{number: number, bytes: size}
+	s.d.ring.append(waiting{record: record{kind: RecordSegment}, parts: [][]byte{encodeSegmentRecord(change)}, done: func(error) {}})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.all[number] = &segment{number: number, size: size, write: f}
 	s.sealBeyond()
 	return nil
 }
-
-func (r segmentRecord) record() record { return record{kind: RecordSegment} }
 
 func full(bytes, free, reserve int64) error {
 	return engine.E(engine.KindDriveFull, "no room for %d bytes: the file system has %d free, of which %d are reserved", bytes, free, reserve)
@@ -293,7 +291,10 @@ func (s *segments) allocate(number uint32, size int64) (disk.File, error) {
 	if err := f.Allocate(0, size); err != nil {
 		return nil, errors.Join(err, f.Close(), s.d.fsys.Remove(name))
 	}
-	if err := steps(f.Sync, func() error { return s.d.fsys.SyncDir(dataDir) }); err != nil {
+	if err := f.Sync(); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if err := s.d.fsys.SyncDir(dataDir); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
@@ -426,9 +427,9 @@ func (s *segments) reap(j job) error {
 
 // remove takes a segment's row away, durably, and then its file: a file without a row is removed by the next Open.
 func (s *segments) remove(g *segment) error {
-	record := segmentRecord{number: g.number, removed: true, bytes: g.size}
+	change := segmentRecord{number: g.number, removed: true, bytes: g.size}
 	done := make(chan error, 1)
-	s.d.ring.append(waiting{record: record.record(), parts: [][]byte{encodeSegmentRecord(record)}, done: func(err error) { done <- err }})
+	s.d.ring.append(waiting{record: record{kind: RecordSegment}, parts: [][]byte{encodeSegmentRecord(change)}, done: func(err error) { done <- err }})
 	if err := <-done; err != nil {
 		return err
 	}
