@@ -38,6 +38,8 @@ const (
 	flushBytes    = 16 << 20 // of the meta stream or of rows; a quarter of a ring below 64 MiB
 	flushRecords  = 20_000
 	flushInterval = 30 * time.Second
+	// blockedInterval is how often a full ring asks its groups again for what became durable meanwhile.
+	blockedInterval = 250 * time.Millisecond
 	// unflushedBytesMax is where commits of rows wait for a flush.
 	unflushedBytesMax = 4 * flushBytes
 )
@@ -405,15 +407,15 @@ func (d *Drive) wakeFlusher() {
 
 // flusher is the goroutine that flushes, and that tells of a failure. It ends with stopping.
 func (d *Drive) flusher() {
-	ticker := time.NewTicker(d.options.FlushInterval)
+	ticker := time.NewTicker(min(d.options.FlushInterval, blockedInterval))
 	defer ticker.Stop()
-	told := false
+	told, last := false, time.Now()
 	for {
 		select {
 		case <-d.stopping:
 			return
 		case <-ticker.C:
-			if !d.dirty() {
+			if !d.ring.isBlocked() && (time.Since(last) < d.options.FlushInterval || !d.dirty()) {
 				continue
 			}
 		case <-d.flushes:
@@ -427,6 +429,7 @@ func (d *Drive) flusher() {
 			continue
 		}
 		d.flushUntilRoomy()
+		last = time.Now()
 	}
 }
 

@@ -34,6 +34,7 @@ type ring struct {
 	queued   int // bytes of payload in queue
 	sequence uint64
 	closing  bool
+	blocked  bool   // the writer waits for room
 	head     uint64 // where the next frame goes
 	tail     uint64 // frames before it may be overwritten
 	marked   uint64 // records of the drive's own before it are durable in the index
@@ -276,9 +277,17 @@ func (r *ring) reserve(n int) (position uint64, err error) {
 		if !asked { // once: afterwards each Release does
 			r.d.wakeFlusher()
 		}
+		r.blocked = true
 		r.work.Wait()
+		r.blocked = false
 	}
 	return r.head, r.d.Failed()
+}
+
+func (r *ring) isBlocked() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.blocked
 }
 
 // put writes the frame, in two parts where the ring ends, and syncs it.
