@@ -294,8 +294,8 @@ func (d *Drive) release() (err error) {
 	if d.ring != nil {
 		err = errors.Join(err, d.ring.file.Close())
 	}
-	if d.ownCache {
-		d.options.Cache.Close()
+	if d.ownCache && d.db != nil && d.gate.err() == nil {
+		d.options.Cache.Close() // otherwise a compaction that Pebble left behind may use it still
 	}
 	return errors.Join(err, d.lock.Close())
 }

@@ -164,7 +164,6 @@ func formatIndex(fsys disk.FS) error {
 		return err
 	}
 	cache := NewCache(1 << 20)
-	defer cache.Close()
 	gate, err := newGate(fsys)
 	if err != nil {
 		return err
@@ -176,7 +175,11 @@ func formatIndex(fsys disk.FS) error {
 	b := db.NewBatch()
 	err = cmp.Or(b.Set(markKey, encodeMark(mark{sequence: 1}), nil), b.Set(tailKey, encodeU64(0), nil))
 	err = cmp.Or(err, b.Commit(pebble.NoSync), flushOnce(db, gate))
-	return cmp.Or(err, closeIndex(db, gate), gate.err(), gate.close())
+	err = cmp.Or(err, closeIndex(db, gate), gate.err(), gate.close())
+	if err == nil {
+		cache.Close() // otherwise a compaction that Pebble left behind may use it still
+	}
+	return err
 }
 
 // flushOnce flushes, but does not wait for Pebble to repeat a flush that fails.
