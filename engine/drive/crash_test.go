@@ -34,7 +34,6 @@ type life struct {
 	shards   map[engine.ShardID]shardState
 	rows     int // committed; row i is i → i
 	durable  int // rows that a flush made durable
-	rowsLost bool
 }
 
 // sent is a record that was appended; acknowledged once its done was called with nil.
@@ -51,8 +50,6 @@ type shardState struct {
 	absent   bool // it may be missing
 	previous []byte
 }
-
-var errStop = errors.New("the scenario is over: the power is off or the drive failed")
 
 func newLife(fs *sim.FS) *life {
 	l := &life{fs: fs, records: map[engine.GroupID][]sent{}, released: map[engine.GroupID]uint64{}, shards: map[engine.ShardID]shardState{}}

@@ -157,7 +157,7 @@ func (d *Drive) recover() error {
 			return err
 		}
 	}
-	return d.Failed() // Pebble is not told of every error, see gateDir
+	return d.Failed() // Pebble is not told of every error, see gate
 }
 
 func (d *Drive) openIndex() error {

@@ -2,6 +2,7 @@ package drive
 
 import (
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,9 +12,14 @@ import (
 	"holdfast/engine/disk"
 )
 
-// gate stands between Pebble and the disk. The first error of a write, sync or name makes it shut: from then on nothing is written. Pebble
-// repeats a failed flush at once and for ever; so while a drive is open, new files are not even begun until close. While a drive is being
-// opened or formatted Pebble waits for its flush; so it is told that all is well, and whoever opens asks err afterwards.
+// gate stands between Pebble and the disk. The first error of a write, sync or name makes it shut and fails the drive: from then on nothing
+// reaches the disk. What Pebble is told of errors is chosen so that it stays in its right mind until it is closed:
+//
+//   - A failed write of a table it handles well: it gives the flush up and begins it again, at once and for ever. So the next table is not
+//     begun before close.
+//   - A failed write of its manifest, a marker or a directory leaves it inconsistent, and panics come. So it is told that all is well; whatever
+//     it then believes to be durable is asked for by nobody, for the drive has failed.
+//   - While a drive is opened or formatted Pebble waits for its flush. So every error is hidden, and whoever opens asks err afterwards.
 type gate struct {
 	vfs.FS
 	forget vfs.FS // in memory
@@ -70,8 +76,13 @@ func (g *gate) fail(err error) {
 	}
 }
 
-// changing runs a call that changes the disk. Before the gate is running it hides every error.
-func (g *gate) changing(call func() error) error {
+// isTable reports whether a file is one of those whose errors Pebble handles.
+func isTable(name string) bool {
+	return strings.HasSuffix(name, ".sst") || strings.HasSuffix(name, ".blob")
+}
+
+// changing runs a call that changes the disk and returns its error, or hides it.
+func (g *gate) changing(table bool, call func() error) error {
 	err := error(ErrFailed)
 	if !g.failed.Load() {
 		end := g.watch.begin()
@@ -82,20 +93,21 @@ func (g *gate) changing(call func() error) error {
 		}
 		g.fail(err)
 	}
-	if !g.running.Load() {
-		return nil
+	if table && g.running.Load() {
+		return err
 	}
-	return err
+	return nil
 }
 
 // opening is changing for calls that give a file.
 func (g *gate) opening(name string, call func() (vfs.File, error)) (vfs.File, error) {
-	if g.failed.Load() && g.running.Load() {
+	table := isTable(name)
+	if table && g.failed.Load() && g.running.Load() {
 		<-g.closing
 		return nil, ErrFailed
 	}
 	var f vfs.File
-	err := g.changing(func() (err error) {
+	err := g.changing(table, func() (err error) {
 		f, err = call()
 		return err
 	})
@@ -105,7 +117,7 @@ func (g *gate) opening(name string, call func() (vfs.File, error)) (vfs.File, er
 	if f == nil {
 		return g.forget.Create(g.forget.PathBase(name), vfs.WriteCategoryUnspecified)
 	}
-	return &gateFile{File: f, gate: g}, nil
+	return &gateFile{File: f, gate: g, table: table}, nil
 }
 
 func (g *gate) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
@@ -125,7 +137,7 @@ func (g *gate) OpenDir(name string) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &gateDir{gateFile{File: f, gate: g}}, nil
+	return &gateFile{File: f, gate: g}, nil
 }
 
 func (g *gate) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
@@ -133,23 +145,23 @@ func (g *gate) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &gateFile{File: f, gate: g}, nil
+	return &gateFile{File: f, gate: g, table: isTable(name)}, nil
 }
 
 func (g *gate) Link(oldname, newname string) error {
-	return g.changing(func() error { return g.FS.Link(oldname, newname) })
+	return g.changing(false, func() error { return g.FS.Link(oldname, newname) })
 }
 
 func (g *gate) Remove(name string) error {
-	return g.changing(func() error { return g.FS.Remove(name) })
+	return g.changing(false, func() error { return g.FS.Remove(name) })
 }
 
 func (g *gate) RemoveAll(name string) error {
-	return g.changing(func() error { return g.FS.RemoveAll(name) })
+	return g.changing(false, func() error { return g.FS.RemoveAll(name) })
 }
 
 func (g *gate) Rename(oldname, newname string) error {
-	return g.changing(func() error { return g.FS.Rename(oldname, newname) })
+	return g.changing(false, func() error { return g.FS.Rename(oldname, newname) })
 }
 
 func (g *gate) Unwrap() vfs.FS { return g.FS }
@@ -157,7 +169,8 @@ func (g *gate) Unwrap() vfs.FS { return g.FS }
 // gateFile is a file behind the gate.
 type gateFile struct {
 	vfs.File
-	gate *gate
+	gate  *gate
+	table bool
 }
 
 func (f *gateFile) Write(p []byte) (int, error) {
@@ -170,7 +183,7 @@ func (f *gateFile) WriteAt(p []byte, off int64) (int, error) {
 
 // writing is changing for writes of p.
 func (f *gateFile) writing(p []byte, call func() (int, error)) (n int, err error) {
-	err = f.gate.changing(func() (err error) {
+	err = f.gate.changing(f.table, func() (err error) {
 		n, err = call()
 		return err
 	})
@@ -180,11 +193,11 @@ func (f *gateFile) writing(p []byte, call func() (int, error)) (n int, err error
 	return n, err
 }
 
-func (f *gateFile) Sync() error     { return f.gate.changing(f.File.Sync) }
-func (f *gateFile) SyncData() error { return f.gate.changing(f.File.SyncData) }
+func (f *gateFile) Sync() error     { return f.gate.changing(f.table, f.File.Sync) }
+func (f *gateFile) SyncData() error { return f.gate.changing(f.table, f.File.SyncData) }
 
 func (f *gateFile) SyncTo(length int64) (full bool, err error) {
-	err = f.gate.changing(func() (err error) {
+	err = f.gate.changing(f.table, func() (err error) {
 		full, err = f.File.SyncTo(length)
 		return err
 	})
@@ -208,15 +221,6 @@ func (f *gateFile) counted(err error) error {
 		f.gate.watch.readErrors.Add(1)
 	}
 	return err
-}
-
-// gateDir is a directory behind the gate. Pebble panics when syncing one fails; so it is told that all is well, the gate shuts, and the
-// drive has failed.
-type gateDir struct{ gateFile }
-
-func (f *gateDir) Sync() error {
-	_ = f.gateFile.Sync() // the gate knows
-	return nil
 }
 
 // watch knows the calls to the disk that have not returned, for telling a disk that hangs.

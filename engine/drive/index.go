@@ -32,7 +32,7 @@ func (c *Cache) Close() {
 	c.blocks.Unref()
 }
 
-// quiet is Pebble's logger. A fatal error is one of the disk, which the gate has seen, or a broken invariant: fatal shuts the gate.
+// quiet is Pebble's logger. A fatal error is a broken invariant of Pebble's, for errors of the disk are the gate's: it fails the drive.
 type quiet struct{ gate *gate }
 
 func (quiet) Infof(string, ...any)  {}

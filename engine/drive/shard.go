@@ -440,14 +440,13 @@ func (d *Drive) readUnits(id engine.ShardID, p place, f disk.File, start int64, 
 		return d.readError(id, err)
 	}
 	first := int(start / checksum.UnitBytes)
-	bad, ok := checksum.Verify(id, first, b, p.sums[first:])
-	if ok {
+	if _, ok := checksum.Verify(id, first, b, p.sums[first:]); ok {
 		return nil
 	}
 	if err := d.readDirect(id, p, start, b); err != nil {
 		return err
 	}
-	if bad, ok = checksum.Verify(id, first, b, p.sums[first:]); !ok {
+	if bad, ok := checksum.Verify(id, first, b, p.sums[first:]); !ok {
 		return badShard(id, bad)
 	}
 	d.counted(func(s *Stats) { s.CacheMismatch++ })
