@@ -1,0 +1,211 @@
+package gateways
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// headerSlack is what net/http may take beyond HeaderBytesMax, so that a gateway can refuse in its own words what is a little too
+// long. net/http itself refuses the rest with a plain 431.
+const headerSlack = 48 << 10
+
+// NewServer returns a server with the limits set. Serve it on a listener that Watch has wrapped.
+func NewServer(handler http.Handler, l Limits, log *slog.Logger) *http.Server {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: l.HeaderTime, IdleTimeout: l.IdleTime, MaxHeaderBytes: l.HeaderBytesMax + headerSlack,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			if w, ok := c.(*watched); ok {
+				return context.WithValue(ctx, watchedKey{}, w)
+			}
+			return ctx
+		},
+		ConnState: func(c net.Conn, state http.ConnState) {
+			if w, ok := c.(*watched); ok && state == http.StateIdle {
+				w.reset()
+			}
+		}}
+	if log != nil {
+		server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelDebug)
+	}
+	return server
+}
+
+// HeaderBytes returns the size of a request's line and headers, about as they came.
+func HeaderBytes(r *http.Request) int {
+	n := len(r.Method) + len(r.RequestURI) + len(r.Proto) + len(r.Host) + 12
+	for name, values := range r.Header {
+		for _, value := range values {
+			n += len(name) + len(value) + 4
+		}
+	}
+	return n
+}
+
+// Framing says how much is known about the framing of a request's body.
+type Framing uint8
+
+// The framings.
+const (
+	FramingClear     Framing = iota // one length, or chunks
+	FramingUnknown                  // chunks; whether a Content-Length came too was not seen
+	FramingAmbiguous                // chunks and a Content-Length: the shape of request smuggling (RFC 9112, section 6.3)
+)
+
+// FramingOf judges r. net/http removes a Content-Length that came with chunks, so the header is looked up in what Watch kept. When
+// it is not clear, the connection must be closed after the answer.
+func FramingOf(r *http.Request) Framing {
+	if len(r.TransferEncoding) == 0 || r.ProtoMajor > 1 {
+		return FramingClear
+	}
+	w, ok := r.Context().Value(watchedKey{}).(*watched)
+	if !ok {
+		return FramingUnknown
+	}
+	return w.framing(r)
+}
+
+type watchedKey struct{}
+
+// Watch returns l with connections that remember the header of the current request.
+func Watch(l net.Listener) net.Listener { return watchListener{l} }
+
+type watchListener struct{ net.Listener }
+
+func (l watchListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &watched{Conn: c}, nil
+}
+
+// watched keeps the first bytes that came since the connection was idle, to the end of the header. The server's background read
+// may run beside a handler, hence the lock.
+type watched struct {
+	net.Conn
+	mu       sync.Mutex
+	head     []byte
+	complete bool
+}
+
+// watchedBytesMax bounds head.
+const watchedBytesMax = 20 << 10
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	w.keep(p[:n])
+	return n, err
+}
+
+func (w *watched) keep(p []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.complete || len(p) == 0 {
+		return
+	}
+	from := max(0, len(w.head)-3)
+	w.head = append(w.head, p[:min(len(p), watchedBytesMax-len(w.head))]...)
+	if i := bytes.Index(w.head[from:], []byte("\r\n\r\n")); i >= 0 {
+		w.head, w.complete = w.head[:from+i+2], true
+	} else if len(w.head) == watchedBytesMax {
+		w.complete = true
+	}
+}
+
+func (w *watched) reset() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.head, w.complete = w.head[:0], false
+}
+
+// framing looks for a Content-Length in the header of r. With pipelined requests, or a header that ends its lines in another way,
+// what was kept is not r's header.
+func (w *watched) framing(r *http.Request) Framing {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	head := string(w.head)
+	rest, ok := strings.CutPrefix(head, r.Method+" "+r.RequestURI+" ")
+	if !ok || !w.complete || !strings.HasSuffix(head, "\r\n") {
+		return FramingUnknown
+	}
+	for line := range strings.SplitSeq(rest, "\n") {
+		name, _, _ := strings.Cut(line, ":")
+		if strings.EqualFold(strings.TrimSpace(name), "Content-Length") {
+			return FramingAmbiguous
+		}
+	}
+	return FramingClear
+}
+
+// ErrSlow says that a body came more slowly than the limits allow.
+var ErrSlow = errors.New("the body came too slowly")
+
+// GuardBody returns r's body under the watch of l: a body that brings too little in a window of waiting ends with ErrSlow. Time
+// that the reader spends elsewhere does not count.
+func GuardBody(w http.ResponseWriter, r *http.Request, l Limits) io.Reader {
+	if r.Body == nil || r.Body == http.NoBody {
+		return http.NoBody
+	}
+	return &guardedBody{body: r.Body, control: http.NewResponseController(w), limits: l}
+}
+
+type guardedBody struct {
+	body    io.Reader
+	control *http.ResponseController
+	limits  Limits
+	waited  time.Duration // of this window
+	got     int64         // in this window
+	err     error
+}
+
+func (g *guardedBody) Read(p []byte) (int, error) {
+	if g.err != nil {
+		return 0, g.err
+	}
+	start := time.Now()
+	// A connection without deadlines (a test's) has no watch; everything else works.
+	_ = g.control.SetReadDeadline(start.Add(g.limits.SlowWindow - g.waited))
+	n, err := g.body.Read(p)
+	g.waited += time.Since(start)
+	if g.got += int64(n); g.got >= g.limits.SlowBytes {
+		g.waited, g.got = 0, 0
+	}
+	switch {
+	case err == nil && g.waited < g.limits.SlowWindow:
+		return n, nil
+	case err == nil || errors.Is(err, os.ErrDeadlineExceeded):
+		err = ErrSlow
+	default:
+		_ = g.control.SetReadDeadline(time.Time{})
+	}
+	g.err = err
+	return n, err
+}
+
+// GuardAnswer returns w under the watch of l: a client that does not take a piece of the answer within WriteTime is cut.
+func GuardAnswer(w http.ResponseWriter, l Limits) io.Writer {
+	return &guardedAnswer{w: w, control: http.NewResponseController(w), limits: l}
+}
+
+type guardedAnswer struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	limits  Limits
+	until   time.Time
+}
+
+func (g *guardedAnswer) Write(p []byte) (int, error) {
+	if now := time.Now(); g.until.Sub(now) < g.limits.WriteTime*3/4 {
+		g.until = now.Add(g.limits.WriteTime)
+		_ = g.control.SetWriteDeadline(g.until)
+	}
+	return g.w.Write(p)
+}

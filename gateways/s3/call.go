@@ -1,0 +1,266 @@
+package s3
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"holdfast/engine"
+	"holdfast/gateways"
+	"holdfast/gateways/s3/sigv4"
+	"holdfast/gateways/s3/wire"
+	"holdfast/observe"
+)
+
+// call is one request on its way through the gateway. It belongs to the goroutine of the request.
+type call struct {
+	g      *Gateway
+	w      http.ResponseWriter
+	r      *http.Request
+	ctx    context.Context
+	record observe.Access
+
+	path   string      // as it came, escaped
+	query  sigv4.Query // without what belongs to the signature
+	bucket engine.BucketName
+	key    engine.Key
+	level  level
+	route  *route
+	signed *sigv4.Signed
+	engine engine.Engine // as the principal may see it
+	sent   bool          // the status is written
+}
+
+func (c *call) ref() engine.Ref { return engine.Ref{Bucket: c.bucket, Key: c.key} }
+
+// serve goes through the stations of every request: form, signature, route, names, operation.
+func (c *call) serve() error {
+	if err := c.checkForm(); err != nil {
+		return err
+	}
+	query, err := c.parse()
+	if err != nil {
+		return err
+	}
+	if c.r.Method == http.MethodOptions {
+		return fault("AccessForbidden")
+	}
+	if err := c.authenticate(query); err != nil {
+		return err
+	}
+	if c.route, err = match(c.r.Method, c.level, c.query); err != nil {
+		return err
+	}
+	c.record.Operation = c.route.name
+	if err := c.route.checkHeaders(c.r.Header); err != nil {
+		return err
+	}
+	if err := c.checkNames(); err != nil {
+		return err
+	}
+	if !c.route.body {
+		if err := c.checkNoBody(); err != nil {
+			return err
+		}
+	}
+	return c.route.serve(c)
+}
+
+// checkForm refuses what HTTP makes possible and S3 has no use for.
+func (c *call) checkForm() error {
+	switch gateways.FramingOf(c.r) {
+	case gateways.FramingAmbiguous:
+		c.w.Header().Set("Connection", "close")
+		return faultf("BadRequest", "The request has both a Content-Length and a Transfer-Encoding.")
+	case gateways.FramingUnknown:
+		c.w.Header().Set("Connection", "close")
+	}
+	if gateways.HeaderBytes(c.r) > c.g.Limits.HeaderBytesMax {
+		c.w.Header().Set("Connection", "close")
+		return fault("RequestHeaderSectionTooLarge", wire.Field{Name: "MaxSizeAllowed", Value: strconv.Itoa(c.g.Limits.HeaderBytesMax)})
+	}
+	return nil
+}
+
+// parse takes the target apart. The path is split as it came and its pieces are decoded once.
+func (c *call) parse() (sigv4.Query, error) {
+	path, rawQuery, _ := strings.Cut(c.r.RequestURI, "?")
+	if !strings.HasPrefix(path, "/") { // absolute form, as proxies use it
+		path, rawQuery = c.r.URL.EscapedPath(), c.r.URL.RawQuery
+	}
+	c.path = path
+	bucket, key, hasKey := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	name, err := url.PathUnescape(bucket)
+	if err == nil {
+		key, err = url.PathUnescape(key)
+	}
+	if err != nil {
+		return nil, fault("InvalidURI")
+	}
+	c.bucket, c.key = engine.BucketName(name), engine.Key(key)
+	c.record.Bucket, c.record.Key = name, key
+	switch {
+	case name == "" && !hasKey:
+		c.level = service
+	case key == "":
+		c.level = bucketLevel
+	default:
+		c.level = objectLevel
+	}
+	return sigv4.ParseQuery(rawQuery)
+}
+
+// authenticate verifies the signature and opens the session.
+func (c *call) authenticate(query sigv4.Query) error {
+	signed, err := c.g.verifier.Verify(c.r, c.path, query)
+	if err != nil {
+		return err
+	}
+	_, principal, ok := c.g.Door.Secret(signed.AccessKey)
+	if !ok {
+		return fault("InvalidAccessKeyId")
+	}
+	c.signed, c.query = signed, query
+	c.record.Principal = principal.AccessKey
+	c.engine = c.g.Door.Open(principal)
+	if signed.Presigned {
+		return c.hoist()
+	}
+	return nil
+}
+
+// hoist makes headers of the x-amz-* parameters of a presigned URL, for that is what signers make parameters of.
+func (c *call) hoist() error {
+	var rest sigv4.Query
+	for _, p := range c.query.Rest() {
+		if !strings.HasPrefix(strings.ToLower(p.Name), "x-amz-") {
+			rest = append(rest, p)
+			continue
+		}
+		if values := c.r.Header.Values(p.Name); len(values) > 0 && (len(values) > 1 || values[0] != p.Value) {
+			return faultf("InvalidRequest", "The header "+p.Name+" was given both in the query and in the header, or twice.")
+		}
+		c.r.Header.Set(p.Name, p.Value)
+	}
+	c.query = rest
+	return nil
+}
+
+// reservedBucket is in front of the paths of health checks and of the admin API.
+const reservedBucket = "minio"
+
+// checkNames refuses a bucket or key that cannot exist, and another owner than ours.
+func (c *call) checkNames() error {
+	if c.level == service {
+		return nil
+	}
+	if err := engine.CheckBucketName(c.bucket); err != nil || c.bucket == reservedBucket {
+		return fault("InvalidBucketName", wire.Field{Name: "BucketName", Value: string(c.bucket)})
+	}
+	if owner := c.r.Header.Get("X-Amz-Expected-Bucket-Owner"); owner != "" && owner != c.g.OwnerID {
+		return faultf("AccessDenied", "Access Denied: the bucket has another owner than x-amz-expected-bucket-owner says.")
+	}
+	if c.level == bucketLevel {
+		return nil
+	}
+	err := engine.CheckKey(c.key)
+	switch {
+	case engine.Is(err, engine.KindKeyTooLong):
+		return fault("KeyTooLongError", wire.Field{Name: "Size", Value: strconv.Itoa(len(c.key))},
+			wire.Field{Name: "MaxSizeAllowed", Value: strconv.Itoa(engine.KeyBytesMax)})
+	case err != nil:
+		return faultf("InvalidURI", "Couldn't parse the specified URI: the key is not valid UTF-8.")
+	}
+	return nil
+}
+
+// checkNoBody proves that a request that needs no body has none, and that its payload hash says so.
+func (c *call) checkNoBody() error {
+	if c.r.ContentLength > 0 {
+		return fault("UnexpectedContent")
+	}
+	if c.signed.Payload != sigv4.Literal && c.signed.Payload != sigv4.Unsigned {
+		return faultf("InvalidRequest", "The operation has no body, so x-amz-content-sha256 cannot announce one in chunks.")
+	}
+	body, err := c.signed.Body(gateways.GuardBody(c.w, c.r, c.g.Limits), 0)
+	if err != nil {
+		return err
+	}
+	if _, err := body.Read(make([]byte, 1)); err != io.EOF {
+		var refused *sigv4.Error
+		if errors.As(err, &refused) && refused.Code == "IncompleteBody" {
+			return fault("UnexpectedContent")
+		}
+		return err
+	}
+	return nil
+}
+
+// param returns a parameter of the query, or "".
+func (c *call) param(name string) string {
+	value, _ := c.query.Get(name)
+	return value
+}
+
+// answer writes a document with status 200.
+func (c *call) answer(d *wire.Doc) error {
+	c.send(http.StatusOK, "application/xml", d.Bytes())
+	return nil
+}
+
+// empty writes an answer without content.
+func (c *call) empty(status int) error {
+	if status != http.StatusNoContent {
+		c.w.Header().Set("Content-Length", "0")
+	}
+	c.status(status)
+	return nil
+}
+
+func (c *call) status(status int) {
+	c.sent, c.record.Status = true, status
+	c.w.WriteHeader(status)
+}
+
+func (c *call) send(status int, contentType string, body []byte) {
+	h := c.w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	c.status(status)
+	if c.r.Method == http.MethodHead {
+		return
+	}
+	n, _ := gateways.GuardAnswer(c.w, c.g.Limits).Write(body) // who does not listen any more learns nothing from an error
+	c.record.Sent = int64(n)
+}
+
+// fail answers with an error. If the status is out already, the content is cut short, which the client sees from its length.
+func (c *call) fail(err error) {
+	f := faultOf(err, c)
+	c.record.Code, c.record.Reason = f.code, err.Error()
+	if c.sent {
+		return
+	}
+	h := c.w.Header()
+	for name := range h {
+		switch name {
+		case "Server", "Connection", "X-Amz-Request-Id", "X-Amz-Id-2":
+		default:
+			if f.status != http.StatusNotModified {
+				h.Del(name)
+			}
+		}
+	}
+	for name, value := range f.headers {
+		h.Set(name, value)
+	}
+	if f.status == http.StatusNotModified || c.r.Method == http.MethodHead {
+		c.status(f.status)
+		return
+	}
+	c.send(f.status, "application/xml", wire.ErrorBody(f.code, f.message, c.path, string(c.record.Request), c.g.Node, f.fields))
+}

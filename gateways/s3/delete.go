@@ -1,0 +1,101 @@
+package s3
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+
+	"holdfast/engine"
+	"holdfast/gateways/s3/wire"
+)
+
+// deleteObject is DeleteObject.
+func deleteObject(c *call) error {
+	if err := c.checkVersion(); err != nil {
+		return err
+	}
+	conditions, err := deleteIf(c.r.Header)
+	if err != nil {
+		return err
+	}
+	if _, err := c.engine.Delete(c.ctx, c.ref(), engine.DeleteOptions{If: conditions}); err != nil {
+		return err
+	}
+	return c.empty(http.StatusNoContent)
+}
+
+// deletesAtOnce is how many objects of one DeleteObjects are deleted beside each other: their commits share a sync.
+const deletesAtOnce = 32
+
+// deleteObjects is DeleteObjects: an answer for each key, in the order of the request.
+func deleteObjects(c *call) error {
+	document, err := c.document(wire.ListBytesMax, true)
+	if err != nil {
+		return err
+	}
+	request, err := wire.ParseDelete(document)
+	if err != nil {
+		return err
+	}
+	if _, err := c.engine.StatBucket(c.ctx, c.bucket); err != nil {
+		return err
+	}
+	failures := c.deleteEach(request.Objects)
+	d := wire.NewDoc("DeleteResult")
+	for i, o := range request.Objects {
+		if f := failures[i]; f != nil {
+			d.Open("Error")
+			d.Text("Key", o.Key)
+			d.TextIf("VersionId", o.Version)
+			d.Text("Code", f.code)
+			d.Text("Message", f.message)
+			d.Close()
+		} else if !request.Quiet {
+			d.Open("Deleted")
+			d.Text("Key", o.Key)
+			d.TextIf("VersionId", o.Version)
+			d.Close()
+		}
+	}
+	return c.answer(d)
+}
+
+// deleteEach deletes the objects, a few at a time, and returns what went wrong with each.
+func (c *call) deleteEach(objects []wire.DeleteObject) []*apiFault {
+	failures := make([]*apiFault, len(objects))
+	var wait sync.WaitGroup
+	next := make(chan int)
+	for range min(deletesAtOnce, len(objects)) {
+		wait.Go(func() {
+			for i := range next {
+				if err := c.deleteOne(objects[i]); err != nil {
+					failures[i] = faultOf(err, c)
+				}
+			}
+		})
+	}
+	for i := range objects {
+		next <- i
+	}
+	close(next)
+	wait.Wait()
+	return failures
+}
+
+func (c *call) deleteOne(o wire.DeleteObject) error {
+	if o.Version != "" && o.Version != "null" {
+		return invalid("VersionId", o.Version, "Invalid version id specified")
+	}
+	key := engine.Key(o.Key)
+	if err := engine.CheckKey(key); err != nil {
+		return err
+	}
+	conditions := engine.Conditions{Size: o.Size, ModifiedAt: o.Modified}
+	if o.ETag == "*" {
+		conditions.MatchAny = true
+	} else if o.ETag != "" {
+		conditions.Match = []engine.ETag{engine.ETag(strings.Trim(o.ETag, `"`))}
+	}
+	_, err := c.engine.Delete(c.ctx, engine.Ref{Bucket: c.bucket, Key: key}, engine.DeleteOptions{If: conditions})
+	return err
+}

@@ -1,0 +1,184 @@
+package s3
+
+import (
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"holdfast/engine"
+	"holdfast/gateways"
+	"holdfast/gateways/s3/wire"
+)
+
+// read is what GET and HEAD ask for.
+type read struct {
+	conditions engine.Conditions
+	part       *engine.Range
+	unless     engine.ETag // If-Range: the range counts only for this version
+	checksum   bool
+}
+
+func (c *call) parseRead() (read, error) {
+	var r read
+	if err := c.checkVersion(); err != nil {
+		return r, err
+	}
+	h := c.r.Header
+	switch mode := h.Get("X-Amz-Checksum-Mode"); strings.ToUpper(mode) {
+	case "":
+	case "ENABLED":
+		r.checksum = true
+	default:
+		return r, invalid("x-amz-checksum-mode", mode, "The header must be ENABLED.")
+	}
+	r.part = parseRange(h.Get("Range"))
+	if text := strings.TrimSpace(h.Get("If-Range")); text != "" && r.part != nil {
+		tags, any, err := parseTags("If-Range", []string{text}, false)
+		if err != nil || any || len(tags) != 1 || text[0] != '"' {
+			r.part = nil // a date or nothing known; the whole is always right
+		} else {
+			r.unless = tags[0]
+		}
+	}
+	var err error
+	r.conditions, err = readIf(h)
+	return r, err
+}
+
+// getObject is GetObject.
+func getObject(c *call) error {
+	r, err := c.parseRead()
+	if err != nil {
+		return err
+	}
+	object, err := c.open(&r)
+	if err != nil {
+		return c.readFault(err, r, r.part)
+	}
+	defer object.Close()
+	info := object.Info()
+	status := c.describe(r, info, object.Offset(), object.Length())
+	out := &answerWriter{call: c, out: gateways.GuardAnswer(c.w, c.g.Limits), status: status}
+	_, err = object.WriteTo(out)
+	if out.err != nil {
+		c.record.Reason = "the client did not take the answer: " + out.err.Error()
+		return nil
+	}
+	if err == nil && !c.sent {
+		c.status(status)
+	}
+	return err
+}
+
+// open opens the object, and opens it as a whole if the range was meant for another version.
+func (c *call) open(r *read) (engine.Object, error) {
+	object, err := c.engine.Open(c.ctx, c.ref(), engine.OpenOptions{If: r.conditions, Range: r.part})
+	if r.unless == "" || err != nil && !engine.Is(err, engine.KindInvalidRange) {
+		return object, err
+	}
+	if err == nil {
+		if object.Info().ETag == r.unless {
+			return object, nil
+		}
+		object.Close()
+	}
+	r.part = nil
+	return c.engine.Open(c.ctx, c.ref(), engine.OpenOptions{If: r.conditions})
+}
+
+// describe sets the headers of a read and returns the status.
+func (c *call) describe(r read, info engine.ObjectInfo, offset, length int64) int {
+	h := c.w.Header()
+	setObject(h, info)
+	h.Set("Content-Length", strconv.FormatInt(length, 10))
+	c.override()
+	if r.part != nil {
+		h.Set("Content-Range", contentRange(offset, length, info.Size))
+		return http.StatusPartialContent
+	}
+	if r.checksum {
+		setChecksum(h, info.Checksum, true)
+	}
+	return http.StatusOK
+}
+
+// answerWriter writes the status before the first byte, so that an object that cannot be read is answered with an error.
+type answerWriter struct {
+	call   *call
+	out    io.Writer
+	status int
+	err    error // of the connection
+}
+
+func (w *answerWriter) Write(p []byte) (int, error) {
+	if !w.call.sent {
+		w.call.status(w.status)
+	}
+	n, err := w.out.Write(p)
+	w.call.record.Sent += int64(n)
+	w.err = err
+	return n, err
+}
+
+// headObject is HeadObject.
+func headObject(c *call) error {
+	r, err := c.parseRead()
+	if err != nil {
+		return err
+	}
+	info, err := c.engine.Stat(c.ctx, c.ref(), engine.StatOptions{If: r.conditions})
+	if err != nil {
+		return c.readFault(err, r, nil)
+	}
+	offset, length := int64(0), info.Size
+	if r.unless != "" && r.unless != info.ETag {
+		r.part = nil
+	}
+	if r.part != nil {
+		var ok bool
+		if offset, length, ok = resolve(r.part, info.Size); !ok {
+			return rangeFault(c.r.Header.Get("Range"), info.Size)
+		}
+	}
+	c.status(c.describe(r, info, offset, length))
+	return nil
+}
+
+func rangeFault(requested string, size int64) error {
+	f := fault("InvalidRange", wire.Field{Name: "RangeRequested", Value: requested}, wire.Field{Name: "ActualObjectSize", Value: strconv.FormatInt(size, 10)})
+	f.headers = map[string]string{"Content-Range": "bytes */" + strconv.FormatInt(size, 10)}
+	return f
+}
+
+// readFault adds to a 304 or 416 what the protocol wants it to say about the version, which is looked up again. If another version
+// has come meanwhile, the operation is repeated by the client's choice: it is told to.
+func (c *call) readFault(err error, r read, part *engine.Range) error {
+	notModifiedNow := engine.Is(err, engine.KindNotModified)
+	if !notModifiedNow && !engine.Is(err, engine.KindInvalidRange) {
+		return err
+	}
+	info, statErr := c.engine.Stat(c.ctx, c.ref(), engine.StatOptions{})
+	if statErr != nil {
+		return statErr
+	}
+	if !notModifiedNow {
+		if part != nil {
+			if _, _, ok := resolve(part, info.Size); !ok {
+				return rangeFault(c.r.Header.Get("Range"), info.Size)
+			}
+		}
+		return fault("OperationAborted")
+	}
+	if !notModified(r.conditions, info) {
+		return fault("OperationAborted")
+	}
+	setValidators(c.w.Header(), info)
+	if info.Attributes.CacheControl != "" {
+		c.w.Header().Set("Cache-Control", info.Attributes.CacheControl)
+	}
+	if info.Attributes.Expires != "" {
+		c.w.Header().Set("Expires", info.Attributes.Expires)
+	}
+	return err
+}

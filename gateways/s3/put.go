@@ -1,0 +1,33 @@
+package s3
+
+import (
+	"holdfast/engine"
+)
+
+// putObject is PutObject. An object whose writer names no checksum gets a CRC64-NVME, as in S3.
+func putObject(c *call) error {
+	attributes, class, err := c.attributes()
+	if err != nil {
+		return err
+	}
+	conditions, err := writeIf(c.r.Header)
+	if err != nil {
+		return err
+	}
+	sum, err := contentMD5(c.r.Header)
+	if err != nil {
+		return err
+	}
+	body, err := c.openContent(algorithmNamed("CRC64NVME"))
+	if err != nil {
+		return err
+	}
+	info, err := c.engine.Put(c.ctx, c.ref(), body, engine.PutOptions{Size: body.size, Class: class, Attributes: attributes, If: conditions,
+		MD5: sum, Checksum: body.checksum})
+	if err != nil {
+		return body.failure(err)
+	}
+	c.w.Header().Set("ETag", quoted(info.ETag))
+	setChecksum(c.w.Header(), body.checksum(), true)
+	return c.empty(statusOK)
+}

@@ -1,0 +1,189 @@
+package s3
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"holdfast/access"
+	"holdfast/gateways/s3/sigv4"
+	"holdfast/gateways/s3/wire"
+)
+
+// level says what a path names.
+type level uint8
+
+const (
+	service level = iota
+	bucketLevel
+	objectLevel
+)
+
+func (l level) String() string { return [...]string{"SERVICE", "BUCKET", "OBJECT"}[l] }
+
+// route is one operation. A request that matches one has the parameters that it needs, none that it does not name, and no header
+// that would change the meaning and is not named.
+type route struct {
+	name   string        // of the operation in the API reference
+	action access.Action // that a policy would name
+	method string
+	level  level
+	// need are parameters that tell this operation from others: "uploads" has no value, "uploadId=" has one, "list-type=2" that one.
+	need    []string
+	may     []string // further parameters
+	headers []string // in lower case; a trailing "*" stands for any rest
+	body    bool     // the operation has a body
+	serve   func(*call) error
+}
+
+// Groups of headers.
+var (
+	readConditions = []string{"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "range", "if-range", "x-amz-checksum-mode"}
+	checksums      = []string{"x-amz-checksum-crc32", "x-amz-checksum-crc32c", "x-amz-checksum-crc64nvme", "x-amz-checksum-sha1", "x-amz-checksum-sha256",
+		"x-amz-sdk-checksum-algorithm"}
+	chunks     = []string{"x-amz-decoded-content-length", "x-amz-trailer", "content-md5"}
+	attributes = []string{"x-amz-meta-*", "x-amz-storage-class", "x-amz-acl"}
+	// responses are parameters that replace headers of the answer.
+	responses = []string{"response-content-type", "response-content-language", "response-expires", "response-cache-control",
+		"response-content-disposition", "response-content-encoding", "versionId"}
+)
+
+func join(lists ...[]string) []string { return slices.Concat(lists...) }
+
+// routes is the table of all operations that are implemented. absent.go adds the questions that have a truthful "none" for an answer.
+var routes = append([]route{
+	{name: "ListBuckets", action: "s3:ListAllMyBuckets", method: "GET", level: service,
+		may: []string{"prefix", "continuation-token", "max-buckets", "bucket-region"}, serve: listBuckets},
+
+	{name: "CreateBucket", action: "s3:CreateBucket", method: "PUT", level: bucketLevel, body: true,
+		headers: []string{"x-amz-acl", "x-amz-object-ownership", "x-amz-bucket-object-lock-enabled", "content-md5"}, serve: createBucket},
+	{name: "DeleteBucket", action: "s3:DeleteBucket", method: "DELETE", level: bucketLevel, serve: deleteBucket},
+	{name: "HeadBucket", action: "s3:ListBucket", method: "HEAD", level: bucketLevel, serve: headBucket},
+	{name: "GetBucketLocation", action: "s3:GetBucketLocation", method: "GET", level: bucketLevel, need: []string{"location"}, serve: getBucketLocation},
+	{name: "ListObjects", action: "s3:ListBucket", method: "GET", level: bucketLevel,
+		may: []string{"prefix", "delimiter", "marker", "max-keys", "encoding-type"}, serve: listObjects},
+	{name: "ListObjectsV2", action: "s3:ListBucket", method: "GET", level: bucketLevel, need: []string{"list-type=2"},
+		may: []string{"prefix", "delimiter", "start-after", "continuation-token", "max-keys", "fetch-owner", "encoding-type"}, serve: listObjectsV2},
+	{name: "ListMultipartUploads", action: "s3:ListBucketMultipartUploads", method: "GET", level: bucketLevel, need: []string{"uploads"},
+		may: []string{"prefix", "delimiter", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"}, serve: listUploads},
+	{name: "DeleteObjects", action: "s3:DeleteObject", method: "POST", level: bucketLevel, need: []string{"delete"}, body: true,
+		headers: join(checksums, chunks), serve: deleteObjects},
+
+	{name: "PutObject", action: "s3:PutObject", method: "PUT", level: objectLevel, body: true,
+		headers: join(attributes, checksums, chunks, []string{"if-match", "if-none-match"}), serve: putObject},
+	{name: "GetObject", action: "s3:GetObject", method: "GET", level: objectLevel, may: responses, headers: readConditions, serve: getObject},
+	{name: "HeadObject", action: "s3:GetObject", method: "HEAD", level: objectLevel, may: responses, headers: readConditions, serve: headObject},
+	{name: "DeleteObject", action: "s3:DeleteObject", method: "DELETE", level: objectLevel, may: []string{"versionId"},
+		headers: []string{"if-match", "x-amz-if-match-size", "x-amz-if-match-last-modified-time"}, serve: deleteObject},
+
+	{name: "CreateMultipartUpload", action: "s3:PutObject", method: "POST", level: objectLevel, need: []string{"uploads"},
+		headers: join(attributes, []string{"x-amz-checksum-algorithm", "x-amz-checksum-type"}), serve: createUpload},
+	{name: "UploadPart", action: "s3:PutObject", method: "PUT", level: objectLevel, need: []string{"partNumber=", "uploadId="}, body: true,
+		headers: join(checksums, chunks), serve: uploadPart},
+	{name: "ListParts", action: "s3:ListMultipartUploadParts", method: "GET", level: objectLevel, need: []string{"uploadId="},
+		may: []string{"max-parts", "part-number-marker", "encoding-type"}, serve: listParts},
+	{name: "CompleteMultipartUpload", action: "s3:PutObject", method: "POST", level: objectLevel, need: []string{"uploadId="}, body: true,
+		headers: join(checksums, []string{"x-amz-checksum-type", "x-amz-mp-object-size", "if-match", "if-none-match", "content-md5"}), serve: completeUpload},
+	{name: "AbortMultipartUpload", action: "s3:AbortMultipartUpload", method: "DELETE", level: objectLevel, need: []string{"uploadId="}, serve: abortUpload},
+}, absent...)
+
+// match finds the operation of a request: of those whose needs are met, the one with the most needs.
+func match(method string, l level, query sigv4.Query) (*route, error) {
+	var best *route
+	var allowed []string
+	for i := range routes {
+		rt := &routes[i]
+		if rt.level != l {
+			continue
+		}
+		if !slices.Contains(allowed, rt.method) {
+			allowed = append(allowed, rt.method)
+		}
+		if rt.method == method && rt.needs(query) && (best == nil || len(rt.need) > len(best.need)) {
+			best = rt
+		}
+	}
+	if best != nil {
+		return best, best.checkQuery(query)
+	}
+	if len(query) > 0 {
+		return nil, notImplemented("parameter", query[0].Name)
+	}
+	f := fault("MethodNotAllowed", wire.Field{Name: "Method", Value: method}, wire.Field{Name: "ResourceType", Value: l.String()})
+	f.headers = map[string]string{"Allow": strings.Join(allowed, ", ")}
+	return nil, f
+}
+
+// needs reports whether the query has every parameter that the route needs.
+func (rt *route) needs(query sigv4.Query) bool {
+	for _, need := range rt.need {
+		name, want, hasValue := strings.Cut(need, "=")
+		value, ok := query.Get(name)
+		if !ok || !hasValue && value != "" || want != "" && value != want {
+			return false
+		}
+	}
+	return true
+}
+
+// checkQuery refuses parameters that the route does not name, and repeated ones. x-id is what SDKs add to name the operation.
+func (rt *route) checkQuery(query sigv4.Query) error {
+	for i, p := range query {
+		if slices.ContainsFunc(query[:i], func(q sigv4.Param) bool { return q.Name == p.Name }) {
+			return invalid(p.Name, p.Value, "The parameter was given more than once.")
+		}
+		needed := slices.ContainsFunc(rt.need, func(need string) bool { n, _, _ := strings.Cut(need, "="); return n == p.Name })
+		if needed || slices.Contains(rt.may, p.Name) || p.Name == "x-id" && p.Value == rt.name {
+			continue
+		}
+		return notImplemented("parameter", p.Name)
+	}
+	return nil
+}
+
+// everywhere are the headers with a meaning that every operation understands.
+var everywhere = []string{"x-amz-date", "x-amz-content-sha256", "x-amz-user-agent"}
+
+// meaningful tells headers that may change what a request means from the rest, which HTTP lets everybody ignore.
+func meaningful(name string) bool {
+	for _, prefix := range []string{"x-amz-", "x-minio-", "x-rustfs-", "x-rgw-", "if-"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return name == "range" || name == "content-range" || name == "content-md5"
+}
+
+// checkHeaders refuses headers that could change the meaning of the request and that the route does not name.
+func (rt *route) checkHeaders(h http.Header) error {
+	var names []string
+	for name, values := range h {
+		lower := strings.ToLower(name)
+		if !meaningful(lower) {
+			continue
+		}
+		if !rt.allows(lower) {
+			names = append(names, lower)
+		} else if len(values) > 1 && !strings.HasPrefix(lower, "x-amz-meta-") && lower != "x-amz-trailer" && lower != "if-match" && lower != "if-none-match" {
+			return invalid(lower, values[1], "The header was given more than once.")
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	slices.Sort(names)
+	return notImplemented("header", names[0])
+}
+
+func (rt *route) allows(name string) bool {
+	if slices.Contains(everywhere, name) || name == "x-amz-expected-bucket-owner" && rt.level != service {
+		return true
+	}
+	return slices.ContainsFunc(rt.headers, func(allowed string) bool {
+		prefix, any := strings.CutSuffix(allowed, "*")
+		return allowed == name || any && strings.HasPrefix(name, prefix)
+	})
+}
+
+// statusOK is what most operations answer with.
+const statusOK = http.StatusOK
