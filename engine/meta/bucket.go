@@ -1,0 +1,163 @@
+package meta
+
+import (
+	"encoding/binary"
+
+	"holdfast/engine"
+)
+
+func (a *apply) createBucket(c *CreateBucket) *Answer {
+	key := key8(rowBucket, uint64(c.Bucket))
+	if a.has(key) {
+		return &Answer{}
+	}
+	b := bucketRow{name: c.Name, created: a.header.Stamp, inode: rootInode}
+	root := inodeRow{kind: inodeDirectory, links: 1}
+	a.view.Set(key, b.encode())
+	a.view.Set(key16(rowInode, uint64(c.Bucket), rootInode), root.encode())
+	a.view.Set(key16(rowAggregate, uint64(c.Bucket), rootInode), (&aggregateRow{}).encode())
+	return &Answer{Bucket: c.Bucket}
+}
+
+func (a *apply) deleteBucket(c *DeleteBucket) *Answer {
+	key := key8(rowBucket, uint64(c.Bucket))
+	if !a.has(key) {
+		return &Answer{}
+	}
+	aggregate := key16(rowAggregate, uint64(c.Bucket), rootInode)
+	var r aggregateRow
+	a.mustLoad(aggregate, &r)
+	if r.versions > 0 {
+		return failed(engine.KindBucketNotEmpty, "the bucket holds %d objects and %d versions", r.objects, r.versions)
+	}
+	a.view.Delete(key)
+	a.view.Delete(aggregate)
+	a.view.Delete(key16(rowInode, uint64(c.Bucket), rootInode))
+	a.each(key8(rowUpload, uint64(c.Bucket)), func(_, _ []byte) bool {
+		a.view.Set(key8(rowTrash, uint64(c.Bucket)), []byte{rowFormat})
+		return false
+	})
+	return &Answer{}
+}
+
+// directoryRow is a bucket in the root group's directory.
+type directoryRow struct {
+	id      engine.BucketID
+	group   engine.GroupID
+	state   BucketState
+	created int64
+}
+
+func (r *directoryRow) encode() []byte {
+	e := encoder{b: make([]byte, 0, 32)}
+	e.byte(rowFormat)
+	e.uint(uint64(r.id))
+	e.uint(uint64(r.group))
+	e.byte(byte(r.state))
+	e.int(r.created)
+	return e.b
+}
+
+func (r *directoryRow) decode(d *decoder) {
+	d.version(rowFormat)
+	r.id = engine.BucketID(d.uint())
+	r.group = engine.GroupID(d.uint())
+	r.state = BucketState(d.byte())
+	r.created = d.int()
+}
+
+func nameKey(name engine.BucketName) []byte { return append([]byte{rowName}, name...) }
+
+func (a *apply) reserveBucket(c *ReserveBucket) *Answer {
+	if a.has(nameKey(c.Name)) {
+		return failed(engine.KindBucketExists, "there is a bucket %q", c.Name)
+	}
+	var last uint64
+	if value, ok, err := a.view.Get([]byte{rowNameCounter}); err != nil {
+		panic(storeError{err})
+	} else if ok && len(value) == 8 {
+		last = binary.BigEndian.Uint64(value)
+	}
+	last++
+	a.view.Set([]byte{rowNameCounter}, binary.BigEndian.AppendUint64(nil, last))
+	r := directoryRow{id: engine.BucketID(last), group: c.Group, state: BucketCreating, created: a.header.Stamp}
+	a.view.Set(nameKey(c.Name), r.encode())
+	return &Answer{Bucket: r.id, Stamp: r.created}
+}
+
+func (a *apply) setBucket(c *SetBucket) *Answer {
+	var r directoryRow
+	if !a.mustLoad(nameKey(c.Name), &r) || r.id != c.Bucket {
+		return failed(engine.KindNoSuchBucket, "there is no bucket %q", c.Name)
+	}
+	if r.state != c.From {
+		return failed(engine.KindConflict, "bucket %q is being created or deleted by another call", c.Name)
+	}
+	if c.To == 0 {
+		a.view.Delete(nameKey(c.Name))
+		return &Answer{}
+	}
+	r.state = c.To
+	a.view.Set(nameKey(c.Name), r.encode())
+	return &Answer{Stamp: r.created}
+}
+
+func settingKey(name string) []byte { return append([]byte{rowSetting}, name...) }
+
+func (a *apply) setting(c *Setting) *Answer {
+	if len(c.Value) == 0 {
+		a.view.Delete(settingKey(c.Name))
+	} else {
+		a.view.Set(settingKey(c.Name), c.Value)
+	}
+	return &Answer{}
+}
+
+// DriveState is what the cluster map says of a drive.
+type DriveState byte
+
+// A drive is in (takes shards), out (errors or latency: takes none, may come back) or gone for good.
+const (
+	DriveIn   DriveState = 1
+	DriveOut  DriveState = 2
+	DriveGone DriveState = 3
+)
+
+// DriveRecord is a drive in the cluster map.
+type DriveRecord struct {
+	Node        uint64
+	Path        string // on its node
+	Incarnation uint64
+	Bytes       int64 // capacity
+	State       DriveState
+	Witness     bool // holds replicas only
+}
+
+func (r *DriveRecord) encodeBody(e *encoder) {
+	e.uint(r.Node)
+	e.string(r.Path)
+	e.fixed(r.Incarnation)
+	e.uint(uint64(r.Bytes))
+	e.byte(byte(r.State))
+	e.bool(r.Witness)
+}
+
+func (r *DriveRecord) decodeBody(d *decoder) {
+	r.Node = d.uint()
+	r.Path = d.string()
+	r.Incarnation = d.fixed()
+	r.Bytes = int64(d.uint())
+	r.State = DriveState(d.byte())
+	r.Witness = d.bool()
+}
+
+func (r *DriveRecord) encode() []byte {
+	e := encoder{b: []byte{rowFormat}}
+	r.encodeBody(&e)
+	return e.b
+}
+
+func (r *DriveRecord) decode(d *decoder) {
+	d.version(rowFormat)
+	r.decodeBody(d)
+}

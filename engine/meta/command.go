@@ -1,0 +1,739 @@
+package meta
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"holdfast/engine"
+)
+
+// HeaderBytes is the length of the header that begins every command: epoch, number and stamp, 8 bytes each, big endian.
+const HeaderBytes = 24
+
+// CommandBytesMax is the largest command.
+const CommandBytesMax = 1 << 20
+
+const commandFormat = 1
+
+// Header begins every command. (Epoch, Number) identifies it: a repetition is answered, not applied again. The group's leader
+// writes Stamp when it proposes.
+type Header struct {
+	Epoch, Number uint64
+	Stamp         int64 // unix nanoseconds
+}
+
+// ParseHeader reads the header of a command; ok is false if there is none.
+func ParseHeader(command []byte) (h Header, ok bool) {
+	if len(command) < HeaderBytes {
+		return h, false
+	}
+	return Header{
+		Epoch:  binary.BigEndian.Uint64(command),
+		Number: binary.BigEndian.Uint64(command[8:]),
+		Stamp:  int64(binary.BigEndian.Uint64(command[16:])),
+	}, true
+}
+
+// SetStamp writes the stamp of an encoded command.
+func SetStamp(command []byte, stamp int64) {
+	binary.BigEndian.PutUint64(command[16:], uint64(stamp))
+}
+
+// Command is a change that a writer asks of a group.
+type Command interface {
+	opcode() byte
+	encode(*encoder)
+	decode(*decoder)
+}
+
+// Encode returns the bytes of a command. Confirmed is the least number of the epoch whose answer the writer may still ask for.
+func Encode(epoch, number, confirmed uint64, c Command) []byte {
+	e := encoder{b: make([]byte, HeaderBytes, 256)}
+	binary.BigEndian.PutUint64(e.b, epoch)
+	binary.BigEndian.PutUint64(e.b[8:], number)
+	e.byte(commandFormat)
+	e.byte(c.opcode())
+	e.uint(confirmed)
+	c.encode(&e)
+	return e.b
+}
+
+// opcodes. A number is never given to another command.
+const (
+	opOpenEpoch      = 1
+	opCloseEpochs    = 2
+	opCondemn        = 3
+	opCreateBucket   = 4
+	opDeleteBucket   = 5
+	opPut            = 6
+	opDelete         = 7
+	opStartUpload    = 8
+	opPutPart        = 9
+	opCompleteUpload = 10
+	opAbortUpload    = 11
+	opStage          = 12
+	opForget         = 13
+	opMoveShard      = 14
+	opReportMissing  = 15
+	opSetDrive       = 16
+	opClearTrash     = 17
+	opReserveBucket  = 32
+	opSetBucket      = 33
+	opMapDrive       = 34
+	opSetting        = 35
+)
+
+var commands = map[byte]func() Command{
+	opOpenEpoch:      func() Command { return new(OpenEpoch) },
+	opCloseEpochs:    func() Command { return new(CloseEpochs) },
+	opCondemn:        func() Command { return new(Condemn) },
+	opCreateBucket:   func() Command { return new(CreateBucket) },
+	opDeleteBucket:   func() Command { return new(DeleteBucket) },
+	opPut:            func() Command { return new(Put) },
+	opDelete:         func() Command { return new(Delete) },
+	opStartUpload:    func() Command { return new(StartUpload) },
+	opPutPart:        func() Command { return new(PutPart) },
+	opCompleteUpload: func() Command { return new(CompleteUpload) },
+	opAbortUpload:    func() Command { return new(AbortUpload) },
+	opStage:          func() Command { return new(Stage) },
+	opForget:         func() Command { return new(Forget) },
+	opMoveShard:      func() Command { return new(MoveShard) },
+	opReportMissing:  func() Command { return new(ReportMissing) },
+	opSetDrive:       func() Command { return new(SetDrive) },
+	opClearTrash:     func() Command { return new(ClearTrash) },
+	opReserveBucket:  func() Command { return new(ReserveBucket) },
+	opSetBucket:      func() Command { return new(SetBucket) },
+	opMapDrive:       func() Command { return new(MapDrive) },
+	opSetting:        func() Command { return new(Setting) },
+}
+
+// parseCommand decodes a command; the result refers to the bytes.
+func parseCommand(b []byte) (h Header, confirmed uint64, c Command, err error) {
+	h, ok := ParseHeader(b)
+	if !ok {
+		return h, 0, nil, errFormat
+	}
+	d := decoder{b: b[HeaderBytes:]}
+	d.version(commandFormat)
+	build := commands[d.byte()]
+	confirmed = d.uint()
+	if d.err != nil || build == nil {
+		return h, 0, nil, errFormat
+	}
+	c = build()
+	c.decode(&d)
+	return h, confirmed, c, d.end()
+}
+
+// Describe returns a command in one line for people who look into a log.
+func Describe(command []byte) string {
+	h, _, c, err := parseCommand(command)
+	if err != nil {
+		return fmt.Sprintf("malformed command of %d bytes", len(command))
+	}
+	return fmt.Sprintf("epoch %d number %d at %s %T%+v", h.Epoch, h.Number, time.Unix(0, h.Stamp).UTC().Format(time.RFC3339Nano), c, c)
+}
+
+// OpenEpoch gives Node a new epoch; its number is the answer's Epoch. It is sent under epoch 0 with a random number.
+type OpenEpoch struct{ Node uint64 }
+
+func (*OpenEpoch) opcode() byte        { return opOpenEpoch }
+func (c *OpenEpoch) encode(e *encoder) { e.uint(c.Node) }
+func (c *OpenEpoch) decode(d *decoder) { c.Node = d.uint() }
+
+// CloseEpochs closes every epoch of Node below Below: no command of theirs is applied any more, however late it arrives.
+type CloseEpochs struct{ Node, Below uint64 }
+
+func (*CloseEpochs) opcode() byte        { return opCloseEpochs }
+func (c *CloseEpochs) encode(e *encoder) { e.uint(c.Node); e.uint(c.Below) }
+func (c *CloseEpochs) decode(d *decoder) { c.Node = d.uint(); c.Below = d.uint() }
+
+// Condemn gives up extents of the sender's epoch. The answer's Used says for each whether a content already owns it; of the others
+// no later command can make use.
+type Condemn struct{ Extents []engine.ExtentID }
+
+func (*Condemn) opcode() byte { return opCondemn }
+func (c *Condemn) encode(e *encoder) {
+	e.uint(uint64(len(c.Extents)))
+	for _, id := range c.Extents {
+		e.extent(id)
+	}
+}
+func (c *Condemn) decode(d *decoder) { c.Extents = d.extents() }
+
+func (d *decoder) extents() []engine.ExtentID {
+	n := d.count()
+	ids := make([]engine.ExtentID, 0, min(n, len(d.b)/20+1))
+	for range n {
+		ids = append(ids, d.extent())
+		if d.err != nil {
+			return nil
+		}
+	}
+	return ids
+}
+
+// CreateBucket makes a bucket's rows in its group. A repetition is no error.
+type CreateBucket struct {
+	Bucket engine.BucketID
+	Name   engine.BucketName
+}
+
+func (*CreateBucket) opcode() byte        { return opCreateBucket }
+func (c *CreateBucket) encode(e *encoder) { e.uint(uint64(c.Bucket)); e.string(string(c.Name)) }
+func (c *CreateBucket) decode(d *decoder) {
+	c.Bucket = engine.BucketID(d.uint())
+	c.Name = engine.BucketName(d.string())
+}
+
+// DeleteBucket removes a bucket without versions; its uploads go to trash. A repetition is no error.
+type DeleteBucket struct{ Bucket engine.BucketID }
+
+func (*DeleteBucket) opcode() byte        { return opDeleteBucket }
+func (c *DeleteBucket) encode(e *encoder) { e.uint(uint64(c.Bucket)) }
+func (c *DeleteBucket) decode(d *decoder) { c.Bucket = engine.BucketID(d.uint()) }
+
+// Data is the content that a command brings: a few bytes, or extents that lie one after another, or a content that was staged.
+type Data struct {
+	Size    int64
+	Inline  []byte // if Extents is empty and Staged is 0
+	Extents []Extent
+	Staged  uint64
+}
+
+func (e *encoder) data(c *Data) {
+	e.uint(uint64(c.Size))
+	e.bytes(c.Inline)
+	e.uint(uint64(len(c.Extents)))
+	for i := range c.Extents {
+		e.extent(c.Extents[i].ID)
+		e.extentBody(&c.Extents[i])
+	}
+	e.uint(c.Staged)
+}
+
+func (d *decoder) data() (c Data) {
+	c.Size = int64(d.uint())
+	c.Inline = d.bytes()
+	n := d.count()
+	for range n {
+		x := Extent{ID: d.extent()}
+		d.extentBody(&x)
+		if d.err != nil {
+			return c
+		}
+		c.Extents = append(c.Extents, x)
+	}
+	c.Staged = d.uint()
+	return c
+}
+
+// Put makes Data the current version of Key.
+type Put struct {
+	Bucket     engine.BucketID
+	Key        engine.Key
+	Data       Data
+	MD5        [16]byte
+	Class      engine.StorageClass
+	Attributes engine.Attributes
+	Checksum   engine.Checksum
+	If         engine.Conditions
+}
+
+func (*Put) opcode() byte { return opPut }
+func (c *Put) encode(e *encoder) {
+	e.uint(uint64(c.Bucket))
+	e.string(string(c.Key))
+	e.data(&c.Data)
+	e.b = append(e.b, c.MD5[:]...)
+	e.string(shortClass(c.Class))
+	e.attributes(&c.Attributes)
+	e.checksum(&c.Checksum)
+	e.conditions(&c.If)
+}
+func (c *Put) decode(d *decoder) {
+	c.Bucket = engine.BucketID(d.uint())
+	c.Key = engine.Key(d.string())
+	c.Data = d.data()
+	c.MD5 = d.md5()
+	c.Class = longClass(d.string())
+	c.Attributes = d.attributes()
+	c.Checksum = d.checksum()
+	c.If = d.conditions()
+}
+
+func (d *decoder) md5() (sum [16]byte) {
+	if len(d.b) < 16 {
+		d.fail()
+		return sum
+	}
+	copy(sum[:], d.b)
+	d.b = d.b[16:]
+	return sum
+}
+
+func (e *encoder) conditions(c *engine.Conditions) {
+	var flags byte
+	for i, set := range []bool{c.MatchAny, c.NoneMatchAny, len(c.Match) > 0, len(c.NoneMatch) > 0, c.Size != nil, !c.ModifiedAt.IsZero()} {
+		if set {
+			flags |= 1 << i
+		}
+	}
+	e.byte(flags)
+	for _, list := range [][]engine.ETag{c.Match, c.NoneMatch} {
+		if len(list) == 0 {
+			continue
+		}
+		e.uint(uint64(len(list)))
+		for _, tag := range list {
+			e.string(string(tag))
+		}
+	}
+	if c.Size != nil {
+		e.int(*c.Size)
+	}
+	if !c.ModifiedAt.IsZero() {
+		e.int(c.ModifiedAt.Unix())
+	}
+}
+
+func (d *decoder) conditions() (c engine.Conditions) {
+	flags := d.byte()
+	if flags >= 1<<6 {
+		d.fail()
+	}
+	c.MatchAny = flags&1 != 0
+	c.NoneMatchAny = flags&2 != 0
+	for i, list := range []*[]engine.ETag{&c.Match, &c.NoneMatch} {
+		if flags&(4<<i) == 0 {
+			continue
+		}
+		for range d.count() {
+			*list = append(*list, engine.ETag(d.string()))
+		}
+	}
+	if flags&16 != 0 {
+		size := d.int()
+		c.Size = &size
+	}
+	if flags&32 != 0 {
+		c.ModifiedAt = time.Unix(d.int(), 0)
+	}
+	return c
+}
+
+// Delete removes the current version of Key.
+type Delete struct {
+	Bucket engine.BucketID
+	Key    engine.Key
+	If     engine.Conditions
+}
+
+func (*Delete) opcode() byte { return opDelete }
+func (c *Delete) encode(e *encoder) {
+	e.uint(uint64(c.Bucket))
+	e.string(string(c.Key))
+	e.conditions(&c.If)
+}
+func (c *Delete) decode(d *decoder) {
+	c.Bucket = engine.BucketID(d.uint())
+	c.Key = engine.Key(d.string())
+	c.If = d.conditions()
+}
+
+// StartUpload begins an upload. ID is chosen by the sender: 24 bytes, the time of start and then random ones.
+type StartUpload struct {
+	Bucket     engine.BucketID
+	Key        engine.Key
+	ID         string
+	Class      engine.StorageClass
+	Attributes engine.Attributes
+	Algorithm  string
+	Full       bool
+}
+
+func (*StartUpload) opcode() byte { return opStartUpload }
+func (c *StartUpload) encode(e *encoder) {
+	e.uint(uint64(c.Bucket))
+	e.string(string(c.Key))
+	e.string(c.ID)
+	e.string(shortClass(c.Class))
+	e.attributes(&c.Attributes)
+	e.string(c.Algorithm)
+	e.bool(c.Full)
+}
+func (c *StartUpload) decode(d *decoder) {
+	c.Bucket = engine.BucketID(d.uint())
+	c.Key = engine.Key(d.string())
+	c.ID = d.string()
+	c.Class = longClass(d.string())
+	c.Attributes = d.attributes()
+	c.Algorithm = d.string()
+	c.Full = d.bool()
+}
+
+// PutPart makes Data part Number of an upload.
+type PutPart struct {
+	Bucket   engine.BucketID
+	Key      engine.Key
+	ID       string
+	Number   int
+	Data     Data
+	MD5      [16]byte
+	Checksum engine.Checksum
+}
+
+func (*PutPart) opcode() byte { return opPutPart }
+func (c *PutPart) encode(e *encoder) {
+	e.uint(uint64(c.Bucket))
+	e.string(string(c.Key))
+	e.string(c.ID)
+	e.uint(uint64(c.Number))
+	e.data(&c.Data)
+	e.b = append(e.b, c.MD5[:]...)
+	e.checksum(&c.Checksum)
+}
+func (c *PutPart) decode(d *decoder) {
+	c.Bucket = engine.BucketID(d.uint())
+	c.Key = engine.Key(d.string())
+	c.ID = d.string()
+	c.Number = int(d.uint())
+	c.Data = d.data()
+	c.MD5 = d.md5()
+	c.Checksum = d.checksum()
+}
+
+// Part names a part of a completion and the content that the sender saw in it.
+type Part struct {
+	Number  int
+	Content uint64
+}
+
+// CompleteUpload makes the parts of an upload the current version of its key. The sender has read the parts, checked ETags,
+// sizes and checksums and names their contents; apply refuses with KindConflict if one has changed since. With more parts than
+// one command may touch, Staged is the content that Stage commands made of them.
+type CompleteUpload struct {
+	Bucket   engine.BucketID
+	Key      engine.Key
+	ID       string
+	Parts    []Part
+	Staged   uint64
+	Size     int64
+	Count    int // number of parts
+	MD5      [16]byte
+	Checksum engine.Checksum
+	If       engine.Conditions
+}
+
+func (*CompleteUpload) opcode() byte { return opCompleteUpload }
+func (c *CompleteUpload) encode(e *encoder) {
+	e.uint(uint64(c.Bucket))
+	e.string(string(c.Key))
+	e.string(c.ID)
+	e.parts(c.Parts)
+	e.uint(c.Staged)
+	e.uint(uint64(c.Size))
+	e.uint(uint64(c.Count))
+	e.b = append(e.b, c.MD5[:]...)
+	e.checksum(&c.Checksum)
+	e.conditions(&c.If)
+}
+func (c *CompleteUpload) decode(d *decoder) {
+	c.Bucket = engine.BucketID(d.uint())
+	c.Key = engine.Key(d.string())
+	c.ID = d.string()
+	c.Parts = d.parts()
+	c.Staged = d.uint()
+	c.Size = int64(d.uint())
+	c.Count = int(d.uint())
+	c.MD5 = d.md5()
+	c.Checksum = d.checksum()
+	c.If = d.conditions()
+}
+
+func (e *encoder) parts(parts []Part) {
+	e.uint(uint64(len(parts)))
+	for _, p := range parts {
+		e.uint(uint64(p.Number))
+		e.uint(p.Content)
+	}
+}
+
+func (d *decoder) parts() (parts []Part) {
+	for range d.count() {
+		parts = append(parts, Part{Number: int(d.uint()), Content: d.uint()})
+		if d.err != nil {
+			return nil
+		}
+	}
+	return parts
+}
+
+// AbortUpload puts an upload under trash.
+type AbortUpload struct {
+	Bucket engine.BucketID
+	Key    engine.Key
+	ID     string
+}
+
+func (*AbortUpload) opcode() byte { return opAbortUpload }
+func (c *AbortUpload) encode(e *encoder) {
+	e.uint(uint64(c.Bucket))
+	e.string(string(c.Key))
+	e.string(c.ID)
+}
+func (c *AbortUpload) decode(d *decoder) {
+	c.Bucket = engine.BucketID(d.uint())
+	c.Key = engine.Key(d.string())
+	c.ID = d.string()
+}
+
+// Stage appends parts of an upload to a content that only the sender's epoch knows; Content 0 makes a new one. The answer's Content
+// is its id. What is staged when the epoch closes becomes garbage.
+type Stage struct {
+	Bucket  engine.BucketID
+	ID      string // of the upload
+	Content uint64
+	Parts   []Part
+}
+
+func (*Stage) opcode() byte { return opStage }
+func (c *Stage) encode(e *encoder) {
+	e.uint(uint64(c.Bucket))
+	e.string(c.ID)
+	e.uint(c.Content)
+	e.parts(c.Parts)
+}
+func (c *Stage) decode(d *decoder) {
+	c.Bucket = engine.BucketID(d.uint())
+	c.ID = d.string()
+	c.Content = d.uint()
+	c.Parts = d.parts()
+}
+
+// Forget removes a bounded number of runs of a garbage content, whose extents' shards the sender has deleted from every drive that
+// is not gone for good, and the content with the last of them. The answer's Left is the number of runs left.
+type Forget struct {
+	Index   uint64 // of the garbage row
+	Content uint64
+	Extents []engine.ExtentID // those whose shards are deleted
+}
+
+func (*Forget) opcode() byte { return opForget }
+func (c *Forget) encode(e *encoder) {
+	e.uint(c.Index)
+	e.uint(c.Content)
+	(&Condemn{c.Extents}).encode(e)
+}
+func (c *Forget) decode(d *decoder) {
+	c.Index = d.uint()
+	c.Content = d.uint()
+	c.Extents = d.extents()
+}
+
+// MoveShard records that a shard, which was on From or missing from it, is whole on To. KindConflict if the extent or its
+// placement is another by now.
+type MoveShard struct {
+	Extent   engine.ExtentID
+	Index    int
+	From, To engine.DriveID
+}
+
+func (*MoveShard) opcode() byte { return opMoveShard }
+func (c *MoveShard) encode(e *encoder) {
+	e.extent(c.Extent)
+	e.uint(uint64(c.Index))
+	e.uint(uint64(c.From))
+	e.uint(uint64(c.To))
+}
+func (c *MoveShard) decode(d *decoder) {
+	c.Extent = d.extent()
+	c.Index = int(d.uint())
+	c.From = engine.DriveID(d.uint())
+	c.To = engine.DriveID(d.uint())
+}
+
+// ReportMissing records that a shard is not, or not whole, on the drive that should have it.
+type ReportMissing struct {
+	Extent engine.ExtentID
+	Index  int
+	Drive  engine.DriveID
+}
+
+func (*ReportMissing) opcode() byte { return opReportMissing }
+func (c *ReportMissing) encode(e *encoder) {
+	e.extent(c.Extent)
+	e.uint(uint64(c.Index))
+	e.uint(uint64(c.Drive))
+}
+func (c *ReportMissing) decode(d *decoder) {
+	c.Extent = d.extent()
+	c.Index = int(d.uint())
+	c.Drive = engine.DriveID(d.uint())
+}
+
+// SetDrive tells a group whether a drive takes shards, and whether it is gone for good.
+type SetDrive struct {
+	Drive     engine.DriveID
+	Out, Gone bool
+}
+
+func (*SetDrive) opcode() byte { return opSetDrive }
+func (c *SetDrive) encode(e *encoder) {
+	e.uint(uint64(c.Drive))
+	e.bool(c.Out)
+	e.bool(c.Gone)
+}
+func (c *SetDrive) decode(d *decoder) {
+	c.Drive = engine.DriveID(d.uint())
+	c.Out = d.bool()
+	c.Gone = d.bool()
+}
+
+// ClearTrash takes a bounded piece of the first thing under trash apart. The answer's Left is 0 when nothing is left.
+type ClearTrash struct{}
+
+func (*ClearTrash) opcode() byte    { return opClearTrash }
+func (*ClearTrash) encode(*encoder) {}
+func (*ClearTrash) decode(*decoder) {}
+
+// BucketState is where a bucket of the directory is in its life.
+type BucketState byte
+
+// A bucket is made and unmade in three steps so that any node can finish what it finds half-done: root, group, root.
+const (
+	BucketCreating BucketState = 1
+	BucketActive   BucketState = 2
+	BucketDeleting BucketState = 3
+)
+
+// ReserveBucket puts a name into the directory, state creating. The answer's Bucket is its new id. KindBucketExists if the name is
+// there, in whatever state.
+type ReserveBucket struct {
+	Name  engine.BucketName
+	Group engine.GroupID
+}
+
+func (*ReserveBucket) opcode() byte        { return opReserveBucket }
+func (c *ReserveBucket) encode(e *encoder) { e.string(string(c.Name)); e.uint(uint64(c.Group)) }
+func (c *ReserveBucket) decode(d *decoder) {
+	c.Name = engine.BucketName(d.string())
+	c.Group = engine.GroupID(d.uint())
+}
+
+// SetBucket moves a bucket of the directory from one state to another; To 0 removes it. KindConflict if it is not in From;
+// KindNoSuchBucket if it is not there.
+type SetBucket struct {
+	Name     engine.BucketName
+	Bucket   engine.BucketID
+	From, To BucketState
+}
+
+func (*SetBucket) opcode() byte { return opSetBucket }
+func (c *SetBucket) encode(e *encoder) {
+	e.string(string(c.Name))
+	e.uint(uint64(c.Bucket))
+	e.byte(byte(c.From))
+	e.byte(byte(c.To))
+}
+func (c *SetBucket) decode(d *decoder) {
+	c.Name = engine.BucketName(d.string())
+	c.Bucket = engine.BucketID(d.uint())
+	c.From = BucketState(d.byte())
+	c.To = BucketState(d.byte())
+}
+
+// MapDrive writes a drive's record into the cluster map.
+type MapDrive struct {
+	Drive  engine.DriveID
+	Record DriveRecord
+}
+
+func (*MapDrive) opcode() byte        { return opMapDrive }
+func (c *MapDrive) encode(e *encoder) { e.uint(uint64(c.Drive)); c.Record.encodeBody(e) }
+func (c *MapDrive) decode(d *decoder) { c.Drive = engine.DriveID(d.uint()); c.Record.decodeBody(d) }
+
+// Setting writes a value of the cluster's configuration; an empty one removes it.
+type Setting struct {
+	Name  string
+	Value []byte
+}
+
+func (*Setting) opcode() byte        { return opSetting }
+func (c *Setting) encode(e *encoder) { e.string(c.Name); e.bytes(c.Value) }
+func (c *Setting) decode(d *decoder) { c.Name = d.string(); c.Value = d.bytes() }
+
+// Answer is what apply says of a command. Fields that a command does not speak of are zero.
+type Answer struct {
+	Kind     engine.Kind // of the error; meaningful if Failed
+	Failed   bool
+	Message  string
+	Epoch    uint64
+	Bucket   engine.BucketID
+	Content  uint64
+	Left     uint64
+	Sequence engine.Sequence
+	Stamp    int64
+	Size     int64
+	ETag     engine.ETag
+	Existed  bool
+	Used     []bool
+}
+
+// ParseAnswer decodes an answer.
+func ParseAnswer(b []byte) (a Answer, err error) {
+	d := decoder{b: b}
+	d.version(rowFormat)
+	if a.Failed = d.bool(); a.Failed {
+		a.Kind = engine.Kind(d.byte())
+		a.Message = d.string()
+		return a, d.end()
+	}
+	a.Epoch = d.uint()
+	a.Bucket = engine.BucketID(d.uint())
+	a.Content = d.uint()
+	a.Left = d.uint()
+	a.Sequence = engine.Sequence(d.uint())
+	a.Stamp = d.int()
+	a.Size = d.int()
+	a.ETag = engine.ETag(d.string())
+	a.Existed = d.bool()
+	for range d.count() {
+		a.Used = append(a.Used, d.bool())
+	}
+	return a, d.end()
+}
+
+func (a *Answer) encode() []byte {
+	e := encoder{b: make([]byte, 0, 64)}
+	e.byte(rowFormat)
+	e.bool(a.Failed)
+	if a.Failed {
+		e.byte(byte(a.Kind))
+		e.string(a.Message)
+		return e.b
+	}
+	e.uint(a.Epoch)
+	e.uint(uint64(a.Bucket))
+	e.uint(a.Content)
+	e.uint(a.Left)
+	e.uint(uint64(a.Sequence))
+	e.int(a.Stamp)
+	e.int(a.Size)
+	e.string(string(a.ETag))
+	e.bool(a.Existed)
+	e.uint(uint64(len(a.Used)))
+	for _, used := range a.Used {
+		e.bool(used)
+	}
+	return e.b
+}
+
+// Err returns the answer's error, or nil.
+func (a *Answer) Err() error {
+	if !a.Failed {
+		return nil
+	}
+	return engine.E(a.Kind, "%s", a.Message)
+}

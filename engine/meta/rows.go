@@ -1,0 +1,638 @@
+package meta
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
+	"holdfast/engine"
+)
+
+// The first byte of a row's key says what it is. docs/format.md draws every row; this list and that page change together.
+// Numbers in keys are big endian and of fixed width, so that rows sort by them. 0x00 belongs to engine/group.
+const (
+	rowAggregate = 'a' // bucket, directory inode → aggregate
+	rowBucket    = 'b' // bucket → bucket
+	rowContent   = 'c' // content → content
+	rowDrive     = 'd' // drive → drive state as this group has it
+	rowEpoch     = 'e' // epoch → epoch
+	rowGroup     = 'g' // → counters of the group
+	rowInode     = 'i' // bucket, inode → inode
+	rowMissing   = 'm' // slack, extent → nothing: the extent lacks shards; slack more may go
+	rowAnswer    = 'n' // epoch, number → answer
+	rowPlacement = 'p' // drive, extent → shard index
+	rowGarbage   = 'q' // index, content → nothing
+	rowRun       = 'r' // content, number → run
+	rowStaged    = 's' // epoch, content → nothing: a content that its writer still adds to
+	rowEntry     = 't' // bucket, directory inode, name → entry; a directory's name ends with "/"
+	rowUpload    = 'u' // bucket, key, upload id → upload
+	rowOlder     = 'v' // bucket, directory inode, name, ^sequence → an older version of the entry
+	rowPart      = 'w' // bucket, upload id, part number → part
+	rowExtent    = 'x' // extent → extent
+	rowCondemned = 'y' // extent → nothing: its writer gave it up
+	rowTrash     = 'z' // bucket or bucket and upload id → nothing: to be taken apart
+
+	rowName        = 'B' // bucket name → directory record (root group)
+	rowMapDrive    = 'D' // drive → drive record of the cluster map (root group)
+	rowSetting     = 'K' // name → value (root group)
+	rowNameCounter = 'N' // → last bucket id given (root group)
+)
+
+const rowFormat = 1 // format version of every row's value
+
+// rootInode is the directory that a bucket's keys are walked from.
+const rootInode = 1
+
+func key8(row byte, a uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{row}, a)
+}
+
+func key16(row byte, a, b uint64) []byte {
+	k := make([]byte, 1, 17+32)
+	k[0] = row
+	k = binary.BigEndian.AppendUint64(k, a)
+	return binary.BigEndian.AppendUint64(k, b)
+}
+
+func entryKey(bucket engine.BucketID, directory uint64, name string) []byte {
+	return append(key16(rowEntry, uint64(bucket), directory), name...)
+}
+
+func extentKey(row byte, id engine.ExtentID) []byte {
+	return appendExtent([]byte{row}, id)
+}
+
+func placementKey(drive engine.DriveID, id engine.ExtentID) []byte {
+	return appendExtent(key8(rowPlacement, uint64(drive)), id)
+}
+
+func missingKey(slack byte, id engine.ExtentID) []byte {
+	return appendExtent([]byte{rowMissing, slack}, id)
+}
+
+// uploadKey orders uploads by key, then by id, whose first bytes are the time of start. In the key 0x00 is written as 0x00 0xff and
+// the end as 0x00 0x01, so that no key is a prefix of another.
+func uploadKey(bucket engine.BucketID, key engine.Key, id string) []byte {
+	k := appendEscaped(key8(rowUpload, uint64(bucket)), string(key))
+	return append(append(k, 0, 1), id...)
+}
+
+func appendEscaped(k []byte, s string) []byte {
+	for i := range len(s) {
+		k = append(k, s[i])
+		if s[i] == 0 {
+			k = append(k, 0xff)
+		}
+	}
+	return k
+}
+
+// splitUploadKey undoes uploadKey for what follows the bucket.
+func splitUploadKey(k []byte) (key engine.Key, id string, err error) {
+	var name []byte
+	for i := 0; i < len(k); i++ {
+		if k[i] != 0 {
+			name = append(name, k[i])
+			continue
+		}
+		if i+1 >= len(k) {
+			break
+		}
+		if k[i+1] == 1 {
+			return engine.Key(name), string(k[i+2:]), nil
+		}
+		name = append(name, 0)
+		i++
+	}
+	return "", "", errFormat
+}
+
+func partKey(bucket engine.BucketID, id string, number int) []byte {
+	k := append(key8(rowPart, uint64(bucket)), id...)
+	return binary.BigEndian.AppendUint16(k, uint16(number))
+}
+
+// after returns the least key greater than every key that begins with prefix; nil if there is none.
+func after(prefix []byte) []byte {
+	k := slices.Clone(prefix)
+	for i := len(k) - 1; i >= 0; i-- {
+		if k[i] != 0xff {
+			k[i]++
+			return k[:i+1]
+		}
+	}
+	return nil
+}
+
+func sortedNames(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
+
+func (t etag) String() string {
+	s := hex.EncodeToString(t.md5[:])
+	if t.parts > 0 {
+		s += "-" + strconv.Itoa(t.parts)
+	}
+	return s
+}
+
+// groupRow has the counters of a group.
+type groupRow struct {
+	stamp   int64  // of the last command, unix nanoseconds
+	content uint64 // last content id given
+}
+
+func (r *groupRow) encode() []byte {
+	e := encoder{b: make([]byte, 0, 20)}
+	e.byte(rowFormat)
+	e.int(r.stamp)
+	e.uint(r.content)
+	return e.b
+}
+
+func (r *groupRow) decode(d *decoder) {
+	d.version(rowFormat)
+	r.stamp = d.int()
+	r.content = d.uint()
+}
+
+// epochRow is a writer's licence.
+type epochRow struct {
+	node   uint64 // the node that writes under it
+	closed bool
+	// confirmed is the least number whose answer the writer has not confirmed; older answers are gone, and a command below it is
+	// never applied again.
+	confirmed uint64
+}
+
+func (r *epochRow) encode() []byte {
+	e := encoder{b: make([]byte, 0, 20)}
+	e.byte(rowFormat)
+	e.uint(r.node)
+	e.bool(r.closed)
+	e.uint(r.confirmed)
+	return e.b
+}
+
+func (r *epochRow) decode(d *decoder) {
+	d.version(rowFormat)
+	r.node = d.uint()
+	r.closed = d.bool()
+	r.confirmed = d.uint()
+}
+
+// bucketRow is a bucket as its group has it.
+type bucketRow struct {
+	name     engine.BucketName
+	created  int64
+	inode    uint64 // last inode number given
+	sequence engine.Sequence
+}
+
+func (r *bucketRow) encode() []byte {
+	e := encoder{b: make([]byte, 0, 48)}
+	e.byte(rowFormat)
+	e.string(string(r.name))
+	e.int(r.created)
+	e.uint(r.inode)
+	e.uint(uint64(r.sequence))
+	return e.b
+}
+
+func (r *bucketRow) decode(d *decoder) {
+	d.version(rowFormat)
+	r.name = engine.BucketName(d.string())
+	r.created = d.int()
+	r.inode = d.uint()
+	r.sequence = engine.Sequence(d.uint())
+}
+
+// What an entry's top version is.
+const (
+	entryDirectory = 1
+	entryObject    = 2
+	entryMarker    = 3 // a delete marker on top of older versions
+)
+
+// entryRow is the top of a name's stack of versions, with what a listing shows; older versions are rows of their own.
+type entryRow struct {
+	kind     byte
+	inode    uint64
+	sequence engine.Sequence // of the change that made this version
+	stamp    int64           // modification time, unix nanoseconds
+	size     int64
+	etag     etag
+	class    engine.StorageClass
+	older    uint64 // number of older versions
+}
+
+func (r *entryRow) encode() []byte {
+	e := encoder{b: make([]byte, 0, 64)}
+	e.byte(rowFormat)
+	e.byte(r.kind)
+	e.uint(r.inode)
+	if r.kind == entryDirectory {
+		return e.b
+	}
+	e.uint(uint64(r.sequence))
+	e.int(r.stamp)
+	e.uint(uint64(r.size))
+	e.etag(r.etag)
+	e.string(shortClass(r.class))
+	e.uint(r.older)
+	return e.b
+}
+
+func (r *entryRow) decode(d *decoder) {
+	d.version(rowFormat)
+	r.kind = d.byte()
+	r.inode = d.uint()
+	switch r.kind {
+	case entryDirectory:
+		return
+	case entryObject, entryMarker:
+	default:
+		d.fail()
+	}
+	r.sequence = engine.Sequence(d.uint())
+	r.stamp = d.int()
+	r.size = int64(d.uint())
+	r.etag = d.etag()
+	r.class = longClass(d.string())
+	r.older = d.uint()
+}
+
+// The standard class is written as the empty string: it is in nearly every row.
+func shortClass(c engine.StorageClass) string {
+	if c == engine.ClassStandard {
+		return ""
+	}
+	return string(c)
+}
+
+func longClass(s string) engine.StorageClass {
+	if s == "" {
+		return engine.ClassStandard
+	}
+	return engine.StorageClass(s)
+}
+
+// What an inode is.
+const (
+	inodeFile      = 1
+	inodeDirectory = 2
+)
+
+// inodeRow is what an entry names.
+type inodeRow struct {
+	kind  byte
+	links uint64
+	// of a directory
+	parent uint64
+	name   string // with the trailing "/"
+	// of a file
+	content    uint64
+	size       int64
+	stamp      int64
+	sequence   engine.Sequence
+	etag       etag
+	class      engine.StorageClass
+	attributes engine.Attributes
+	checksum   engine.Checksum
+	upload     string // id of the upload that made it, so that a repeated completion knows its own work
+}
+
+func (r *inodeRow) encode() []byte {
+	e := encoder{b: make([]byte, 0, 96)}
+	e.byte(rowFormat)
+	e.byte(r.kind)
+	e.uint(r.links)
+	if r.kind == inodeDirectory {
+		e.uint(r.parent)
+		e.string(r.name)
+		return e.b
+	}
+	e.uint(r.content)
+	e.uint(uint64(r.size))
+	e.int(r.stamp)
+	e.uint(uint64(r.sequence))
+	e.etag(r.etag)
+	e.string(shortClass(r.class))
+	e.attributes(&r.attributes)
+	e.checksum(&r.checksum)
+	e.string(r.upload)
+	return e.b
+}
+
+func (r *inodeRow) decode(d *decoder) {
+	d.version(rowFormat)
+	r.kind = d.byte()
+	r.links = d.uint()
+	switch r.kind {
+	case inodeDirectory:
+		r.parent = d.uint()
+		r.name = d.string()
+		return
+	case inodeFile:
+	default:
+		d.fail()
+	}
+	r.content = d.uint()
+	r.size = int64(d.uint())
+	r.stamp = d.int()
+	r.sequence = engine.Sequence(d.uint())
+	r.etag = d.etag()
+	r.class = longClass(d.string())
+	r.attributes = d.attributes()
+	r.checksum = d.checksum()
+	r.upload = d.string()
+}
+
+// aggregateRow counts what lies beneath a directory, at any depth.
+type aggregateRow struct {
+	objects  uint64 // current versions that are no delete markers
+	bytes    uint64 // their sizes
+	versions uint64 // all versions, delete markers included
+	locked   uint64 // versions under retention or legal hold
+}
+
+func (r *aggregateRow) encode() []byte {
+	e := encoder{b: make([]byte, 0, 20)}
+	e.byte(rowFormat)
+	e.uint(r.objects)
+	e.uint(r.bytes)
+	e.uint(r.versions)
+	e.uint(r.locked)
+	return e.b
+}
+
+func (r *aggregateRow) decode(d *decoder) {
+	d.version(rowFormat)
+	r.objects = d.uint()
+	r.bytes = d.uint()
+	r.versions = d.uint()
+	r.locked = d.uint()
+}
+
+// Run is a range of an extent or of another content, in order of the content that it is part of.
+type Run struct {
+	Extent  engine.ExtentID // if Content is 0
+	Content uint64
+	Offset  int64 // first byte, within the extent's data or the content
+	Length  int64
+}
+
+func (e *encoder) run(r *Run) {
+	e.uint(r.Content)
+	if r.Content == 0 {
+		e.extent(r.Extent)
+	}
+	e.uint(uint64(r.Offset))
+	e.uint(uint64(r.Length))
+}
+
+func (d *decoder) run() (r Run) {
+	r.Content = d.uint()
+	if r.Content == 0 {
+		r.Extent = d.extent()
+	}
+	r.Offset = int64(d.uint())
+	r.Length = int64(d.uint())
+	if r.Offset < 0 || r.Length < 0 {
+		d.fail()
+	}
+	return r
+}
+
+// runsInRow is the most runs that a content's own row carries; more are rows keyed (content, number of the run).
+const runsInRow = 96
+
+// contentRow is a reference-counted, immutable list of runs, or a few bytes.
+type contentRow struct {
+	refs   uint64 // inodes, parts and runs that name it
+	size   int64
+	inline bool
+	data   []byte // if inline
+	runs   []Run  // if not inline and count ≤ runsInRow
+	count  int    // number of runs
+	staged uint64 // epoch whose writer still adds runs; 0 once it is whole
+}
+
+func (r *contentRow) encode() []byte {
+	e := encoder{b: make([]byte, 0, 32+len(r.data)+len(r.runs)*30)}
+	e.byte(rowFormat)
+	e.uint(r.refs)
+	e.uint(uint64(r.size))
+	e.bool(r.inline)
+	if r.inline {
+		e.bytes(r.data)
+		return e.b
+	}
+	e.uint(r.staged)
+	e.uint(uint64(r.count))
+	e.uint(uint64(len(r.runs)))
+	for i := range r.runs {
+		e.run(&r.runs[i])
+	}
+	return e.b
+}
+
+func (r *contentRow) decode(d *decoder) {
+	d.version(rowFormat)
+	r.refs = d.uint()
+	r.size = int64(d.uint())
+	if r.inline = d.bool(); r.inline {
+		r.data = d.bytes()
+		return
+	}
+	r.staged = d.uint()
+	r.count = int(d.uint())
+	r.runs = d.runs()
+}
+
+func (d *decoder) runs() []Run {
+	n := d.count()
+	if n == 0 {
+		return nil
+	}
+	runs := make([]Run, 0, min(n, len(d.b)/3+1))
+	for range n {
+		runs = append(runs, d.run())
+		if d.err != nil {
+			return nil
+		}
+	}
+	return runs
+}
+
+// Extent is where an extent's shards are.
+type Extent struct {
+	ID         engine.ExtentID
+	Redundancy engine.Redundancy
+	Size       int64 // bytes of data
+	Class      engine.StorageClass
+	Content    uint64           // the content that owns it
+	Drives     []engine.DriveID // of shard 0, 1, …: Data+Parity of them
+	Missing    uint64           // bit i: shard i is not on its drive
+	// Reduced says that the writer used a narrower code than the class has, for lack of drives.
+	Reduced bool
+}
+
+func (e *encoder) extentBody(x *Extent) {
+	e.byte(byte(x.Redundancy.Data))
+	e.byte(byte(x.Redundancy.Parity))
+	e.uint(uint64(x.Size))
+	e.string(shortClass(x.Class))
+	e.uint(x.Content)
+	e.uint(x.Missing)
+	e.bool(x.Reduced)
+	for _, drive := range x.Drives {
+		e.uint(uint64(drive))
+	}
+}
+
+func (d *decoder) extentBody(x *Extent) {
+	x.Redundancy.Data = int(d.byte())
+	x.Redundancy.Parity = int(d.byte())
+	x.Size = int64(d.uint())
+	x.Class = longClass(d.string())
+	x.Content = d.uint()
+	x.Missing = d.uint()
+	x.Reduced = d.bool()
+	n := x.Redundancy.Data + x.Redundancy.Parity
+	if x.Redundancy.Data == 0 || n > 64 || x.Size < 0 || x.Size > engine.ExtentBytesMax {
+		d.fail()
+		return
+	}
+	x.Drives = make([]engine.DriveID, n)
+	for i := range x.Drives {
+		x.Drives[i] = engine.DriveID(d.uint())
+	}
+}
+
+func (x *Extent) encode() []byte {
+	e := encoder{b: make([]byte, 0, 32+len(x.Drives)*9)}
+	e.byte(rowFormat)
+	e.extentBody(x)
+	return e.b
+}
+
+func (x *Extent) decode(d *decoder) {
+	d.version(rowFormat)
+	d.extentBody(x)
+}
+
+// missingCount returns the number of shards that are not where Drives says.
+func (x *Extent) missingCount() int {
+	n := 0
+	for i := range x.Drives {
+		if x.Missing&(1<<i) != 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// slack returns how many more shards may be lost; 0 if none or too many are already.
+func (x *Extent) slack() byte { return byte(max(0, x.Redundancy.Parity-x.missingCount())) }
+
+// driveRow is a drive as a group has it.
+type driveRow struct {
+	out  bool // takes no new shards; those that commands place on it are missing
+	gone bool // out for good: nothing on it will be seen again
+}
+
+func (r *driveRow) encode() []byte {
+	e := encoder{}
+	e.byte(rowFormat)
+	e.bool(r.out)
+	e.bool(r.gone)
+	return e.b
+}
+
+func (r *driveRow) decode(d *decoder) {
+	d.version(rowFormat)
+	r.out = d.bool()
+	r.gone = d.bool()
+}
+
+// uploadRow is a multipart upload in progress.
+type uploadRow struct {
+	started    int64
+	class      engine.StorageClass
+	attributes engine.Attributes
+	algorithm  string
+	full       bool
+}
+
+func (r *uploadRow) encode() []byte {
+	e := encoder{}
+	e.byte(rowFormat)
+	e.int(r.started)
+	e.string(shortClass(r.class))
+	e.attributes(&r.attributes)
+	e.string(r.algorithm)
+	e.bool(r.full)
+	return e.b
+}
+
+func (r *uploadRow) decode(d *decoder) {
+	d.version(rowFormat)
+	r.started = d.int()
+	r.class = longClass(d.string())
+	r.attributes = d.attributes()
+	r.algorithm = d.string()
+	r.full = d.bool()
+}
+
+// partRow is a part of an upload.
+type partRow struct {
+	content  uint64
+	size     int64
+	stamp    int64
+	md5      [16]byte
+	checksum engine.Checksum
+}
+
+func (r *partRow) encode() []byte {
+	e := encoder{}
+	e.byte(rowFormat)
+	e.uint(r.content)
+	e.uint(uint64(r.size))
+	e.int(r.stamp)
+	e.etag(etag{md5: r.md5})
+	e.checksum(&r.checksum)
+	return e.b
+}
+
+func (r *partRow) decode(d *decoder) {
+	d.version(rowFormat)
+	r.content = d.uint()
+	r.size = int64(d.uint())
+	r.stamp = d.int()
+	r.md5 = d.etag().md5
+	r.checksum = d.checksum()
+}
+
+// row is what every row value can do.
+type row interface{ decode(*decoder) }
+
+// parse decodes a row's value; an error names the key.
+func parse(key, value []byte, r row) error {
+	d := decoder{b: value}
+	r.decode(&d)
+	if err := d.end(); err != nil {
+		return fmt.Errorf("metadata row %q: %w", key, err)
+	}
+	return nil
+}
+
+// load reads a row into r and reports whether it exists.
+func load(view Reader, key []byte, r row) (bool, error) {
+	value, ok, err := view.Get(key)
+	if err != nil || !ok {
+		return false, err
+	}
+	return true, parse(key, value, r)
+}

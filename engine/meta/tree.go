@@ -1,0 +1,137 @@
+package meta
+
+import (
+	"strings"
+
+	"holdfast/engine"
+)
+
+// A key is a path walked through the tree: each "/" ends the name of a directory, what follows the last one names the object.
+// "a//b" lies in the directory "/" (an empty name) of the directory "a/", and "dir/" is the entry with the empty name in "dir/".
+// So every key has exactly one place, and directories sort among objects as their keys do.
+
+// splitKey cuts a key into the names of its directories, each with its "/", and the name of its entry.
+func splitKey(key string) (directories []string, name string) {
+	for {
+		i := strings.IndexByte(key, '/')
+		if i < 0 {
+			return directories, key
+		}
+		directories = append(directories, key[:i+1])
+		key = key[i+1:]
+	}
+}
+
+// path is a key as far as it was found in the tree.
+type path struct {
+	bucket      engine.BucketID
+	names       []string // of the directories beneath the root
+	directories []uint64 // inodes: the root, then those that exist of names
+	name        string   // of the entry
+	entry       entryRow // if found
+	found       bool
+}
+
+// complete reports whether all directories exist.
+func (p *path) complete() bool { return len(p.directories) == len(p.names)+1 }
+
+// leaf is the innermost directory that exists.
+func (p *path) leaf() uint64 { return p.directories[len(p.directories)-1] }
+
+// resolve walks a key through the tree.
+func resolve(view Reader, bucket engine.BucketID, key string) (*path, error) {
+	p := &path{bucket: bucket, directories: []uint64{rootInode}}
+	p.names, p.name = splitKey(key)
+	for _, name := range p.names {
+		var r entryRow
+		if ok, err := load(view, entryKey(bucket, p.leaf(), name), &r); err != nil || !ok {
+			return p, err
+		}
+		p.directories = append(p.directories, r.inode)
+	}
+	var err error
+	p.found, err = load(view, entryKey(bucket, p.leaf(), p.name), &p.entry)
+	return p, err
+}
+
+func (a *apply) resolve(bucket engine.BucketID, key engine.Key) *path {
+	p, err := resolve(a.view, bucket, string(key))
+	if err != nil {
+		panic(storeError{err})
+	}
+	return p
+}
+
+// makeDirectories makes those directories of the path that do not exist.
+func (a *apply) makeDirectories(b *bucketRow, p *path) {
+	for !p.complete() {
+		name := p.names[len(p.directories)-1]
+		b.inode++
+		entry := entryRow{kind: entryDirectory, inode: b.inode}
+		inode := inodeRow{kind: inodeDirectory, links: 1, parent: p.leaf(), name: name}
+		a.view.Set(entryKey(p.bucket, p.leaf(), name), entry.encode())
+		a.view.Set(key16(rowInode, uint64(p.bucket), b.inode), inode.encode())
+		p.directories = append(p.directories, b.inode)
+	}
+}
+
+// delta is a change of the counts of every directory on a path.
+type delta struct{ objects, bytes, versions int64 }
+
+// count adds d to the aggregates of all directories of p, and removes those that hold no version any more; the root stays.
+func (a *apply) count(p *path, d delta) {
+	for i := len(p.directories) - 1; i >= 0; i-- {
+		key := key16(rowAggregate, uint64(p.bucket), p.directories[i])
+		var r aggregateRow
+		a.mustLoad(key, &r)
+		r.objects += uint64(d.objects)
+		r.bytes += uint64(d.bytes)
+		r.versions += uint64(d.versions)
+		if r.versions > 0 || i == 0 {
+			a.view.Set(key, r.encode())
+			continue
+		}
+		a.view.Delete(key)
+		a.view.Delete(key16(rowInode, uint64(p.bucket), p.directories[i]))
+		a.view.Delete(entryKey(p.bucket, p.directories[i-1], p.names[i-1]))
+	}
+}
+
+// checkConditions judges a write's conditions against the current version.
+func checkConditions(c *engine.Conditions, p *path) *Answer {
+	exists := p.found && p.entry.kind == entryObject
+	if (c.MatchAny || len(c.Match) > 0) && !exists {
+		return failed(engine.KindNoSuchKey, "there is no such object to match")
+	}
+	if c.NoneMatchAny && exists {
+		return failed(engine.KindPreconditionFailed, "the object exists")
+	}
+	if !exists {
+		return nil
+	}
+	current := engine.ETag(p.entry.etag.String())
+	if len(c.Match) > 0 && !contains(c.Match, current) {
+		return failed(engine.KindPreconditionFailed, "the object's ETag is %q", current)
+	}
+	if contains(c.NoneMatch, current) {
+		return failed(engine.KindPreconditionFailed, "the object's ETag is %q", current)
+	}
+	if c.Size != nil && *c.Size != p.entry.size {
+		return failed(engine.KindPreconditionFailed, "the object has %d bytes", p.entry.size)
+	}
+	if !c.ModifiedAt.IsZero() && c.ModifiedAt.Unix() != unixSeconds(p.entry.stamp) {
+		return failed(engine.KindPreconditionFailed, "the object was modified at another time")
+	}
+	return nil
+}
+
+func unixSeconds(stamp int64) int64 { return stamp / 1e9 }
+
+func contains(tags []engine.ETag, tag engine.ETag) bool {
+	for _, t := range tags {
+		if t == tag {
+			return true
+		}
+	}
+	return false
+}
