@@ -444,10 +444,7 @@ var silentOperations = []string{"commit rows"}
 
 // TestCrashEverywhere cuts the power at every call that changes the disk, and looks whether what was acknowledged is there.
 func TestCrashEverywhere(t *testing.T) {
-	all := points(t)
-	if testing.Short() {
-		all = everyNth(all, 8)
-	}
+	all := everyNth(points(t), step())
 	var mu sync.Mutex
 	counts := map[[2]string]map[int]bool{}
 	eachPoint(t, all, func(p point, seed uint64) error {
@@ -475,9 +472,17 @@ func TestCrashEverywhere(t *testing.T) {
 		}
 		return l.goOn()
 	})
-	if !testing.Short() {
+	if step() == 1 {
 		checkTable(t, counts)
 	}
+}
+
+// step is how many points a run takes one of.
+func step() int {
+	if testing.Short() {
+		return max(pointsStep, 8)
+	}
+	return pointsStep
 }
 
 func everyNth(all []point, n int) (some []point) {
@@ -540,12 +545,7 @@ func checkTable(t *testing.T, counts map[[2]string]map[int]bool) {
 // TestFaultEverywhere fails every call that changes the disk once with EIO: the drive fails and says so, Close returns, and after a power cut what
 // was acknowledged is there.
 func TestFaultEverywhere(t *testing.T) {
-	all := points(t)
-	if testing.Short() {
-		all = everyNth(all, 8)
-	} else {
-		all = everyNth(all, 2)
-	}
+	all := everyNth(points(t), 2*step())
 	eachPoint(t, all, func(p point, seed uint64) error {
 		l := newLife(sim.New(seed, sim.Options{}))
 		visits, struck := 0, false
