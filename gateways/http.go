@@ -148,16 +148,9 @@ func (w *watched) framing(r *http.Request) Framing {
 // ErrSlow says that a body came more slowly than the limits allow.
 var ErrSlow = errors.New("the body came too slowly")
 
-// GuardBody returns r's body under the watch of l: a body that brings too little in a window of waiting ends with ErrSlow. Time
-// that the reader spends elsewhere does not count.
-func GuardBody(w http.ResponseWriter, r *http.Request, l Limits) io.Reader {
-	if r.Body == nil || r.Body == http.NoBody {
-		return http.NoBody
-	}
-	return &guardedBody{body: r.Body, control: http.NewResponseController(w), limits: l}
-}
-
-type guardedBody struct {
+// GuardedBody is the body of a request under the watch of the limits: one that brings too little in a window of waiting ends with
+// ErrSlow. Time that the reader spends elsewhere does not count.
+type GuardedBody struct {
 	body    io.Reader
 	control *http.ResponseController
 	limits  Limits
@@ -166,7 +159,24 @@ type guardedBody struct {
 	err     error
 }
 
-func (g *guardedBody) Read(p []byte) (int, error) {
+// GuardBody puts r's body under watch. The handler calls Release when it is done with the request.
+func GuardBody(w http.ResponseWriter, r *http.Request, l Limits) *GuardedBody {
+	g := &GuardedBody{body: r.Body, control: http.NewResponseController(w), limits: l}
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
+		g.err = io.EOF
+	}
+	return g
+}
+
+// Release leaves the server a bounded time to pass over what the handler has not read, for which net/http has no limit.
+func (g *GuardedBody) Release() {
+	if g.err == nil {
+		_ = g.control.SetReadDeadline(time.Now().Add(g.limits.HeaderTime))
+	}
+}
+
+// Read is io.Reader.
+func (g *GuardedBody) Read(p []byte) (int, error) {
 	if g.err != nil {
 		return 0, g.err
 	}

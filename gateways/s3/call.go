@@ -33,6 +33,8 @@ type call struct {
 	signed *sigv4.Signed
 	engine engine.Engine // as the principal may see it
 	sent   bool          // the status is written
+
+	incoming *gateways.GuardedBody // the body as it comes from the connection
 }
 
 func (c *call) ref() engine.Ref { return engine.Ref{Bucket: c.bucket, Key: c.key} }
@@ -186,7 +188,7 @@ func (c *call) checkNoBody() error {
 	if c.signed.Payload != sigv4.Literal && c.signed.Payload != sigv4.Unsigned {
 		return faultf("InvalidRequest", "The operation has no body, so x-amz-content-sha256 cannot announce one in chunks.")
 	}
-	body, err := c.signed.Body(gateways.GuardBody(c.w, c.r, c.g.Limits), 0)
+	body, err := c.signed.Body(c.incoming, 0)
 	if err != nil {
 		return err
 	}

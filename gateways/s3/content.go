@@ -17,7 +17,6 @@ import (
 	sha256 "github.com/minio/sha256-simd"
 
 	"holdfast/engine"
-	"holdfast/gateways"
 	"holdfast/gateways/s3/sigv4"
 	"holdfast/gateways/s3/wire"
 )
@@ -86,7 +85,7 @@ type content struct {
 
 // openContent prepares the body of the request. The checksum is the one that the client names, or else fallback (which may be nil).
 func (c *call) openContent(fallback *algorithm) (*content, error) {
-	body, err := c.signed.Body(gateways.GuardBody(c.w, c.r, c.g.Limits), c.contentLength())
+	body, err := c.signed.Body(c.incoming, c.contentLength())
 	if err != nil {
 		return nil, err
 	}
@@ -145,6 +144,9 @@ func (t *content) chooseChecksum(h http.Header, fallback *algorithm) error {
 	if err := t.checkNamed(h.Get("X-Amz-Sdk-Checksum-Algorithm")); err != nil {
 		return err
 	}
+	if err := t.checkAsked(h.Get("X-Amz-Checksum-Algorithm"), h.Get("X-Amz-Checksum-Type")); err != nil {
+		return err
+	}
 	if t.algorithm == nil {
 		t.algorithm = fallback
 	}
@@ -164,6 +166,22 @@ func (t *content) checkNamed(name string) error {
 		return faultf("InvalidRequest", "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.")
 	case algorithmNamed(name) != t.algorithm:
 		return faultf("InvalidRequest", "Value for x-amz-sdk-checksum-algorithm header is not that of the checksum given.")
+	}
+	return nil
+}
+
+// checkAsked reads x-amz-checksum-algorithm and -type, with which some clients say which checksum they want to be kept. The type is
+// that of the whole upload; for the sum of one part it makes no difference.
+func (t *content) checkAsked(name, kind string) error {
+	a := algorithmNamed(name)
+	switch {
+	case kind != "" && !strings.EqualFold(kind, "FULL_OBJECT") && !strings.EqualFold(kind, "COMPOSITE"):
+		return faultf("InvalidRequest", "Value for x-amz-checksum-type header is invalid.")
+	case name == "":
+	case a == nil, t.algorithm != nil && t.algorithm != a:
+		return faultf("InvalidRequest", "Value for x-amz-checksum-algorithm header is invalid.")
+	default:
+		t.algorithm = a
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 package s3
 
 import (
+	"strings"
+
 	"holdfast/engine"
 )
 
@@ -17,6 +19,9 @@ func putObject(c *call) error {
 	sum, err := contentMD5(c.r.Header)
 	if err != nil {
 		return err
+	}
+	if strings.EqualFold(c.r.Header.Get("X-Amz-Checksum-Type"), "COMPOSITE") {
+		return faultf("InvalidRequest", "The COMPOSITE checksum type can only be used with multipart uploads.")
 	}
 	body, err := c.openContent(algorithmNamed("CRC64NVME"))
 	if err != nil {

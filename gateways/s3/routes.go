@@ -41,7 +41,9 @@ var (
 	readConditions = []string{"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "range", "if-range", "x-amz-checksum-mode"}
 	checksums      = []string{"x-amz-checksum-crc32", "x-amz-checksum-crc32c", "x-amz-checksum-crc64nvme", "x-amz-checksum-sha1", "x-amz-checksum-sha256",
 		"x-amz-sdk-checksum-algorithm"}
-	chunks     = []string{"x-amz-decoded-content-length", "x-amz-trailer", "content-md5"}
+	chunks = []string{"x-amz-decoded-content-length", "x-amz-trailer", "content-md5"}
+	// asked say what checksum the client wants; on one body they add nothing to the checksum itself, but some clients send them.
+	asked      = []string{"x-amz-checksum-algorithm", "x-amz-checksum-type"}
 	attributes = []string{"x-amz-meta-*", "x-amz-storage-class", "x-amz-acl"}
 	// responses are parameters that replace headers of the answer.
 	responses = []string{"response-content-type", "response-content-language", "response-expires", "response-cache-control",
@@ -70,16 +72,16 @@ var routes = append([]route{
 		headers: join(checksums, chunks), serve: deleteObjects},
 
 	{name: "PutObject", action: "s3:PutObject", method: "PUT", level: objectLevel, body: true,
-		headers: join(attributes, checksums, chunks, []string{"if-match", "if-none-match"}), serve: putObject},
+		headers: join(attributes, checksums, chunks, asked, []string{"if-match", "if-none-match"}), serve: putObject},
 	{name: "GetObject", action: "s3:GetObject", method: "GET", level: objectLevel, may: responses, headers: readConditions, serve: getObject},
 	{name: "HeadObject", action: "s3:GetObject", method: "HEAD", level: objectLevel, may: responses, headers: readConditions, serve: headObject},
 	{name: "DeleteObject", action: "s3:DeleteObject", method: "DELETE", level: objectLevel, may: []string{"versionId"},
 		headers: []string{"if-match", "x-amz-if-match-size", "x-amz-if-match-last-modified-time"}, serve: deleteObject},
 
 	{name: "CreateMultipartUpload", action: "s3:PutObject", method: "POST", level: objectLevel, need: []string{"uploads"},
-		headers: join(attributes, []string{"x-amz-checksum-algorithm", "x-amz-checksum-type"}), serve: createUpload},
+		headers: join(attributes, asked), serve: createUpload},
 	{name: "UploadPart", action: "s3:PutObject", method: "PUT", level: objectLevel, need: []string{"partNumber=", "uploadId="}, body: true,
-		headers: join(checksums, chunks), serve: uploadPart},
+		headers: join(checksums, chunks, asked), serve: uploadPart},
 	{name: "ListParts", action: "s3:ListMultipartUploadParts", method: "GET", level: objectLevel, need: []string{"uploadId="},
 		may: []string{"max-parts", "part-number-marker", "encoding-type"}, serve: listParts},
 	{name: "CompleteMultipartUpload", action: "s3:PutObject", method: "POST", level: objectLevel, need: []string{"uploadId="}, body: true,

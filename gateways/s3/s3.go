@@ -105,13 +105,14 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := c.serve(); err != nil {
 		c.fail(err)
 	}
+	c.incoming.Release()
 	c.record.Duration = time.Since(start)
 	c.record.Log(c.ctx, g.Log)
 }
 
 func newCall(g *Gateway, w http.ResponseWriter, r *http.Request) *call {
 	id := observe.NewRequestID()
-	c := &call{g: g, w: w, r: r, ctx: observe.WithRequest(r.Context(), id)}
+	c := &call{g: g, w: w, r: r, ctx: observe.WithRequest(r.Context(), id), incoming: gateways.GuardBody(w, r, g.Limits)}
 	c.record = observe.Access{Gateway: g.Name(), Request: id, Remote: r.RemoteAddr, UserAgent: r.UserAgent()}
 	// The deadline of an earlier answer on this connection is over. A connection without deadlines has none to lift.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})

@@ -1,0 +1,132 @@
+package session_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"reflect"
+	"strings"
+	"testing"
+
+	"holdfast/access"
+	"holdfast/access/session"
+	"holdfast/engine"
+	"holdfast/observe"
+)
+
+// none is an engine whose every method answers with an error of one Kind and counts.
+type none struct {
+	engine.Engine
+	calls int
+	err   error
+}
+
+func (n *none) fail() error { n.calls++; return n.err }
+
+func (n *none) CreateBucket(context.Context, engine.BucketName) (engine.BucketInfo, error) {
+	return engine.BucketInfo{}, n.fail()
+}
+func (n *none) DeleteBucket(context.Context, engine.BucketName) error { return n.fail() }
+func (n *none) StatBucket(context.Context, engine.BucketName) (engine.BucketInfo, error) {
+	return engine.BucketInfo{}, n.fail()
+}
+func (n *none) ListBuckets(context.Context, engine.ListBucketsOptions) (engine.BucketPage, error) {
+	return engine.BucketPage{}, n.fail()
+}
+func (n *none) Put(context.Context, engine.Ref, io.Reader, engine.PutOptions) (engine.ObjectInfo, error) {
+	return engine.ObjectInfo{}, n.fail()
+}
+func (n *none) Open(context.Context, engine.Ref, engine.OpenOptions) (engine.Object, error) {
+	return nil, n.fail()
+}
+func (n *none) Stat(context.Context, engine.Ref, engine.StatOptions) (engine.ObjectInfo, error) {
+	return engine.ObjectInfo{}, n.fail()
+}
+func (n *none) Delete(context.Context, engine.Ref, engine.DeleteOptions) (engine.DeleteResult, error) {
+	return engine.DeleteResult{}, n.fail()
+}
+func (n *none) List(context.Context, engine.BucketName, engine.ListOptions) (engine.ObjectPage, error) {
+	return engine.ObjectPage{}, n.fail()
+}
+func (n *none) StartUpload(context.Context, engine.Ref, engine.StartUploadOptions) (engine.UploadInfo, error) {
+	return engine.UploadInfo{}, n.fail()
+}
+func (n *none) PutPart(context.Context, engine.Ref, engine.UploadID, int, io.Reader, engine.PutPartOptions) (engine.PartInfo, error) {
+	return engine.PartInfo{}, n.fail()
+}
+func (n *none) ListParts(context.Context, engine.Ref, engine.UploadID, engine.ListPartsOptions) (engine.PartPage, error) {
+	return engine.PartPage{}, n.fail()
+}
+func (n *none) ListUploads(context.Context, engine.BucketName, engine.ListUploadsOptions) (engine.UploadPage, error) {
+	return engine.UploadPage{}, n.fail()
+}
+func (n *none) CompleteUpload(context.Context, engine.Ref, engine.UploadID, engine.CompleteUploadOptions) (engine.ObjectInfo, error) {
+	return engine.ObjectInfo{}, n.fail()
+}
+func (n *none) AbortUpload(context.Context, engine.Ref, engine.UploadID) error { return n.fail() }
+
+// everyMethod calls each method of e and returns its error by name.
+func everyMethod(t *testing.T, e engine.Engine) map[string]error {
+	t.Helper()
+	ctx := reflect.ValueOf(observe.WithRequest(context.Background(), "REQUEST1"))
+	v := reflect.ValueOf(&e).Elem()
+	out := map[string]error{}
+	for i := range v.NumMethod() {
+		kind := v.Method(i).Type()
+		in := []reflect.Value{ctx}
+		for j := 1; j < kind.NumIn(); j++ {
+			in = append(in, reflect.Zero(kind.In(j)))
+		}
+		answers := v.Method(i).Call(in)
+		err, _ := answers[len(answers)-1].Interface().(error)
+		out[v.Type().Method(i).Name] = err
+	}
+	if len(out) != 15 {
+		t.Fatalf("the engine has %d methods; does each go through the decision?", len(out))
+	}
+	return out
+}
+
+// TestNobodyReachesTheEngine calls every method as a principal that may do nothing.
+func TestNobodyReachesTheEngine(t *testing.T) {
+	e := &none{}
+	for name, err := range everyMethod(t, session.New(e, access.Principal{}, slog.New(slog.DiscardHandler))) {
+		if !engine.Is(err, engine.KindAccessDenied) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if e.calls != 0 {
+		t.Errorf("%d calls reached the engine", e.calls)
+	}
+}
+
+func TestRootReachesTheEngine(t *testing.T) {
+	e := &none{err: engine.E(engine.KindDamaged, "planted")}
+	var log bytes.Buffer
+	door := session.NewDoor(session.Config{Engine: e, Credentials: access.Root{AccessKey: "abc", SecretKey: "canary-secret"}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	secret, root, ok := door.Secret("abc")
+	if !ok || secret != "canary-secret" {
+		t.Fatal("the door does not know its key")
+	}
+	if _, _, ok := door.Secret("other"); ok {
+		t.Fatal("the door knows another key")
+	}
+	for name, err := range everyMethod(t, door.Open(root)) {
+		if !engine.Is(err, engine.KindDamaged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if e.calls != 15 {
+		t.Errorf("%d calls reached the engine", e.calls)
+	}
+	if s := log.String(); strings.Count(s, "\n") != 15 || !strings.Contains(s, "request=REQUEST1") || strings.Contains(s, "canary") {
+		t.Errorf("the log: %s", s)
+	}
+	log.Reset()
+	e.err = engine.E(engine.KindNoSuchKey, "planted")
+	everyMethod(t, door.Open(root))
+	if log.Len() != 0 {
+		t.Errorf("what a client causes is logged as a failure: %s", log.String())
+	}
+}
