@@ -1,4 +1,4 @@
-package group
+package quorum
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-// Package group replicates a state machine over the drives of a node: Raft groups on go.etcd.io/raft/v3, whose log is each drive's
+// Package quorum replicates a state machine over the drives of a node: Raft groups on go.etcd.io/raft/v3, whose log is each drive's
 // meta stream and whose rows are each drive's index.
 //
 // Promise: a command that Propose answered is on a majority of the group's replicas, synced, and is applied once, in one order,
@@ -7,7 +7,7 @@
 //
 // All replicas of a group live in one process here, so messages between them are calls, the group elects at once, and a read needs
 // no lease: any replica that has applied what was answered shows the truth. The package does not know what commands mean.
-package group
+package quorum
 
 import (
 	"context"

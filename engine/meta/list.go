@@ -1,0 +1,267 @@
+package meta
+
+import (
+	"strings"
+
+	"holdfast/engine"
+)
+
+// List returns a page of a bucket's keys and common prefixes in byte order. The tree is walked in order, which is the order of the
+// keys; with the delimiter "/" a directory that is not descended into costs one row.
+func List(view View, bucket engine.BucketID, o engine.ListOptions) (engine.ObjectPage, error) {
+	page := engine.ObjectPage{}
+	limit := o.Max
+	if limit <= 0 || limit > engine.PageMax {
+		limit = engine.PageMax
+	}
+	w := &walk{view: view, bucket: bucket}
+	defer w.close()
+	position := o.Prefix
+	if o.After != "" && o.After >= position {
+		position = o.After + "\x00"
+		if o.Delimiter != "" && rolled(o.After, o.Prefix, o.Delimiter) == o.After {
+			position = string(after([]byte(o.After)))
+		}
+	}
+	if position < o.Prefix {
+		return page, nil // after() of a string of 0xff, which no UTF-8 key contains
+	}
+	w.slash = o.Delimiter == "/"
+	w.prefix = o.Prefix
+	if err := w.seek(position); err != nil {
+		return page, err
+	}
+	for {
+		key, entry, err := w.next()
+		if err != nil || key == "" || !strings.HasPrefix(key, o.Prefix) {
+			return page, err
+		}
+		if len(page.Objects)+len(page.Prefixes) == limit {
+			page.Truncated = true
+			return page, nil
+		}
+		if o.Delimiter != "" {
+			if prefix := rolled(key, o.Prefix, o.Delimiter); prefix != "" {
+				page.Prefixes = append(page.Prefixes, prefix)
+				page.Last = prefix
+				if entry.kind == entryDirectory && prefix == key {
+					continue // the walk did not descend
+				}
+				next := after([]byte(prefix))
+				if next == nil {
+					return page, nil
+				}
+				if err := w.seek(string(next)); err != nil {
+					return page, err
+				}
+				continue
+			}
+		}
+		info := entry.info()
+		if o.Attributes {
+			var r inodeRow
+			if ok, err := load(view, key16(rowInode, uint64(bucket), entry.inode), &r); err != nil {
+				return page, err
+			} else if ok {
+				info = r.info()
+			}
+		}
+		info.Key = engine.Key(key)
+		page.Objects = append(page.Objects, info)
+		page.Last = key
+	}
+}
+
+// rolled returns the common prefix that key is rolled up into, or "".
+func rolled(key, prefix, delimiter string) string {
+	if !strings.HasPrefix(key, prefix) {
+		return ""
+	}
+	i := strings.Index(key[len(prefix):], delimiter)
+	if i < 0 {
+		return ""
+	}
+	return key[:len(prefix)+i+len(delimiter)]
+}
+
+// walk goes through a bucket's tree in the order of the keys. Next returns objects and, where it need not descend, directories.
+type walk struct {
+	view   View
+	bucket engine.BucketID
+	prefix string
+	slash  bool // common prefixes end at "/": directories beneath the prefix are not descended into
+	stack  []level
+}
+
+// level is a directory being read; path is the key's part up to it.
+type level struct {
+	path  string
+	inode uint64
+	it    Iterator
+	// first is the name to begin at; a directory that the position lies within is entered rather than passed.
+	first  string
+	within string
+}
+
+func (w *walk) close() {
+	for _, l := range w.stack {
+		_ = l.it.Close() // of a snapshot that is only read; its errors came with Next
+	}
+	w.stack = w.stack[:0]
+}
+
+// seek moves to the first key not less than position.
+func (w *walk) seek(position string) error {
+	// Levels that the position still lies within stay open.
+	for len(w.stack) > 0 {
+		top := &w.stack[len(w.stack)-1]
+		if strings.HasPrefix(position, top.path) {
+			break
+		}
+		if err := top.it.Close(); err != nil {
+			return err
+		}
+		w.stack = w.stack[:len(w.stack)-1]
+	}
+	if len(w.stack) == 0 {
+		w.push("", rootInode)
+	}
+	for {
+		top := &w.stack[len(w.stack)-1]
+		rest := position[len(top.path):]
+		i := strings.IndexByte(rest, '/')
+		if i < 0 {
+			top.first = rest
+			return nil
+		}
+		name := rest[:i+1]
+		var entry entryRow
+		ok, err := load(w.view, entryKey(w.bucket, top.inode, name), &entry)
+		if err != nil {
+			return err
+		}
+		top.first = name
+		if !ok {
+			top.first = rest // names between name and what follows it cannot exist: they would hold the "/" too
+			return nil
+		}
+		top.within = name
+		w.push(top.path+name, entry.inode)
+	}
+}
+
+func (w *walk) push(path string, inode uint64) {
+	lower := entryKey(w.bucket, inode, "")
+	w.stack = append(w.stack, level{path: path, inode: inode, it: w.view.Iterate(lower, after(lower))})
+	w.stack[len(w.stack)-1].first = ""
+}
+
+// next returns the next object, or directory that is not descended into; "" at the end.
+func (w *walk) next() (string, *entryRow, error) {
+	for len(w.stack) > 0 {
+		top := &w.stack[len(w.stack)-1]
+		ok := false
+		if top.first != "\xff" {
+			ok = top.it.SeekGE(entryKey(w.bucket, top.inode, top.first))
+			top.first = "\xff" // no name of UTF-8 begins with it: the seek is done
+		} else {
+			ok = top.it.Next()
+		}
+		if ok && top.within != "" {
+			name := string(top.it.Key()[17:])
+			within := top.within
+			top.within = ""
+			if name == within { // its keys are done: the level above it was read
+				ok = top.it.Next()
+			}
+		}
+		if !ok {
+			if err := top.it.Close(); err != nil {
+				return "", nil, err
+			}
+			w.stack = w.stack[:len(w.stack)-1]
+			continue
+		}
+		name := string(top.it.Key()[17:])
+		entry := new(entryRow)
+		if err := parse(top.it.Key(), top.it.Value(), entry); err != nil {
+			return "", nil, err
+		}
+		key := top.path + name
+		switch {
+		case entry.kind == entryObject:
+			return key, entry, nil
+		case entry.kind == entryDirectory:
+			if w.slash && len(key) > len(w.prefix) && strings.HasPrefix(key, w.prefix) {
+				return key, entry, nil
+			}
+			if !strings.HasPrefix(key, w.prefix) && !strings.HasPrefix(w.prefix, key) && key > w.prefix {
+				return "", nil, nil // everything from here on lies behind the prefix
+			}
+			w.push(key, entry.inode)
+		}
+	}
+	return "", nil, nil
+}
+
+// ListUploads returns a page of uploads in order of key and start.
+func ListUploads(view View, bucket engine.BucketID, o engine.ListUploadsOptions) (engine.UploadPage, error) {
+	page := engine.UploadPage{}
+	limit := o.Max
+	if limit <= 0 || limit > engine.PageMax {
+		limit = engine.PageMax
+	}
+	prefix := key8(rowUpload, uint64(bucket))
+	it := view.Iterate(prefix, after(prefix))
+	from := appendEscaped(append([]byte(nil), prefix...), o.Prefix)
+	if start := uploadsAfter(bucket, &o); string(start) > string(from) {
+		from = start
+	}
+	for ok := it.SeekGE(from); ok; {
+		key, raw, err := splitUploadKey(it.Key()[9:])
+		if err == nil && !strings.HasPrefix(string(key), o.Prefix) {
+			break
+		}
+		var r uploadRow
+		if err == nil {
+			err = parse(it.Key(), it.Value(), &r)
+		}
+		if err != nil {
+			_ = it.Close() // the decoder's error is the reason
+			return page, err
+		}
+		if len(page.Uploads)+len(page.Prefixes) == limit {
+			page.Truncated = true
+			break
+		}
+		common := ""
+		if o.Delimiter != "" {
+			common = rolled(string(key), o.Prefix, o.Delimiter)
+		}
+		if common == "" {
+			page.Uploads = append(page.Uploads, r.upload(key, raw).Info)
+			page.LastKey, page.LastID = key, FormatUploadID(raw)
+			ok = it.Next()
+			continue
+		}
+		page.Prefixes = append(page.Prefixes, common)
+		page.LastKey, page.LastID = engine.Key(common), ""
+		next := after(appendEscaped(append([]byte(nil), prefix...), common))
+		ok = next != nil && it.SeekGE(next)
+	}
+	return page, it.Close()
+}
+
+// uploadsAfter returns where a listing of uploads continues.
+func uploadsAfter(bucket engine.BucketID, o *engine.ListUploadsOptions) []byte {
+	if o.AfterKey == "" {
+		return nil
+	}
+	if o.Delimiter != "" && rolled(string(o.AfterKey), o.Prefix, o.Delimiter) == string(o.AfterKey) {
+		return after(appendEscaped(key8(rowUpload, uint64(bucket)), string(o.AfterKey)))
+	}
+	if raw, ok := ParseUploadID(o.AfterID); ok {
+		return append(uploadKey(bucket, o.AfterKey, raw), 0)
+	}
+	return after(uploadKey(bucket, o.AfterKey, ""))
+}

@@ -1,0 +1,358 @@
+package meta
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"holdfast/engine"
+)
+
+// ErrAbsent is what readers answer where the rows have no such thing; the caller gives it a Kind.
+var ErrAbsent = errors.New("absent")
+
+// View is what reading needs: a Snapshot, or a Store where each answer may be newer than the one before.
+type View interface {
+	Reader
+	Iterate(lower, upper []byte) Iterator
+}
+
+// Object is a version as a lookup finds it.
+type Object struct {
+	Info    engine.ObjectInfo // Bucket and Key are the caller's to fill in
+	Content uint64
+}
+
+// Lookup finds the current version of a key. ErrAbsent.
+func Lookup(view View, bucket engine.BucketID, key engine.Key) (*Object, error) {
+	p, err := resolve(view, bucket, string(key))
+	if err != nil {
+		return nil, err
+	}
+	if !p.found || p.entry.kind != entryObject {
+		return nil, ErrAbsent
+	}
+	var r inodeRow
+	if ok, err := load(view, key16(rowInode, uint64(bucket), p.entry.inode), &r); err != nil {
+		return nil, err
+	} else if !ok {
+		return nil, ErrAbsent // replaced between two reads of a store
+	}
+	return &Object{Info: r.info(), Content: r.content}, nil
+}
+
+func (r *inodeRow) info() engine.ObjectInfo {
+	return engine.ObjectInfo{
+		Version: "null", Size: r.size, ETag: engine.ETag(r.etag.String()), Modified: time.Unix(0, r.stamp), Class: r.class,
+		Attributes: r.attributes, Checksum: r.checksum, Parts: r.etag.parts, Sequence: r.sequence,
+	}
+}
+
+func (r *entryRow) info() engine.ObjectInfo {
+	return engine.ObjectInfo{
+		Version: "null", Size: r.size, ETag: engine.ETag(r.etag.String()), Modified: time.Unix(0, r.stamp), Class: r.class,
+		Sequence: r.sequence,
+	}
+}
+
+// HasBucket reports whether the group has the bucket.
+func HasBucket(view View, bucket engine.BucketID) (bool, error) {
+	_, ok, err := view.Get(key8(rowBucket, uint64(bucket)))
+	return ok, err
+}
+
+// Content describes a content.
+type Content struct {
+	Size   int64
+	Inline []byte // if IsInline
+	// IsInline says that the bytes are in the row.
+	IsInline bool
+	Garbage  bool // no reference is left
+	Runs     []Run
+}
+
+// LoadContent reads a content with all its runs. ErrAbsent.
+func LoadContent(view View, id uint64) (*Content, error) {
+	var r contentRow
+	if ok, err := load(view, key8(rowContent, id), &r); err != nil {
+		return nil, err
+	} else if !ok {
+		return nil, ErrAbsent
+	}
+	c := &Content{Size: r.size, Inline: r.data, IsInline: r.inline, Garbage: r.refs == 0, Runs: r.runs}
+	if r.inline || len(r.runs) > 0 || r.count == 0 {
+		return c, nil
+	}
+	prefix := key8(rowRun, id)
+	it := view.Iterate(prefix, after(prefix))
+	for it.Next() {
+		run, err := parseRun(it.Value())
+		if err != nil {
+			_ = it.Close() // the decoder's error is the reason
+			return nil, err
+		}
+		c.Runs = append(c.Runs, run)
+	}
+	return c, it.Close()
+}
+
+// LoadExtent reads where an extent's shards are. ErrAbsent.
+func LoadExtent(view View, id engine.ExtentID) (*Extent, error) {
+	x := &Extent{ID: id}
+	if ok, err := load(view, extentKey(rowExtent, id), x); err != nil {
+		return nil, err
+	} else if !ok {
+		return nil, ErrAbsent
+	}
+	return x, nil
+}
+
+// Epochs returns the epochs that are open, with their nodes.
+func Epochs(view View) (map[uint64]uint64, error) {
+	open := map[uint64]uint64{}
+	return open, scan(view, []byte{rowEpoch}, nil, func(key, value []byte) (bool, error) {
+		var r epochRow
+		if err := parse(key, value, &r); err != nil {
+			return false, err
+		}
+		if !r.closed {
+			open[binary.BigEndian.Uint64(key[1:])] = r.node
+		}
+		return true, nil
+	})
+}
+
+// scan calls f for the rows under prefix, from the first key not less than prefix+from, until it returns false.
+func scan(view View, prefix, from []byte, f func(key, value []byte) (bool, error)) error {
+	it := view.Iterate(append(append([]byte(nil), prefix...), from...), after(prefix))
+	for it.Next() {
+		more, err := f(it.Key(), it.Value())
+		if err != nil {
+			_ = it.Close() // f's error is the reason
+			return err
+		}
+		if !more {
+			break
+		}
+	}
+	return it.Close()
+}
+
+// Garbage is a content to be collected.
+type Garbage struct {
+	Index   uint64 // of the command that made it garbage
+	Content uint64
+}
+
+// ListGarbage returns up to max contents that became garbage before index, oldest first.
+func ListGarbage(view View, before uint64, max int) (list []Garbage, err error) {
+	err = scan(view, []byte{rowGarbage}, nil, func(key, _ []byte) (bool, error) {
+		g := Garbage{Index: binary.BigEndian.Uint64(key[1:]), Content: binary.BigEndian.Uint64(key[9:])}
+		if g.Index >= before || len(list) == max {
+			return false, nil
+		}
+		list = append(list, g)
+		return true, nil
+	})
+	return list, err
+}
+
+// HasTrash reports whether something is left to ClearTrash.
+func HasTrash(view View) (found bool, err error) {
+	err = scan(view, []byte{rowTrash}, nil, func(_, _ []byte) (bool, error) {
+		found = true
+		return false, nil
+	})
+	return found, err
+}
+
+// ListMissing returns up to max extents that lack shards, those that may lose the fewest more first.
+func ListMissing(view View, max int) (list []engine.ExtentID, err error) {
+	err = scan(view, []byte{rowMissing}, nil, func(key, _ []byte) (bool, error) {
+		d := decoder{b: key[2:]}
+		list = append(list, d.extent())
+		return len(list) < max, d.err
+	})
+	return list, err
+}
+
+// ListPlaced returns up to max extents with a shard on drive, greater than from in order.
+func ListPlaced(view View, drive engine.DriveID, from engine.ExtentID, max int) (list []engine.ExtentID, err error) {
+	first := append(appendExtent(nil, from), 0)
+	err = scan(view, key8(rowPlacement, uint64(drive)), first, func(key, _ []byte) (bool, error) {
+		d := decoder{b: key[9:]}
+		list = append(list, d.extent())
+		return len(list) < max, d.err
+	})
+	return list, err
+}
+
+// CountMissing returns how many extents lack shards.
+func CountMissing(view View) (n int, err error) {
+	err = scan(view, []byte{rowMissing}, nil, func(_, _ []byte) (bool, error) { n++; return true, nil })
+	return n, err
+}
+
+// CountPlaced returns how many shards are recorded on drive.
+func CountPlaced(view View, drive engine.DriveID) (n int, err error) {
+	err = scan(view, key8(rowPlacement, uint64(drive)), nil, func(_, _ []byte) (bool, error) { n++; return true, nil })
+	return n, err
+}
+
+// CountGarbage returns how many contents wait for collection.
+func CountGarbage(view View) (n int, err error) {
+	err = scan(view, []byte{rowGarbage}, nil, func(_, _ []byte) (bool, error) { n++; return true, nil })
+	return n, err
+}
+
+// LoadDrive reports whether the group counts a drive as out, and whether for good.
+func LoadDrive(view View, drive engine.DriveID) (out, gone bool, err error) {
+	var r driveRow
+	_, err = load(view, key8(rowDrive, uint64(drive)), &r)
+	return r.out, r.gone, err
+}
+
+// Usage is what a bucket holds.
+type Usage struct{ Objects, Bytes, Versions uint64 }
+
+// BucketUsage reads the counts of a bucket's root. ErrAbsent.
+func BucketUsage(view View, bucket engine.BucketID) (Usage, error) {
+	var r aggregateRow
+	if ok, err := load(view, key16(rowAggregate, uint64(bucket), rootInode), &r); err != nil {
+		return Usage{}, err
+	} else if !ok {
+		return Usage{}, ErrAbsent
+	}
+	return Usage{r.objects, r.bytes, r.versions}, nil
+}
+
+// BucketRecord is a bucket of the root group's directory.
+type BucketRecord struct {
+	Name    engine.BucketName
+	ID      engine.BucketID
+	Group   engine.GroupID
+	State   BucketState
+	Created time.Time
+}
+
+// LookupBucket finds a bucket in the root group's directory. ErrAbsent.
+func LookupBucket(view View, name engine.BucketName) (BucketRecord, error) {
+	var r directoryRow
+	if ok, err := load(view, nameKey(name), &r); err != nil {
+		return BucketRecord{}, err
+	} else if !ok {
+		return BucketRecord{}, ErrAbsent
+	}
+	return r.record(name), nil
+}
+
+func (r *directoryRow) record(name engine.BucketName) BucketRecord {
+	return BucketRecord{Name: name, ID: r.id, Group: r.group, State: r.state, Created: time.Unix(0, r.created)}
+}
+
+// ListBuckets returns up to max buckets with the prefix and names greater than after, in whatever state.
+func ListBuckets(view View, prefix string, afterName engine.BucketName, max int) (list []BucketRecord, err error) {
+	var from []byte
+	if name := string(afterName); name != "" {
+		if name < prefix {
+			name = ""
+		} else if len(name) >= len(prefix) && name[:len(prefix)] == prefix {
+			from = append([]byte(name[len(prefix):]), 0)
+		} else {
+			return nil, nil
+		}
+	}
+	err = scan(view, nameKey(engine.BucketName(prefix)), from, func(key, value []byte) (bool, error) {
+		var r directoryRow
+		if err := parse(key, value, &r); err != nil {
+			return false, err
+		}
+		list = append(list, r.record(engine.BucketName(key[1:])))
+		return len(list) < max, nil
+	})
+	return list, err
+}
+
+// ListDrives returns the cluster map's drives.
+func ListDrives(view View) (map[engine.DriveID]DriveRecord, error) {
+	drives := map[engine.DriveID]DriveRecord{}
+	return drives, scan(view, []byte{rowMapDrive}, nil, func(key, value []byte) (bool, error) {
+		var r DriveRecord
+		err := parse(key, value, &r)
+		drives[engine.DriveID(binary.BigEndian.Uint64(key[1:]))] = r
+		return true, err
+	})
+}
+
+// GetSetting reads a value of the cluster's configuration; nil if it is not set.
+func GetSetting(view View, name string) ([]byte, error) {
+	value, _, err := view.Get(settingKey(name))
+	return value, err
+}
+
+// Upload is an upload in progress.
+type Upload struct {
+	Info  engine.UploadInfo
+	RawID string
+}
+
+// FormatUploadID returns the id that clients see.
+func FormatUploadID(raw string) engine.UploadID {
+	return engine.UploadID(hex.EncodeToString([]byte(raw)))
+}
+
+// ParseUploadID undoes FormatUploadID; ok is false for what it never made.
+func ParseUploadID(id engine.UploadID) (raw string, ok bool) {
+	b, err := hex.DecodeString(string(id))
+	return string(b), err == nil && len(b) == UploadIDBytes && hex.EncodeToString(b) == string(id)
+}
+
+// LoadUpload finds an upload. ErrAbsent.
+func LoadUpload(view View, bucket engine.BucketID, key engine.Key, raw string) (*Upload, error) {
+	var r uploadRow
+	if ok, err := load(view, uploadKey(bucket, key, raw), &r); err != nil {
+		return nil, err
+	} else if !ok {
+		return nil, ErrAbsent
+	}
+	return r.upload(key, raw), nil
+}
+
+func (r *uploadRow) upload(key engine.Key, raw string) *Upload {
+	return &Upload{RawID: raw, Info: engine.UploadInfo{
+		ID: FormatUploadID(raw), Key: key, Started: time.Unix(0, r.started), Class: r.class, Attributes: r.attributes,
+		ChecksumAlgorithm: r.algorithm, ChecksumFull: r.full,
+	}}
+}
+
+// PartRecord is a part of an upload and the content that it is.
+type PartRecord struct {
+	Info    engine.PartInfo
+	Content uint64
+	MD5     [16]byte
+}
+
+// ListParts returns up to max parts with numbers greater than after.
+func ListParts(view View, bucket engine.BucketID, raw string, afterNumber, max int) (list []PartRecord, err error) {
+	prefix := append(key8(rowPart, uint64(bucket)), raw...)
+	from := binary.BigEndian.AppendUint16(nil, uint16(min(afterNumber+1, 0xffff)))
+	err = scan(view, prefix, from, func(key, value []byte) (bool, error) {
+		var r partRow
+		if err := parse(key, value, &r); err != nil {
+			return false, err
+		}
+		list = append(list, r.record(int(binary.BigEndian.Uint16(key[len(key)-2:]))))
+		return len(list) < max, nil
+	})
+	return list, err
+}
+
+func (r *partRow) record(number int) PartRecord {
+	return PartRecord{
+		Info: engine.PartInfo{
+			Number: number, Size: r.size, ETag: engine.ETag(etag{md5: r.md5}.String()), Modified: time.Unix(0, r.stamp), Checksum: r.checksum,
+		},
+		Content: r.content, MD5: r.md5,
+	}
+}
