@@ -1,0 +1,100 @@
+package memory
+
+import (
+	"context"
+	"strings"
+
+	"holdfast/engine"
+)
+
+// CreateBucket makes an empty bucket.
+func (e *Engine) CreateBucket(ctx context.Context, name engine.BucketName) (engine.BucketInfo, error) {
+	info, err := e.createBucket(ctx, name)
+	return info, engine.Wrap("create bucket", engine.Ref{Bucket: name}, err)
+}
+
+func (e *Engine) createBucket(ctx context.Context, name engine.BucketName) (engine.BucketInfo, error) {
+	if err := ready(ctx, name); err != nil {
+		return engine.BucketInfo{}, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if _, err := e.find(name); err == nil {
+		return engine.BucketInfo{}, engine.E(engine.KindBucketExists, "the name is taken")
+	}
+	e.lastID++
+	b := newBucket(engine.BucketInfo{Name: name, ID: e.lastID, Created: e.now()})
+	e.buckets.ReplaceOrInsert(b)
+	return b.info, nil
+}
+
+// DeleteBucket removes a bucket that holds no object, with its uploads.
+func (e *Engine) DeleteBucket(ctx context.Context, name engine.BucketName) error {
+	return engine.Wrap("delete bucket", engine.Ref{Bucket: name}, e.deleteBucket(ctx, name))
+}
+
+func (e *Engine) deleteBucket(ctx context.Context, name engine.BucketName) error {
+	if err := ready(ctx, name); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	b, err := e.find(name)
+	if err != nil {
+		return err
+	}
+	if n := b.objects.Len(); n > 0 {
+		return engine.E(engine.KindBucketNotEmpty, "it holds %d objects; delete them first", n)
+	}
+	e.buckets.Delete(b)
+	return nil
+}
+
+// StatBucket describes a bucket.
+func (e *Engine) StatBucket(ctx context.Context, name engine.BucketName) (engine.BucketInfo, error) {
+	info, err := e.statBucket(ctx, name)
+	return info, engine.Wrap("stat bucket", engine.Ref{Bucket: name}, err)
+}
+
+func (e *Engine) statBucket(ctx context.Context, name engine.BucketName) (engine.BucketInfo, error) {
+	if err := ready(ctx, name); err != nil {
+		return engine.BucketInfo{}, err
+	}
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	b, err := e.find(name)
+	if err != nil {
+		return engine.BucketInfo{}, err
+	}
+	return b.info, nil
+}
+
+// ListBuckets returns buckets in order of their names.
+func (e *Engine) ListBuckets(ctx context.Context, o engine.ListBucketsOptions) (engine.BucketPage, error) {
+	p, err := e.listBuckets(ctx, o)
+	return p, engine.Wrap("list buckets", engine.Ref{}, err)
+}
+
+func (e *Engine) listBuckets(ctx context.Context, o engine.ListBucketsOptions) (p engine.BucketPage, err error) {
+	limit, err := page(o.Max)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return p, err
+	}
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	e.buckets.Ascend(func(b *bucket) bool {
+		switch {
+		case !strings.HasPrefix(string(b.info.Name), o.Prefix) || b.info.Name <= o.After:
+		case len(p.Buckets) == limit:
+			p.Truncated = true
+			return false
+		default:
+			p.Buckets = append(p.Buckets, b.info)
+		}
+		return true
+	})
+	return p, nil
+}

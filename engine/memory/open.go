@@ -1,0 +1,125 @@
+package memory
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"io/fs"
+
+	"holdfast/engine"
+)
+
+// Open returns a reader of the current version.
+func (e *Engine) Open(ctx context.Context, ref engine.Ref, o engine.OpenOptions) (engine.Object, error) {
+	r, err := e.open(ctx, ref, o)
+	if err != nil {
+		return nil, engine.Wrap("open", ref, err)
+	}
+	return r, nil
+}
+
+func (e *Engine) open(ctx context.Context, ref engine.Ref, o engine.OpenOptions) (*reader, error) {
+	current, err := e.current(ctx, ref, o.If)
+	if err != nil {
+		return nil, err
+	}
+	start, length, err := selected(o.Range, current.info.Size)
+	if err != nil {
+		return nil, err
+	}
+	return &reader{ctx: ctx, info: clone(current.info), offset: start, length: length, rest: bytes.NewReader(current.data[start : start+length])}, nil
+}
+
+// Stat is Open without the content.
+func (e *Engine) Stat(ctx context.Context, ref engine.Ref, o engine.StatOptions) (engine.ObjectInfo, error) {
+	current, err := e.current(ctx, ref, o.If)
+	if err != nil {
+		return engine.ObjectInfo{}, engine.Wrap("stat", ref, err)
+	}
+	return clone(current.info), nil
+}
+
+// current finds the version that a read is about.
+func (e *Engine) current(ctx context.Context, ref engine.Ref, c engine.Conditions) (*object, error) {
+	if err := readyKey(ctx, ref); err != nil {
+		return nil, err
+	}
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	b, err := e.find(ref.Bucket)
+	if err != nil {
+		return nil, err
+	}
+	if ref.Version != "" && ref.Version != versionNull {
+		return nil, engine.E(engine.KindNoSuchVersion, "the key has no version %q", string(ref.Version))
+	}
+	o := b.object(ref.Key)
+	if o == nil && ref.Version != "" {
+		return nil, engine.E(engine.KindNoSuchVersion, "the key has no version %q", string(ref.Version))
+	}
+	if o == nil {
+		return nil, engine.E(engine.KindNoSuchKey, "there is no such object")
+	}
+	return o, judgeRead(c, o)
+}
+
+// selected returns the bytes that a range selects of size.
+func selected(r *engine.Range, size int64) (start, length int64, err error) {
+	switch {
+	case r == nil:
+		return 0, size, nil
+	case r.Start < -1 || r.Length < -1 || r.Start == -1 && r.Length == -1:
+		return 0, 0, engine.E(engine.KindInvalidArgument, "the range starts at %d with length %d", r.Start, r.Length)
+	case r.Start == -1:
+		length = min(r.Length, size)
+		start = size - length
+	default:
+		start, length = r.Start, size-r.Start
+		if r.Length >= 0 {
+			length = min(length, r.Length)
+		}
+	}
+	if length <= 0 {
+		return 0, 0, engine.E(engine.KindInvalidRange, "the range selects nothing of %d bytes", size)
+	}
+	return start, length, nil
+}
+
+// reader is an open version.
+type reader struct {
+	ctx            context.Context
+	info           engine.ObjectInfo
+	offset, length int64
+	rest           *bytes.Reader // nil when closed
+}
+
+func (r *reader) Info() engine.ObjectInfo { return r.info }
+func (r *reader) Offset() int64           { return r.offset }
+func (r *reader) Length() int64           { return r.length }
+
+func (r *reader) Read(p []byte) (int, error) {
+	if err := r.ready(); err != nil {
+		return 0, err
+	}
+	return r.rest.Read(p)
+}
+
+func (r *reader) WriteTo(w io.Writer) (int64, error) {
+	if err := r.ready(); err != nil {
+		return 0, err
+	}
+	return r.rest.WriteTo(w)
+}
+
+func (r *reader) ready() error {
+	err := r.ctx.Err()
+	if r.rest == nil {
+		err = fs.ErrClosed
+	}
+	return engine.Wrap("read", engine.Ref{Bucket: r.info.Bucket, Key: r.info.Key}, err)
+}
+
+func (r *reader) Close() error {
+	r.rest = nil
+	return nil
+}

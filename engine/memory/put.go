@@ -1,0 +1,168 @@
+package memory
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"errors"
+	"io"
+	"maps"
+	"slices"
+
+	"holdfast/engine"
+)
+
+// Put stores what body gives as the current version of ref.Key.
+func (e *Engine) Put(ctx context.Context, ref engine.Ref, body io.Reader, o engine.PutOptions) (engine.ObjectInfo, error) {
+	info, err := e.put(ctx, ref, body, o)
+	return info, engine.Wrap("put", ref, err)
+}
+
+func (e *Engine) put(ctx context.Context, ref engine.Ref, body io.Reader, o engine.PutOptions) (info engine.ObjectInfo, err error) {
+	if err := readyKey(ctx, ref); err != nil {
+		return info, err
+	}
+	if err := checkWrite(ref, o.If); err != nil {
+		return info, err
+	}
+	if err := checkAttributes(o.Attributes); err != nil {
+		return info, err
+	}
+	if _, err := e.statBucket(ctx, ref.Bucket); err != nil {
+		return info, err
+	}
+	c, err := receive(ctx, body, o.Size, o.MD5, o.Checksum)
+	if err != nil {
+		return info, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	b, err := e.find(ref.Bucket)
+	if err != nil {
+		return info, err
+	}
+	if err := judgeWrite(o.If, b.object(ref.Key)); err != nil {
+		return info, err
+	}
+	return e.setCurrent(b, ref.Key, &object{
+		info: engine.ObjectInfo{
+			Size: int64(len(c.data)), ETag: engine.ETag(hex.EncodeToString(c.md5[:])), Class: class(o.Class), Attributes: o.Attributes, Checksum: c.checksum,
+		},
+		data: c.data,
+	}), nil
+}
+
+// setCurrent makes o the current version of key.
+func (e *Engine) setCurrent(b *bucket, key engine.Key, o *object) engine.ObjectInfo {
+	b.sequence++
+	o.info = clone(o.info)
+	o.info.Bucket, o.info.Key, o.info.Version = b.info.Name, key, versionNull
+	o.info.Modified, o.info.Sequence = e.stamp(b), b.sequence
+	b.objects.ReplaceOrInsert(o)
+	return clone(o.info)
+}
+
+// versionNull is the version of an object in a bucket without versioning.
+const versionNull engine.VersionID = "null"
+
+// checkWrite refuses what a write cannot mean.
+func checkWrite(ref engine.Ref, c engine.Conditions) error {
+	if ref.Version != "" {
+		return engine.E(engine.KindInvalidArgument, "a write names version %q; it makes a version and cannot name one", string(ref.Version))
+	}
+	return checkConditions(c)
+}
+
+func checkAttributes(a engine.Attributes) error {
+	n := 0
+	for name, value := range a.User {
+		n += len(name) + len(value)
+	}
+	if n > engine.UserMetadataBytesMax {
+		return engine.E(engine.KindInvalidArgument, "the user metadata has %d bytes; at most %d are allowed", n, engine.UserMetadataBytesMax)
+	}
+	return nil
+}
+
+// class names the storage class of a write.
+func class(c engine.StorageClass) engine.StorageClass {
+	if c == "" {
+		return engine.ClassStandard
+	}
+	return c
+}
+
+// content is a body that has been received and verified.
+type content struct {
+	data     []byte
+	md5      [md5.Size]byte
+	checksum engine.Checksum
+}
+
+// receive reads and verifies a body. Size is -1 if it is not known; sum is the MD5 that it must have, or nil.
+func receive(ctx context.Context, body io.Reader, size int64, sum []byte, checksum func() engine.Checksum) (c content, err error) {
+	switch {
+	case size < -1:
+		return c, engine.E(engine.KindInvalidArgument, "a body of %d bytes was announced", size)
+	case size > engine.PutBytesMax:
+		return c, engine.E(engine.KindEntityTooLarge, "the body has %d bytes; at most %d are allowed at once, use parts", size, engine.PutBytesMax)
+	case sum != nil && len(sum) != md5.Size:
+		return c, engine.E(engine.KindInvalidArgument, "an MD5 has %d bytes, not %d", md5.Size, len(sum))
+	}
+	if c.data, err = read(ctx, body, size); err != nil {
+		return c, err
+	}
+	if c.md5 = md5.Sum(c.data); sum != nil && !bytes.Equal(sum, c.md5[:]) {
+		return c, engine.E(engine.KindBadDigest, "the content's MD5 is %x; %x was announced", c.md5, sum)
+	}
+	if checksum != nil {
+		c.checksum = checksum()
+		c.checksum.Sum = slices.Clone(c.checksum.Sum)
+	}
+	return c, nil
+}
+
+// read takes a body to its end.
+func read(ctx context.Context, body io.Reader, size int64) ([]byte, error) {
+	limit := engine.PutBytesMax
+	if size >= 0 {
+		limit = size
+	}
+	var b bytes.Buffer
+	_, err := b.ReadFrom(io.LimitReader(&patient{ctx, body}, limit+1))
+	n := int64(b.Len())
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF) && engine.KindOf(err) == engine.KindInternal:
+		return nil, &engine.Error{Kind: engine.KindIncompleteBody, Err: err}
+	case err != nil:
+		return nil, err
+	case n < size:
+		return nil, engine.E(engine.KindIncompleteBody, "the body ended after %d of %d bytes", n, size)
+	case n > limit && size >= 0:
+		return nil, engine.E(engine.KindInvalidArgument, "the body has more than the %d bytes that were announced", size)
+	case n > limit:
+		return nil, engine.E(engine.KindEntityTooLarge, "the body has more than %d bytes; use parts", limit)
+	}
+	return b.Bytes(), nil
+}
+
+// patient reads until its context ends.
+type patient struct {
+	ctx  context.Context
+	body io.Reader
+}
+
+func (p *patient) Read(b []byte) (int, error) {
+	if err := p.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return p.body.Read(b)
+}
+
+// clone copies what a caller might change.
+func clone(info engine.ObjectInfo) engine.ObjectInfo {
+	info.Attributes.User = maps.Clone(info.Attributes.User)
+	info.Checksum.Sum = slices.Clone(info.Checksum.Sum)
+	return info
+}
