@@ -55,10 +55,10 @@ type Access struct {
 	UserAgent string
 }
 
-// Log writes the record: at Info, and at Warn when the status says that the server failed (500 and above).
+// Log writes the record: at Info, and at Warn when the status says that the server failed: 500 and above, but not 501, which is a refusal.
 func (a *Access) Log(ctx context.Context, log *slog.Logger) {
 	level := slog.LevelInfo
-	if a.Status >= 500 {
+	if a.Status >= 500 && a.Status != 501 {
 		level = slog.LevelWarn
 	}
 	if !log.Enabled(ctx, level) {

@@ -90,7 +90,7 @@ func setObject(h http.Header, info engine.ObjectInfo) {
 		h.Set("Content-Type", a.ContentType)
 	}
 	for name, value := range a.User {
-		h["X-Amz-Meta-"+http.CanonicalHeaderKey(name)] = []string{value}
+		h["x-amz-meta-"+name] = []string{value} // as S3 writes it; some clients hand the name on as it came
 	}
 	h.Set("Accept-Ranges", "bytes")
 	setValidators(h, info)

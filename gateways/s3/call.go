@@ -253,7 +253,7 @@ func (c *call) fail(err error) {
 		case "Server", "Connection", "X-Amz-Request-Id", "X-Amz-Id-2":
 		default:
 			if f.status != http.StatusNotModified {
-				h.Del(name)
+				delete(h, name)
 			}
 		}
 	}

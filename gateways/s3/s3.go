@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"holdfast/access"
@@ -110,7 +111,17 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	c.record.Log(c.ctx, g.Log)
 }
 
+// expectsNothing reports whether a client waits for "100 Continue" before it sends an empty body. net/http answers such a request at
+// once, which RFC 9110 allows; but botocore, which asks this way for every empty object, takes the answer for that of the next
+// request on the connection too, and hangs.
+func expectsNothing(r *http.Request) bool {
+	return r.ContentLength == 0 && r.ProtoAtLeast(1, 1) && r.ProtoMajor == 1 && strings.EqualFold(r.Header.Get("Expect"), "100-continue")
+}
+
 func newCall(g *Gateway, w http.ResponseWriter, r *http.Request) *call {
+	if expectsNothing(r) {
+		w.WriteHeader(http.StatusContinue)
+	}
 	id := observe.NewRequestID()
 	c := &call{g: g, w: w, r: r, ctx: observe.WithRequest(r.Context(), id), incoming: gateways.GuardBody(w, r, g.Limits)}
 	c.record = observe.Access{Gateway: g.Name(), Request: id, Remote: r.RemoteAddr, UserAgent: r.UserAgent()}

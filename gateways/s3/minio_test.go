@@ -1,0 +1,133 @@
+package s3_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+)
+
+// TestMinioClient drives the gateway with minio-go as its users do.
+func TestMinioClient(t *testing.T) {
+	f := start(t)
+	u, _ := url.Parse(f.server.URL)
+	client, err := minio.New(u.Host, &minio.Options{Creds: credentials.NewStaticV4(accessKey, secretKey, ""), TrailingHeaders: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(client.MakeBucket(ctx, "bucket", minio.MakeBucketOptions{}))
+	if ok, err := client.BucketExists(ctx, "bucket"); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	if ok, err := client.BucketExists(ctx, "absent"); ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	data := make([]byte, 20<<20)
+	rand.NewChaCha8([32]byte{1}).Read(data)
+	get := func(key string, o minio.GetObjectOptions) []byte {
+		t.Helper()
+		object, err := client.GetObject(ctx, "bucket", key, o)
+		must(err)
+		defer object.Close()
+		b, err := io.ReadAll(object)
+		must(err)
+		return b
+	}
+	for name, o := range map[string]minio.PutObjectOptions{
+		"plain": {}, "md5": {SendContentMd5: true}, "parts": {PartSize: 5 << 20}, "crc32c": {Checksum: minio.ChecksumCRC32C, PartSize: 5 << 20},
+		"sha256": {Checksum: minio.ChecksumSHA256, PartSize: 5 << 20}, "crc64": {Checksum: minio.ChecksumCRC64NVME, PartSize: 8 << 20},
+		"full": {Checksum: minio.ChecksumFullObjectCRC32C, PartSize: 5 << 20}, "unsigned": {DisableContentSha256: true}, "parallel": {ConcurrentStreamParts: true, NumThreads: 2, PartSize: 5 << 20},
+		"meta": {UserMetadata: map[string]string{"Colour": "blue"}, ContentType: "a/b"},
+	} {
+		for _, size := range []int{0, 1, 100 << 10, 20 << 20} {
+			key := name + "/" + itoa(size)
+			info, err := client.PutObject(ctx, "bucket", key, bytes.NewReader(data[:size]), int64(size), o)
+			if err != nil || info.Size != int64(size) {
+				t.Fatalf("%s: %v", key, err)
+			}
+			if !bytes.Equal(get(key, minio.GetObjectOptions{Checksum: true}), data[:size]) {
+				t.Fatalf("%s: other bytes", key)
+			}
+		}
+	}
+	if _, err := client.PutObject(ctx, "bucket", "unknown", io.LimitReader(bytes.NewReader(data), 17<<20), -1, minio.PutObjectOptions{PartSize: 5 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	info, err := client.StatObject(ctx, "bucket", "meta/1", minio.StatObjectOptions{})
+	if err != nil || info.UserMetadata["Colour"] != "blue" || info.ContentType != "a/b" || info.Size != 1 {
+		t.Fatalf("%+v %v", info, err)
+	}
+	o := minio.GetObjectOptions{}
+	must(o.SetRange(5, 9))
+	if got := get("plain/102400", o); !bytes.Equal(got, data[5:10]) {
+		t.Fatal("range")
+	}
+	var keys, dirs []string
+	for object := range client.ListObjects(ctx, "bucket", minio.ListObjectsOptions{Recursive: true, MaxKeys: 7}) {
+		must(object.Err)
+		keys = append(keys, object.Key)
+	}
+	for object := range client.ListObjects(ctx, "bucket", minio.ListObjectsOptions{UseV1: true}) {
+		must(object.Err)
+		dirs = append(dirs, object.Key)
+	}
+	if len(keys) != 41 || !slices.IsSorted(keys) || len(dirs) != 11 {
+		t.Fatalf("%q %q", keys, dirs)
+	}
+	put, err := client.PresignedPutObject(ctx, "bucket", "odd key+ä/..//", time.Minute)
+	must(err)
+	f.want(ask{method: "PUT", target: put.RequestURI(), body: "presigned", sign: func(*fixture, *http.Request, []byte) {}}, 200, "")
+	shared, err := client.PresignedGetObject(ctx, "bucket", "odd key+ä/..//", time.Minute, url.Values{"response-content-type": {"x/y"}})
+	must(err)
+	if r := f.want(ask{method: "GET", target: shared.RequestURI(), sign: func(*fixture, *http.Request, []byte) {}}, 200, ""); r.body != "presigned" || r.header.Get("Content-Type") != "x/y" {
+		t.Fatal(r)
+	}
+	c := minio.Core{Client: client}
+	id, err := c.NewMultipartUpload(ctx, "bucket", "pending", minio.PutObjectOptions{})
+	must(err)
+	var pending []string
+	for u := range client.ListIncompleteUploads(ctx, "bucket", "", true) {
+		must(u.Err)
+		pending = append(pending, u.Key+u.UploadID)
+	}
+	if !slices.Equal(pending, []string{"pending" + id}) {
+		t.Fatal(pending)
+	}
+	must(client.RemoveIncompleteUpload(ctx, "bucket", "pending"))
+	_, err = client.CopyObject(ctx, minio.CopyDestOptions{Bucket: "bucket", Object: "copy"}, minio.CopySrcOptions{Bucket: "bucket", Object: "plain/1"})
+	if minio.ToErrorResponse(err).Code != "NotImplemented" {
+		t.Fatal(err)
+	}
+	must(client.RemoveObject(ctx, "bucket", "unknown", minio.RemoveObjectOptions{}))
+	doomed := make(chan minio.ObjectInfo)
+	go func() {
+		defer close(doomed)
+		for object := range client.ListObjects(ctx, "bucket", minio.ListObjectsOptions{Recursive: true}) {
+			doomed <- object
+		}
+	}()
+	for e := range client.RemoveObjects(ctx, "bucket", doomed, minio.RemoveObjectsOptions{}) {
+		t.Fatal(e)
+	}
+	must(client.RemoveBucket(ctx, "bucket"))
+	wrong, _ := minio.New(u.Host, &minio.Options{Creds: credentials.NewStaticV4(accessKey, strings.ToUpper(secretKey), "")})
+	if _, err := wrong.ListBuckets(ctx); minio.ToErrorResponse(err).Code != "SignatureDoesNotMatch" {
+		t.Fatal(err)
+	}
+}

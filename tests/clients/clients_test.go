@@ -1,0 +1,468 @@
+// Package clients_test drives the real daemon with the clients that people have: aws, boto3, rclone, s3cmd, restic, and mc.
+//
+// Promise: a client that is missing fails its test, unless HOLDFAST_TEST_ABSENT (names separated by commas) says that it is missing
+// on purpose; so a green run means what it says. mc, which Debian does not package, is tested when HOLDFAST_TEST_MC names the program.
+//
+// The package knows nothing of the daemon's inside. HOLDFAST_TEST_BINARY names a daemon to use in place of the one it builds.
+package clients_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	user     = "clients-test"
+	password = "clients-test-password"
+)
+
+// endpoint is where the package's daemon listens.
+var endpoint string
+
+func TestMain(m *testing.M) {
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// run starts the daemon, runs the tests, and stops it.
+func run(m *testing.M) (code int, err error) {
+	dir, err := os.MkdirTemp("", "holdfast-clients-")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(dir)
+	binary := os.Getenv("HOLDFAST_TEST_BINARY")
+	if binary == "" {
+		binary = filepath.Join(dir, "holdfast")
+		if out, err := exec.Command("go", "build", "-o", binary, "holdfast/cli/holdfast").CombinedOutput(); err != nil {
+			return 1, fmt.Errorf("the daemon does not build: %w\n%s", err, out)
+		}
+	}
+	address, err := freeAddress()
+	if err != nil {
+		return 1, err
+	}
+	args := []string{"server", "--s3-address", address, "--metrics-address", "off", "--state", filepath.Join(dir, "state")}
+	for i := range 4 {
+		drive := filepath.Join(dir, fmt.Sprintf("drive%d", i+1))
+		if err := os.Mkdir(drive, 0o700); err != nil {
+			return 1, err
+		}
+		args = append(args, drive)
+	}
+	var log bytes.Buffer
+	daemon := exec.Command(binary, args...)
+	daemon.Env = append(os.Environ(), "HOLDFAST_ROOT_USER="+user, "HOLDFAST_ROOT_PASSWORD="+password)
+	daemon.Stdout, daemon.Stderr = &log, &log
+	if err := daemon.Start(); err != nil {
+		return 1, err
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- daemon.Wait() }()
+	endpoint = "http://" + address
+	if err := ready(exited); err != nil {
+		daemon.Process.Kill()
+		return 1, fmt.Errorf("%w\n%s", err, log.String())
+	}
+	code = m.Run()
+	return code, stop(daemon, exited, &log)
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// ready waits until the daemon says that it serves.
+func ready(exited chan error) error {
+	deadline := time.After(60 * time.Second)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		response, err := http.Get(endpoint + "/minio/health/ready")
+		if err == nil {
+			response.Body.Close()
+			if response.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-tick.C:
+		case err := <-exited:
+			return fmt.Errorf("the daemon ended before it was ready: %v", err)
+		case <-deadline:
+			return fmt.Errorf("the daemon was not ready within a minute")
+		}
+	}
+}
+
+func stop(daemon *exec.Cmd, exited chan error, log *bytes.Buffer) error {
+	daemon.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-exited:
+		return nil
+	case <-time.After(30 * time.Second):
+		daemon.Process.Kill()
+		<-exited
+		return fmt.Errorf("the daemon did not stop within 30 s of SIGTERM\n%s", log.String())
+	}
+}
+
+// client is a program with a home of its own.
+type client struct {
+	t    *testing.T
+	path string
+	home string
+	env  []string
+}
+
+// need returns the client, or fails or skips the test.
+func need(t *testing.T, program string) *client {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("real clients take a while")
+	}
+	path, err := exec.LookPath(program)
+	if err != nil {
+		if slices.Contains(strings.Split(os.Getenv("HOLDFAST_TEST_ABSENT"), ","), program) {
+			t.Skipf("%s is missing on purpose", program)
+		}
+		t.Fatalf("%s is not installed (HOLDFAST_TEST_ABSENT=%s says that this is on purpose)", program, program)
+	}
+	t.Parallel()
+	home := t.TempDir()
+	return &client{t: t, path: path, home: home, env: []string{"XDG_CACHE_HOME=" + home, "XDG_CONFIG_HOME=" + home, "AWS_ACCESS_KEY_ID=" + user,
+		"AWS_SECRET_ACCESS_KEY=" + password, "AWS_DEFAULT_REGION=us-east-1", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=" + filepath.Join(home, "aws"),
+		"AWS_SHARED_CREDENTIALS_FILE=" + filepath.Join(home, "credentials")}}
+}
+
+// try runs the client.
+func (c *client) try(args ...string) (string, error) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, c.path, args...)
+	cmd.Dir = c.home
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AWS_") || strings.HasPrefix(v, "RESTIC_") }), c.env...)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// run runs the client and demands success.
+func (c *client) run(args ...string) string {
+	c.t.Helper()
+	out, err := c.try(args...)
+	if err != nil {
+		c.t.Fatalf("%s %q: %v\n%s", filepath.Base(c.path), args, err, out)
+	}
+	return out
+}
+
+// fails demands that the client fails and says why.
+func (c *client) fails(reason string, args ...string) {
+	c.t.Helper()
+	if out, err := c.try(args...); err == nil || !strings.Contains(out, reason) {
+		c.t.Fatalf("%s %q: %v, without %q\n%s", filepath.Base(c.path), args, err, reason, out)
+	}
+}
+
+const bigBytes = 20<<20 + 17
+
+// bigFile writes a file that every client sends in parts.
+func bigFile(t *testing.T, path string) {
+	t.Helper()
+	data := make([]byte, bigBytes)
+	rand.NewChaCha8([32]byte{7}).Read(data)
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// oddNames are names that file systems allow and clients carry.
+var oddNames = []string{"plain.txt", "with space", "plus+sign", "percent%41", "ümläut", "日本語", "a&b=c", "quote'\"", "semi;colon", "hash#", "star*", "-dash", "dot.", "tilde~", "x[1]{2}"}
+
+// makeTree writes a small tree and returns its folder.
+func makeTree(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "tree")
+	write := func(name, content string) {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, name := range oddNames {
+		write(name, name)
+		write(filepath.Join("dir", "sub", name), strings.Repeat(name, 1000*i))
+	}
+	write("empty", "")
+	for i := range 40 {
+		write(fmt.Sprintf("many/%02d/file", i), strings.Repeat("x", i*997))
+	}
+	bigFile(t, filepath.Join(dir, "big"))
+	return dir
+}
+
+// sameTree compares two trees byte by byte.
+func sameTree(t *testing.T, want, got string) {
+	t.Helper()
+	a, b := readTree(t, want), readTree(t, got)
+	for name, content := range a {
+		if other, ok := b[name]; !ok || other != content {
+			t.Errorf("%q is missing or different (%d and %d bytes)", name, len(content), len(other))
+		}
+	}
+	for name := range b {
+		if _, ok := a[name]; !ok {
+			t.Errorf("%q is too much", name)
+		}
+	}
+}
+
+func readTree(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		name, _ := filepath.Rel(dir, path)
+		files[name] = string(content)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func sameFile(t *testing.T, want, got string) {
+	t.Helper()
+	a, errA := os.ReadFile(want)
+	b, errB := os.ReadFile(got)
+	if errA != nil || errB != nil || !bytes.Equal(a, b) {
+		t.Fatalf("%s and %s differ: %d and %d bytes, %v %v", want, got, len(a), len(b), errA, errB)
+	}
+}
+
+func TestAWS(t *testing.T) {
+	c := need(t, "aws")
+	aws := func(args ...string) string {
+		c.t.Helper()
+		return c.run(append([]string{"--endpoint-url", endpoint}, args...)...)
+	}
+	tree := makeTree(t)
+	aws("s3", "mb", "s3://aws-bucket")
+	if out := aws("s3", "ls"); !strings.Contains(out, "aws-bucket") {
+		t.Fatal(out)
+	}
+	aws("s3", "sync", "--only-show-errors", tree, "s3://aws-bucket/tree")
+	back := filepath.Join(c.home, "back")
+	aws("s3", "sync", "--only-show-errors", "s3://aws-bucket/tree", back)
+	sameTree(t, tree, back)
+	if out := aws("s3", "sync", tree, "s3://aws-bucket/tree"); strings.Contains(out, "upload:") {
+		t.Errorf("a second sync uploads again: %s", out)
+	}
+	if out := aws("s3", "ls", "s3://aws-bucket/tree/dir/"); !strings.Contains(out, "PRE sub/") {
+		t.Error(out)
+	}
+	aws("s3", "cp", "--only-show-errors", filepath.Join(tree, "big"), "s3://aws-bucket/odd //..//key+ä")
+	aws("s3", "cp", "--only-show-errors", "s3://aws-bucket/odd //..//key+ä", filepath.Join(c.home, "one"))
+	sameFile(t, filepath.Join(tree, "big"), filepath.Join(c.home, "one"))
+	small := filepath.Join(c.home, "small")
+	if err := os.WriteFile(small, []byte("hello"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	aws("s3api", "put-object", "--bucket", "aws-bucket", "--key", "k", "--body", small, "--if-none-match", "*", "--checksum-algorithm", "SHA256", "--metadata", "a=b")
+	c.fails("PreconditionFailed", "--endpoint-url", endpoint, "s3api", "put-object", "--bucket", "aws-bucket", "--key", "k", "--body", small, "--if-none-match", "*")
+	if out := aws("s3api", "get-object", "--bucket", "aws-bucket", "--key", "k", "--checksum-mode", "ENABLED", "--range", "bytes=1-3", filepath.Join(c.home, "part")); !strings.Contains(out, `"a": "b"`) {
+		t.Error(out)
+	}
+	if out := aws("s3api", "head-object", "--bucket", "aws-bucket", "--key", "k", "--checksum-mode", "ENABLED"); !strings.Contains(out, "ChecksumSHA256") {
+		t.Error(out)
+	}
+	c.fails("NotImplemented", "--endpoint-url", endpoint, "s3api", "put-bucket-versioning", "--bucket", "aws-bucket", "--versioning-configuration", "Status=Enabled")
+	c.fails("NotImplemented", "--endpoint-url", endpoint, "s3api", "copy-object", "--bucket", "aws-bucket", "--key", "k2", "--copy-source", "aws-bucket/k")
+	aws("s3", "presign", "s3://aws-bucket/k")
+	aws("s3", "rm", "--only-show-errors", "--recursive", "s3://aws-bucket")
+	aws("s3", "rb", "s3://aws-bucket")
+}
+
+func TestBoto3(t *testing.T) {
+	c := need(t, "python3")
+	if out, err := c.try("-c", "import boto3"); err != nil {
+		if python, errDebian := exec.LookPath("/usr/bin/python3"); errDebian == nil {
+			c.path = python
+		}
+		if out2, err := c.try("-c", "import boto3"); err != nil {
+			if slices.Contains(strings.Split(os.Getenv("HOLDFAST_TEST_ABSENT"), ","), "boto3") {
+				t.Skip("boto3 is missing on purpose")
+			}
+			t.Fatalf("boto3 is not installed (HOLDFAST_TEST_ABSENT=boto3 says that this is on purpose)\n%s%s", out, out2)
+		}
+	}
+	script, err := filepath.Abs("testdata/boto3_test.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := c.run(script, endpoint); !strings.Contains(out, "everything holds") {
+		t.Fatal(out)
+	}
+}
+
+func TestRclone(t *testing.T) {
+	c := need(t, "rclone")
+	config := filepath.Join(c.home, "rclone.conf")
+	text := fmt.Sprintf("[h]\ntype = s3\nprovider = Other\naccess_key_id = %s\nsecret_access_key = %s\nendpoint = %s\nregion = us-east-1\nchunk_size = 5Mi\nupload_cutoff = 5Mi\n", user, password, endpoint)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	rclone := func(args ...string) string {
+		c.t.Helper()
+		return c.run(append([]string{"--config", config}, args...)...)
+	}
+	tree := makeTree(t)
+	rclone("mkdir", "h:rclone-bucket")
+	rclone("copy", tree, "h:rclone-bucket/tree")
+	rclone("check", "--download", tree, "h:rclone-bucket/tree")
+	rclone("check", tree, "h:rclone-bucket/tree")
+	back := filepath.Join(c.home, "back")
+	rclone("copy", "h:rclone-bucket/tree", back)
+	sameTree(t, tree, back)
+	if err := os.Remove(filepath.Join(tree, "empty")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(tree, "plain.txt"), []byte("changed"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	rclone("sync", tree, "h:rclone-bucket/tree")
+	rclone("check", "--download", tree, "h:rclone-bucket/tree")
+	if out := rclone("lsf", "h:rclone-bucket/tree/dir/"); strings.TrimSpace(out) != "sub/" {
+		t.Error(out)
+	}
+	if out := rclone("size", "h:rclone-bucket"); !strings.Contains(out, "Total objects") {
+		t.Error(out)
+	}
+	rclone("purge", "h:rclone-bucket")
+	if out := rclone("lsd", "h:"); strings.Contains(out, "rclone-bucket") {
+		t.Error(out)
+	}
+}
+
+func TestRestic(t *testing.T) {
+	c := need(t, "restic")
+	c.env = append(c.env, "RESTIC_PASSWORD=abc", "RESTIC_REPOSITORY=s3:"+endpoint+"/restic-bucket/repo", "RESTIC_PROGRESS_FPS=0.1")
+	tree := makeTree(t)
+	c.run("init")
+	c.run("backup", tree)
+	if err := os.WriteFile(filepath.Join(tree, "plain.txt"), []byte("changed"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.run("backup", tree)
+	c.run("check", "--read-data")
+	back := filepath.Join(c.home, "back")
+	c.run("restore", "latest", "--target", back)
+	sameTree(t, tree, filepath.Join(back, tree))
+	c.run("forget", "--keep-last", "1", "--prune")
+	c.run("check", "--read-data")
+	c.run("snapshots")
+}
+
+func TestS3cmd(t *testing.T) {
+	c := need(t, "s3cmd")
+	host := strings.TrimPrefix(endpoint, "http://")
+	config := filepath.Join(c.home, "s3cfg")
+	text := fmt.Sprintf("[default]\naccess_key = %s\nsecret_key = %s\nhost_base = %s\nhost_bucket = %s\nuse_https = False\nbucket_location = us-east-1\nmultipart_chunk_size_mb = 5\nprogress_meter = False\n", user, password, host, host)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s3cmd := func(args ...string) string { c.t.Helper(); return c.run(append([]string{"-c", config}, args...)...) }
+	tree := makeTree(t)
+	s3cmd("mb", "s3://s3cmd-bucket")
+	s3cmd("sync", tree+"/", "s3://s3cmd-bucket/tree/")
+	back := filepath.Join(c.home, "back")
+	if err := os.Mkdir(back, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s3cmd("sync", "s3://s3cmd-bucket/tree/", back+"/")
+	sameTree(t, tree, back)
+	if out := s3cmd("ls", "s3://s3cmd-bucket/tree/dir/"); !strings.Contains(out, "DIR") {
+		t.Error(out)
+	}
+	if out := s3cmd("info", "s3://s3cmd-bucket/tree/big"); !strings.Contains(out, fmt.Sprint(bigBytes)) {
+		t.Error(out)
+	}
+	s3cmd("put", filepath.Join(tree, "plain.txt"), "s3://s3cmd-bucket/odd //key+ä")
+	s3cmd("get", "s3://s3cmd-bucket/odd //key+ä", filepath.Join(c.home, "one"))
+	sameFile(t, filepath.Join(tree, "plain.txt"), filepath.Join(c.home, "one"))
+	s3cmd("rm", "--recursive", "--force", "s3://s3cmd-bucket/")
+	s3cmd("rb", "s3://s3cmd-bucket")
+}
+
+func TestMC(t *testing.T) {
+	program := os.Getenv("HOLDFAST_TEST_MC")
+	if program == "" {
+		t.Skip("mc has no Debian package; HOLDFAST_TEST_MC names the program")
+	}
+	c := need(t, program)
+	mc := func(args ...string) string {
+		c.t.Helper()
+		return c.run(append([]string{"--config-dir", c.home, "--quiet"}, args...)...)
+	}
+	tree := makeTree(t)
+	mc("alias", "set", "h", endpoint, user, password, "--api", "S3v4", "--path", "on")
+	mc("mb", "h/mc-bucket")
+	mc("cp", "--recursive", tree+"/", "h/mc-bucket/tree/")
+	back := filepath.Join(c.home, "back")
+	mc("mirror", "h/mc-bucket/tree", back)
+	sameTree(t, tree, back)
+	mc("mirror", tree, "h/mc-bucket/mirror")
+	mc("stat", "h/mc-bucket/tree/big")
+	if out := mc("ls", "h/mc-bucket/tree/dir/"); !strings.Contains(out, "sub/") {
+		t.Error(out)
+	}
+	if out := mc("cat", "h/mc-bucket/tree/plain.txt"); out != "plain.txt" {
+		t.Error(out)
+	}
+	mc("rm", "--recursive", "--force", "h/mc-bucket")
+	mc("rb", "h/mc-bucket")
+}
+
+// TestUnsigned looks at the answer to a request without a signature.
+func TestUnsigned(t *testing.T) {
+	response, err := http.Get(endpoint + "/aws-bucket/k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, _ := io.ReadAll(response.Body)
+	if response.StatusCode != http.StatusForbidden || !bytes.Contains(body, []byte("<Code>AccessDenied</Code>")) {
+		t.Fatalf("%d %s", response.StatusCode, body)
+	}
+}
