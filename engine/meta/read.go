@@ -42,6 +42,24 @@ func Lookup(view View, bucket engine.BucketID, key engine.Key) (*Object, error) 
 	return &Object{Info: r.info(), Content: r.content}, nil
 }
 
+// LookupUploaded finds the current version of a key if the upload made it. ErrAbsent.
+func LookupUploaded(view View, bucket engine.BucketID, key engine.Key, raw string) (*Object, error) {
+	p, err := resolve(view, bucket, string(key))
+	if err != nil {
+		return nil, err
+	}
+	var r inodeRow
+	if !p.found {
+		return nil, ErrAbsent
+	}
+	if ok, err := load(view, key16(rowInode, uint64(bucket), p.entry.inode), &r); err != nil {
+		return nil, err
+	} else if !ok || r.upload == "" || r.upload != raw {
+		return nil, ErrAbsent
+	}
+	return &Object{Info: r.info(), Content: r.content}, nil
+}
+
 func (r *inodeRow) info() engine.ObjectInfo {
 	return engine.ObjectInfo{
 		Version: "null", Size: r.size, ETag: engine.ETag(r.etag.String()), Modified: time.Unix(0, r.stamp), Class: r.class,
@@ -355,4 +373,9 @@ func (r *partRow) record(number int) PartRecord {
 		},
 		Content: r.content, MD5: r.md5,
 	}
+}
+
+// Info returns the bucket as callers of the engine see it.
+func (r *BucketRecord) Info() engine.BucketInfo {
+	return engine.BucketInfo{Name: r.Name, ID: r.ID, Created: r.Created}
 }

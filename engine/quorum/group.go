@@ -643,7 +643,7 @@ func (g *Group) changeMember(ctx context.Context, kind raftpb.ConfChangeType, m 
 				g.elect()
 			}
 		})
-		attempt, cancel := context.WithTimeout(ctx, time.Second)
+		attempt, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 		done := g.awaitMember(attempt, kind, m)
 		cancel()
 		if done {

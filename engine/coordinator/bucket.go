@@ -1,0 +1,148 @@
+package coordinator
+
+import (
+	"context"
+
+	"holdfast/engine"
+	"holdfast/engine/meta"
+)
+
+// CreateBucket implements engine.Buckets: root reserves, the group creates, root activates.
+func (c *Coordinator) CreateBucket(ctx context.Context, name engine.BucketName) (engine.BucketInfo, error) {
+	info, err := c.createBucket(ctx, name)
+	return info, engine.Wrap("create bucket", engine.Ref{Bucket: name}, err)
+}
+
+func (c *Coordinator) createBucket(ctx context.Context, name engine.BucketName) (info engine.BucketInfo, err error) {
+	if err := engine.CheckBucketName(name); err != nil {
+		return info, err
+	}
+	if _, _, err := c.Root.Do(ctx, &meta.ReserveBucket{Name: name, Group: 1}); err != nil {
+		return info, err
+	}
+	// From here on the outcome must not depend on the caller's patience: what stays half-done is finished by the next start.
+	view, _, err := c.Root.Group().Store(ctx)
+	if err != nil {
+		return info, err
+	}
+	record, err := meta.LookupBucket(view, name)
+	if err != nil {
+		return info, rowError(err)
+	}
+	if err := c.activate(ctx, record); err != nil {
+		return info, err
+	}
+	return engine.BucketInfo{Name: name, ID: record.ID, Created: record.Created}, nil
+}
+
+func (c *Coordinator) activate(ctx context.Context, record meta.BucketRecord) error {
+	if _, _, err := c.Data.Do(ctx, &meta.CreateBucket{Bucket: record.ID, Name: record.Name}); err != nil {
+		return err
+	}
+	_, _, err := c.Root.Do(ctx, &meta.SetBucket{Name: record.Name, Bucket: record.ID, From: meta.BucketCreating, To: meta.BucketActive})
+	return err
+}
+
+// DeleteBucket implements engine.Buckets: root marks, the group deletes if the bucket is empty, root forgets the name.
+func (c *Coordinator) DeleteBucket(ctx context.Context, name engine.BucketName) error {
+	return engine.Wrap("delete bucket", engine.Ref{Bucket: name}, c.deleteBucket(ctx, name))
+}
+
+func (c *Coordinator) deleteBucket(ctx context.Context, name engine.BucketName) error {
+	record, err := c.bucket(ctx, name)
+	if err != nil {
+		return err
+	}
+	mark := &meta.SetBucket{Name: name, Bucket: record.ID, From: meta.BucketActive, To: meta.BucketDeleting}
+	if _, _, err := c.Root.Do(ctx, mark); err != nil {
+		return err
+	}
+	return c.finishDelete(ctx, record)
+}
+
+// finishDelete deletes a marked bucket, or takes the mark back if it is not empty.
+func (c *Coordinator) finishDelete(ctx context.Context, record meta.BucketRecord) error {
+	next := meta.BucketState(0)
+	_, _, refusal := c.Data.Do(ctx, &meta.DeleteBucket{Bucket: record.ID})
+	if refusal != nil {
+		if !engine.Is(refusal, engine.KindBucketNotEmpty) {
+			return refusal // not known: the next start finishes it
+		}
+		next = meta.BucketActive
+	}
+	settle := &meta.SetBucket{Name: record.Name, Bucket: record.ID, From: meta.BucketDeleting, To: next}
+	if _, _, err := c.Root.Do(ctx, settle); err != nil {
+		return err
+	}
+	return refusal
+}
+
+// finishBuckets finishes creations and deletions that a crash interrupted.
+func (c *Coordinator) finishBuckets(ctx context.Context) error {
+	view, _, err := c.Root.Group().Store(ctx)
+	if err != nil {
+		return err
+	}
+	after := engine.BucketName("")
+	for {
+		list, err := meta.ListBuckets(view, "", after, engine.PageMax)
+		if err != nil {
+			return rowError(err)
+		}
+		for _, record := range list {
+			after = record.Name
+			switch record.State {
+			case meta.BucketCreating:
+				err = c.activate(ctx, record)
+			case meta.BucketDeleting:
+				if err = c.finishDelete(ctx, record); engine.Is(err, engine.KindBucketNotEmpty) {
+					err = nil
+				}
+			}
+			if err != nil {
+				return engine.Wrap("finish bucket", engine.Ref{Bucket: record.Name}, err)
+			}
+		}
+		if len(list) < engine.PageMax {
+			return nil
+		}
+	}
+}
+
+// StatBucket implements engine.Buckets.
+func (c *Coordinator) StatBucket(ctx context.Context, name engine.BucketName) (engine.BucketInfo, error) {
+	record, err := c.bucket(ctx, name)
+	return record.Info(), engine.Wrap("stat bucket", engine.Ref{Bucket: name}, err)
+}
+
+// ListBuckets implements engine.Buckets.
+func (c *Coordinator) ListBuckets(ctx context.Context, o engine.ListBucketsOptions) (page engine.BucketPage, err error) {
+	if o.Max <= 0 || o.Max > engine.PageMax {
+		o.Max = engine.PageMax
+	}
+	view, err := c.Root.Group().Read(ctx)
+	if err != nil {
+		return page, engine.Wrap("list buckets", engine.Ref{}, err)
+	}
+	defer view.Close()
+	for {
+		list, err := meta.ListBuckets(view, o.Prefix, o.After, o.Max+1)
+		if err != nil {
+			return page, engine.Wrap("list buckets", engine.Ref{}, rowError(err))
+		}
+		for _, record := range list {
+			o.After = record.Name
+			if record.State == meta.BucketCreating {
+				continue
+			}
+			if len(page.Buckets) == o.Max {
+				page.Truncated = true
+				return page, nil
+			}
+			page.Buckets = append(page.Buckets, record.Info())
+		}
+		if len(list) <= o.Max {
+			return page, nil
+		}
+	}
+}

@@ -1,0 +1,362 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"holdfast/engine"
+	"holdfast/engine/erasure"
+	"holdfast/engine/extent"
+	"holdfast/engine/meta"
+)
+
+// Stat implements engine.Objects.
+func (c *Coordinator) Stat(ctx context.Context, ref engine.Ref, o engine.StatOptions) (engine.ObjectInfo, error) {
+	info, err := c.stat(ctx, ref, o)
+	return info, engine.Wrap("stat", ref, err)
+}
+
+func (c *Coordinator) stat(ctx context.Context, ref engine.Ref, o engine.StatOptions) (info engine.ObjectInfo, err error) {
+	if err := engine.CheckKey(ref.Key); err != nil {
+		return info, err
+	}
+	record, view, err := c.bucketView(ctx, ref.Bucket)
+	if err != nil {
+		return info, err
+	}
+	defer view.Close()
+	object, err := lookup(view, record.ID, ref)
+	if err != nil {
+		return info, err
+	}
+	return object.Info, checkRead(&o.If, &object.Info)
+}
+
+func lookup(view meta.View, bucket engine.BucketID, ref engine.Ref) (*meta.Object, error) {
+	if ref.Version != "" && ref.Version != "null" {
+		return nil, engine.E(engine.KindNoSuchVersion, "the bucket has no versions, so none is called %q", ref.Version)
+	}
+	object, err := meta.Lookup(view, bucket, ref.Key)
+	if err == meta.ErrAbsent {
+		return nil, engine.E(engine.KindNoSuchKey, "there is no object %q", string(ref.Key))
+	}
+	if err != nil {
+		return nil, rowError(err)
+	}
+	object.Info.Bucket, object.Info.Key = ref.Bucket, ref.Key
+	return object, nil
+}
+
+// checkRead judges the conditions of a read in the order of RFC 9110 section 13.2.2.
+func checkRead(o *engine.Conditions, info *engine.ObjectInfo) error {
+	has := func(tags []engine.ETag) bool {
+		for _, tag := range tags {
+			if tag == info.ETag {
+				return true
+			}
+		}
+		return false
+	}
+	seconds := info.Modified.Unix()
+	switch {
+	case len(o.Match) > 0 && !has(o.Match):
+		return engine.E(engine.KindPreconditionFailed, "the object's ETag is %q", info.ETag)
+	case len(o.Match) == 0 && !o.MatchAny && !o.UnmodifiedSince.IsZero() && seconds > o.UnmodifiedSince.Unix():
+		return engine.E(engine.KindPreconditionFailed, "the object was modified at %s", info.Modified)
+	case o.NoneMatchAny || has(o.NoneMatch):
+		return engine.E(engine.KindNotModified, "the object's ETag is %q", info.ETag)
+	case len(o.NoneMatch) == 0 && !o.ModifiedSince.IsZero() && seconds <= o.ModifiedSince.Unix():
+		return engine.E(engine.KindNotModified, "the object was modified at %s", info.Modified)
+	}
+	return nil
+}
+
+// Open implements engine.Objects.
+func (c *Coordinator) Open(ctx context.Context, ref engine.Ref, o engine.OpenOptions) (engine.Object, error) {
+	object, err := c.open(ctx, ref, o)
+	if err != nil {
+		return nil, engine.Wrap("open", ref, err)
+	}
+	return object, nil
+}
+
+func (c *Coordinator) open(ctx context.Context, ref engine.Ref, o engine.OpenOptions) (*object, error) {
+	record, err := c.locate(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	view, unpin, err := c.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer view.Close()
+	opened, err := c.openView(ctx, view, record, ref, o)
+	if err != nil {
+		unpin()
+		return nil, err
+	}
+	opened.unpin = unpin
+	return opened, nil
+}
+
+func (c *Coordinator) openView(ctx context.Context, view meta.View, record meta.BucketRecord, ref engine.Ref, o engine.OpenOptions) (*object, error) {
+	if ok, err := meta.HasBucket(view, record.ID); err != nil {
+		return nil, rowError(err)
+	} else if !ok {
+		return nil, engine.E(engine.KindNoSuchBucket, "there is no bucket %q", ref.Bucket)
+	}
+	found, err := lookup(view, record.ID, ref)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkRead(&o.If, &found.Info); err != nil {
+		return nil, err
+	}
+	opened := &object{c: c, ctx: ctx, ref: ref, info: found.Info, length: found.Info.Size}
+	if o.Range != nil {
+		if opened.offset, opened.length, err = cut(o.Range, found.Info.Size); err != nil {
+			return nil, err
+		}
+	}
+	opened.position = opened.offset
+	if err := opened.load(view, found.Content, 0, 0); err != nil {
+		return nil, err
+	}
+	return opened, nil
+}
+
+// cut returns the bytes that a range selects of size.
+func cut(r *engine.Range, size int64) (offset, length int64, err error) {
+	switch {
+	case r.Start == -1 && r.Length > 0 && size > 0:
+		length = min(r.Length, size)
+		return size - length, length, nil
+	case r.Start < 0 || r.Start >= size || r.Length == 0 || r.Length < -1:
+		return 0, 0, engine.E(engine.KindInvalidRange, "the range selects nothing of %d bytes", size)
+	case r.Length == -1:
+		return r.Start, size - r.Start, nil
+	}
+	return r.Start, min(r.Length, size-r.Start), nil
+}
+
+// piece is a part of an open object: bytes at hand, or a range of an extent.
+type piece struct {
+	start, length int64 // within the object
+	inline        []byte
+	extent        engine.ExtentID
+	offset        int64 // within the extent
+}
+
+// object is an open version. Its pieces were read from one view, and its pin keeps their extents.
+type object struct {
+	c     *Coordinator
+	ctx   context.Context
+	ref   engine.Ref
+	info  engine.ObjectInfo
+	unpin func()
+
+	offset, length int64 // selected bytes
+	position       int64 // of the next byte, within the object
+	pieces         []piece
+	buffer         []byte // block buffer, while open
+	held           []byte // part of buffer that is not given out
+	release        func()
+	err            error
+}
+
+// maxDepth bounds how deep contents may name contents; the commands that exist make two levels.
+const maxDepth = 16
+
+// load appends the pieces of a content that the selection needs; base is where the content begins within the object.
+func (o *object) load(view meta.View, id uint64, base int64, depth int) error {
+	content, err := meta.LoadContent(view, id)
+	if err != nil || depth > maxDepth {
+		return engine.E(engine.KindDamaged, "the metadata lacks content %d: %w", id, errors.Join(err))
+	}
+	if content.IsInline {
+		o.pieces = append(o.pieces, piece{start: base, length: content.Size, inline: content.Inline})
+		return nil
+	}
+	for _, run := range content.Runs {
+		start := base
+		base += run.Length
+		if base <= o.offset || start >= o.offset+o.length {
+			continue
+		}
+		if run.Content == 0 {
+			o.pieces = append(o.pieces, piece{start: start, length: run.Length, extent: run.Extent, offset: run.Offset})
+		} else if err := o.loadRange(view, run, start, depth); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadRange loads a run that names a range of another content: its pieces, cut to the range.
+func (o *object) loadRange(view meta.View, run meta.Run, start int64, depth int) error {
+	first := len(o.pieces)
+	if err := o.load(view, run.Content, start-run.Offset, depth+1); err != nil {
+		return err
+	}
+	kept := o.pieces[:first]
+	for _, p := range o.pieces[first:] {
+		if before := start - p.start; before > 0 {
+			p.skip(min(before, p.length))
+		}
+		p.length = min(p.length, start+run.Length-p.start)
+		if p.length > 0 {
+			kept = append(kept, p)
+		}
+	}
+	o.pieces = kept
+	return nil
+}
+
+// skip drops bytes from the front.
+func (p *piece) skip(n int64) {
+	p.start += n
+	p.length -= n
+	p.offset += n
+	if p.inline != nil {
+		p.inline = p.inline[n:]
+	}
+}
+
+func (o *object) Info() engine.ObjectInfo { return o.info }
+func (o *object) Offset() int64           { return o.offset }
+func (o *object) Length() int64           { return o.length }
+
+// Close implements io.Closer; the pin goes, so that what was overwritten meanwhile can be collected.
+func (o *object) Close() error {
+	if o.unpin != nil {
+		o.unpin()
+		o.unpin = nil
+	}
+	if o.release != nil {
+		o.release()
+		o.release, o.buffer, o.held = nil, nil, nil
+	}
+	o.err = engine.E(engine.KindInvalidArgument, "the object is closed")
+	return nil
+}
+
+// Read implements io.Reader.
+func (o *object) Read(p []byte) (int, error) {
+	if len(o.held) == 0 {
+		if err := o.fill(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, o.held)
+	o.held = o.held[n:]
+	return n, nil
+}
+
+// WriteTo implements io.WriterTo.
+func (o *object) WriteTo(w io.Writer) (int64, error) {
+	var written int64
+	for {
+		if len(o.held) == 0 {
+			if err := o.fill(); err == io.EOF {
+				return written, nil
+			} else if err != nil {
+				return written, err
+			}
+		}
+		n, err := w.Write(o.held)
+		written += int64(n)
+		o.held = o.held[n:]
+		if err != nil {
+			return written, err
+		}
+	}
+}
+
+// fill reads the next bytes, at most to the end of a block, into held. After an error it answers the same again.
+func (o *object) fill() error {
+	if o.err != nil {
+		return o.err
+	}
+	left := o.offset + o.length - o.position
+	if left == 0 {
+		o.err = io.EOF
+		return o.err
+	}
+	for len(o.pieces) > 0 && o.pieces[0].start+o.pieces[0].length <= o.position {
+		o.pieces = o.pieces[1:]
+	}
+	if len(o.pieces) == 0 || o.pieces[0].start > o.position {
+		o.err = engine.Wrap("read", o.ref, engine.E(engine.KindDamaged, "the metadata has no content at byte %d", o.position))
+		return o.err
+	}
+	p := &o.pieces[0]
+	within := o.position - p.start
+	n := min(left, p.length-within)
+	if p.inline != nil || p.extent == (engine.ExtentID{}) {
+		o.held = p.inline[within : within+n]
+	} else if err := o.fillExtent(p, within, &n); err != nil {
+		o.err = engine.Wrap("read", o.ref, err)
+		return o.err
+	}
+	o.position += n
+	return nil
+}
+
+func (o *object) fillExtent(p *piece, within int64, n *int64) error {
+	source, err := o.source(p.extent)
+	if err != nil {
+		return err
+	}
+	block := int64(source.Code.Block())
+	if o.buffer == nil {
+		// One buffer of a block, and what decoding it may take.
+		lease, err := o.c.Pool.Acquire(o.ctx, 2*block)
+		if err != nil {
+			return err
+		}
+		o.buffer = o.c.Pool.Get(int(block))
+		buffer := o.buffer
+		o.release = func() {
+			o.c.Pool.Put(buffer)
+			lease.Release()
+		}
+	}
+	offset := p.offset + within
+	*n = min(*n, block-offset%block, int64(cap(o.buffer)))
+	dst := o.buffer[:*n]
+	if err := extent.Read(o.ctx, source, offset, dst); err != nil {
+		return err
+	}
+	o.held = dst
+	return nil
+}
+
+// source reads where an extent's shards are now: repair may have moved them since the object was opened.
+func (o *object) source(id engine.ExtentID) (extent.Source, error) {
+	view, _, err := o.c.Data.Group().Store(o.ctx)
+	if err != nil {
+		return extent.Source{}, err
+	}
+	x, err := meta.LoadExtent(view, id)
+	if err != nil {
+		return extent.Source{}, engine.E(engine.KindDamaged, "the metadata lacks extent %v: %w", id, err)
+	}
+	return o.c.Source(x)
+}
+
+// Source describes an extent to readers.
+func (c *Coordinator) Source(x *meta.Extent) (extent.Source, error) {
+	code, err := erasure.New(x.Redundancy)
+	if err != nil {
+		return extent.Source{}, err
+	}
+	return extent.Source{
+		Stores: c.Drives, Pool: c.Pool, Code: code, ID: x.ID, Size: x.Size, Drives: x.Drives, Missing: x.Missing,
+		Report: func(shard int, err error) {
+			if c.Damaged != nil {
+				c.Damaged(engine.ShardID{Extent: x.ID, Index: uint8(shard)}, x.Drives[shard], err)
+			}
+		},
+	}, nil
+}

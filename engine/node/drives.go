@@ -1,0 +1,444 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sort"
+	"time"
+
+	"holdfast/engine"
+	"holdfast/engine/coordinator"
+	"holdfast/engine/drive"
+	"holdfast/engine/extent"
+	"holdfast/engine/meta"
+	"holdfast/engine/quorum"
+)
+
+// find returns the slot of a drive that is a data drive, or nil.
+func (n *Node) find(id engine.DriveID) *slot {
+	for _, s := range n.slots {
+		if s.Drive == id && !s.witness {
+			return s
+		}
+	}
+	return nil
+}
+
+func (s *slot) usable() bool { return s.drive != nil && s.problem == nil && s.drive.Failed() == nil }
+
+// Store implements extent.Stores.
+func (n *Node) Store(id engine.DriveID) extent.ShardStore {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if s := n.find(id); s != nil && s.usable() {
+		return store{s.drive}
+	}
+	return nil
+}
+
+// Out reports whether a drive takes no shards by a committed command. A drive that the node does not know was replaced.
+func (n *Node) Out(id engine.DriveID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := n.find(id)
+	return s == nil || s.out
+}
+
+// Gone reports whether a drive is out for good.
+func (n *Node) Gone(id engine.DriveID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.find(id) == nil
+}
+
+// Away lists drives that are gone for good; what they held is made again on others. A drive that is only out may come back.
+func (n *Node) Away() []engine.DriveID {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var away []engine.DriveID
+	for id := engine.DriveID(1); id <= engine.DriveID(n.state.Last); id++ {
+		if n.find(id) == nil && (n.state.Witness == nil || n.state.Witness.Drive != id) {
+			away = append(away, id)
+		}
+	}
+	for _, s := range n.slots {
+		if !s.witness && s.out {
+			away = append(away, s.Drive)
+		}
+	}
+	return away
+}
+
+// All lists the data drives at hand.
+func (n *Node) All() []engine.DriveID {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var all []engine.DriveID
+	for _, s := range n.slots {
+		if !s.witness && s.usable() {
+			all = append(all, s.Drive)
+		}
+	}
+	return all
+}
+
+// Shards lists shards of a drive for the sweep.
+func (n *Node) Shards(id engine.DriveID, after engine.ShardID, max int) (list []engine.ShardID, ok bool, err error) {
+	n.mu.Lock()
+	s := n.find(id)
+	usable := s != nil && s.usable()
+	n.mu.Unlock()
+	if !usable {
+		return nil, false, nil
+	}
+	infos, err := s.drive.Shards(after, max)
+	for _, info := range infos {
+		list = append(list, info.ID)
+	}
+	return list, true, err
+}
+
+// candidate is a drive that takes shards, with its free room.
+type candidate struct {
+	id   engine.DriveID
+	free int64
+}
+
+func (n *Node) candidates() []candidate {
+	n.mu.Lock()
+	slots := append([]*slot(nil), n.slots...)
+	n.mu.Unlock()
+	var list []candidate
+	for _, s := range slots {
+		n.mu.Lock()
+		takes := !s.witness && s.usable() && !s.out
+		d := s.drive
+		n.mu.Unlock()
+		if !takes {
+			continue
+		}
+		if usage, err := d.Usage(); err == nil {
+			list = append(list, candidate{s.Drive, usage.Free})
+		}
+	}
+	return list
+}
+
+// Place implements coordinator.Drives: drives are drawn with a chance in proportion to their free room. While drives are out, an extent
+// keeps places for them as long as enough others take its shards; below that it is coded more narrowly, and marked so.
+func (n *Node) Place(r engine.Redundancy, bytes int64) (coordinator.Placement, error) {
+	list := n.candidates()
+	shard := bytes/int64(r.Data) + 4096
+	roomy := list[:0:0]
+	for _, c := range list {
+		if c.free >= shard {
+			roomy = append(roomy, c)
+		}
+	}
+	total := r.Data + r.Parity
+	switch {
+	case len(roomy) >= total:
+		return coordinator.Placement{Redundancy: r, Drives: draw(roomy, total)}, nil
+	case len(roomy) < len(list):
+		return coordinator.Placement{}, engine.E(engine.KindDriveFull, "%d of %d drives have room for a shard of %d bytes and %d are needed; delete something or add drives", len(roomy), len(list), shard, total)
+	}
+	if away := n.outDrives(); len(roomy) >= meta.AcknowledgeFloor(r) && len(roomy)+len(away) >= total {
+		drives := append(draw(roomy, len(roomy)), away[:total-len(roomy)]...)
+		rand.Shuffle(len(drives), func(i, j int) { drives[i], drives[j] = drives[j], drives[i] })
+		return coordinator.Placement{Redundancy: r, Drives: drives}, nil
+	}
+	narrow := engine.Redundancy{Parity: min(r.Parity, len(roomy)/2)}
+	narrow.Data = min(len(roomy)-narrow.Parity, r.Data)
+	if r.Parity > 0 && narrow.Parity < 1 || narrow.Data < 1 {
+		return coordinator.Placement{}, engine.E(engine.KindUnavailable, "%d of %d drives take shards; bring back those that are missing", len(roomy), len(n.state.Drives))
+	}
+	return coordinator.Placement{Redundancy: narrow, Drives: draw(roomy, narrow.Data+narrow.Parity), Reduced: true}, nil
+}
+
+func (n *Node) outDrives() []engine.DriveID {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var list []engine.DriveID
+	for _, s := range n.slots {
+		if !s.witness && s.out {
+			list = append(list, s.Drive)
+		}
+	}
+	return list
+}
+
+// draw takes count drives at random, weighted by free room.
+func draw(list []candidate, count int) []engine.DriveID {
+	type drawn struct {
+		id  engine.DriveID
+		key float64
+	}
+	keys := make([]drawn, len(list))
+	for i, c := range list {
+		// Efraimidis and Spirakis: the greatest of exponentials with the weight as rate are a weighted sample.
+		keys[i] = drawn{c.id, rand.ExpFloat64() / float64(max(c.free, 1))}
+	}
+	sort.Slice(keys, func(i, j int) bool { return keys[i].key < keys[j].key })
+	drives := make([]engine.DriveID, count)
+	for i := range drives {
+		drives[i] = keys[i].id
+	}
+	return drives
+}
+
+// Spare implements coordinator.Drives.
+func (n *Node) Spare(exclude []engine.DriveID) (engine.DriveID, bool) {
+	var best candidate
+	for _, c := range n.candidates() {
+		excluded := false
+		for _, id := range exclude {
+			excluded = excluded || id == c.id
+		}
+		if !excluded && (best.id == 0 || c.free > best.free) {
+			best = c
+		}
+	}
+	return best.id, best.id != 0
+}
+
+// damaged passes reports of readers on to the keepers, once there are any.
+func (n *Node) damaged(id engine.ShardID, drive engine.DriveID, err error) {
+	n.logger.Warn("a shard cannot be read; it is served around and will be made again", "shard", fmt.Sprint(id), "drive", drive, "error", err)
+	if n.keeper != nil {
+		n.keeper.Damaged(id, drive, err)
+	}
+}
+
+// settleDrives makes the groups agree with what is there: empty folders in the place of lost drives become new drives, drives that are
+// missing go out, those that are back come in.
+func (n *Node) settleDrives(ctx context.Context) error {
+	for _, s := range n.slots {
+		if err := n.settle(ctx, s); err != nil {
+			return fmt.Errorf("drive %s: %w", s.Path, err)
+		}
+	}
+	return nil
+}
+
+func (n *Node) settle(ctx context.Context, s *slot) error {
+	n.mu.Lock()
+	usable, replaces := s.usable(), s.Replaces
+	n.mu.Unlock()
+	if !usable && n.replaceable(s) {
+		if err := n.replace(ctx, s); err != nil {
+			n.logger.Error("a lost drive was not replaced", "path", s.Path, "error", err)
+		} else {
+			usable = true
+			replaces = s.Replaces
+		}
+	}
+	if usable && replaces != 0 {
+		if err := n.join(ctx, s); err != nil {
+			return err
+		}
+	}
+	if s.witness {
+		return nil
+	}
+	return n.setOut(ctx, s, !usable)
+}
+
+// setOut commits whether a drive takes shards; only then the node acts on it.
+func (n *Node) setOut(ctx context.Context, s *slot, out bool) error {
+	n.mu.Lock()
+	id, was := s.Drive, s.out
+	record := meta.DriveRecord{Node: n.id, Path: s.Path, Incarnation: s.Incarnation, State: meta.DriveIn}
+	if s.drive != nil && !out {
+		if usage, err := s.drive.Usage(); err == nil {
+			record.Bytes = usage.Total
+		}
+	}
+	n.mu.Unlock()
+	if out {
+		record.State = meta.DriveOut
+	}
+	view, _, err := n.data.Store(ctx)
+	if err != nil {
+		return err
+	}
+	committed, _, err := meta.LoadDrive(view, id)
+	if err != nil {
+		return err
+	}
+	if committed != out || was != out {
+		if _, _, err := n.writers[1].Do(ctx, &meta.SetDrive{Drive: id, Out: out}); err != nil {
+			return err
+		}
+		n.logger.Warn("a drive changed its state", "drive", id, "path", s.Path, "out", out)
+	}
+	if _, _, err := n.writers[0].Do(ctx, &meta.MapDrive{Drive: id, Record: record}); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	s.out = out
+	n.mu.Unlock()
+	return nil
+}
+
+// replaceable reports whether the folder of a lost drive is empty and the same kind of mount as before.
+func (n *Node) replaceable(s *slot) bool {
+	fsys, err := n.config.OpenDisk(s.Path)
+	if err != nil {
+		return false
+	}
+	defer fsys.Close()
+	if _, _, err := drive.Identify(fsys); !errors.Is(err, drive.ErrUnformatted) {
+		return false
+	}
+	device, err := fsys.Device()
+	return err == nil && (s.witness || device.MountPoint == s.MountPoint)
+}
+
+// replace formats an empty folder as a new drive in the place of a lost one. The state is written first, so that a crash leaves a drive
+// that is known.
+func (n *Node) replace(ctx context.Context, s *slot) error {
+	n.mu.Lock()
+	old := s.drive
+	s.drive = nil
+	n.mu.Unlock()
+	if old != nil {
+		_ = old.Close() // it has failed
+		_ = s.fs.Close()
+	}
+	n.mu.Lock()
+	fresh, err := n.state.newMember(s.Path)
+	n.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	role := drive.RoleData
+	if s.witness {
+		role = drive.RoleWitness
+	}
+	fresh.MountPoint, fresh.Replaces = s.MountPoint, s.Drive
+	if s.Replaces != 0 {
+		fresh.Replaces = s.Replaces // the lost one had not joined yet
+	}
+	if err := n.formDrive(ctx, &fresh, role, nil); err != nil {
+		return err
+	}
+	if err := n.remember(s, fresh); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	s.out = true
+	n.mu.Unlock()
+	problem := n.openSlot(s)
+	n.mu.Lock()
+	s.problem = problem
+	n.mu.Unlock()
+	n.logger.Warn("an empty folder takes the place of a lost drive", "path", s.Path, "lost", fresh.Replaces, "drive", fresh.Drive)
+	return problem
+}
+
+// remember writes a slot's member into the state, durably.
+func (n *Node) remember(s *slot, m member) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for i := range n.state.Drives {
+		if n.state.Drives[i].Path == s.Path {
+			n.state.Drives[i] = m
+		}
+	}
+	if s.witness {
+		n.state.Witness = &m
+	}
+	s.member = m
+	return n.state.save(n.home)
+}
+
+// join makes a new drive take over the replicas of the one that it replaces, whose shards are from then on to be made again.
+func (n *Node) join(ctx context.Context, s *slot) error {
+	lost := s.Replaces
+	for _, g := range []*quorum.Group{n.root, n.data} {
+		var next, has uint64
+		present := false
+		for _, m := range g.Members() {
+			next = max(next, m.Replica)
+			if m.Drive == lost {
+				has = m.Replica
+			}
+			present = present || m.Drive == s.Drive
+		}
+		if present && has == 0 {
+			continue
+		}
+		if has == 0 {
+			continue // the lost drive had no replica of this group
+		}
+		if !present {
+			// A number is never used again: the index of the group is greater than any that was.
+			fresh := quorum.Member{Replica: max(next, g.Status().Answered) + 1, Drive: s.Drive}
+			if err := g.RemoveReplica(ctx, has); err != nil {
+				return err
+			}
+			if err := g.AddReplica(ctx, fresh, s.drive); err != nil {
+				return err
+			}
+		}
+	}
+	if !s.witness {
+		if _, _, err := n.writers[1].Do(ctx, &meta.SetDrive{Drive: lost, Out: true, Gone: true}); err != nil {
+			return err
+		}
+		record := meta.DriveRecord{Node: n.id, Path: s.Path, State: meta.DriveGone}
+		if _, _, err := n.writers[0].Do(ctx, &meta.MapDrive{Drive: lost, Record: record}); err != nil {
+			return err
+		}
+	}
+	m := s.member
+	m.Replaces = 0
+	return n.remember(s, m)
+}
+
+// watch looks after the drives: those that fail, vanish or hang go out; an empty folder in their place is taken in.
+func (n *Node) watch(ctx context.Context) {
+	defer n.watching.Done()
+	ticker := time.NewTicker(n.config.CheckInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.failures:
+		case <-ticker.C:
+		}
+		n.look(ctx)
+	}
+}
+
+func (n *Node) look(ctx context.Context) {
+	for _, s := range n.slots {
+		n.mu.Lock()
+		usable, out := s.usable(), s.out
+		d := s.drive
+		n.mu.Unlock()
+		if usable {
+			if err := d.CheckIdentity(); err != nil {
+				n.mu.Lock()
+				s.problem = fmt.Errorf("the folder is not this drive any more: %w", err)
+				n.mu.Unlock()
+				usable = false
+			}
+		}
+		if usable || s.witness && usable {
+			continue
+		}
+		if out && !n.replaceable(s) {
+			continue
+		}
+		if err := n.settle(ctx, s); err != nil && ctx.Err() == nil {
+			n.logger.Error("a drive's state cannot be committed", "drive", s.Drive, "path", s.Path, "error", err)
+		}
+		if n.keeper != nil {
+			n.keeper.Wake()
+		}
+	}
+}

@@ -1,0 +1,487 @@
+// Package node is the storage of one node: its drives, the groups on them, the coordinator over both and the keepers, opened and
+// closed together.
+//
+// Promise: Open never formats a folder that holds anything, nor one that stands in for an unmounted drive; a drive that is missing,
+// damaged or failed is out, by a command, before a write may do without it; an empty folder in the place of a lost drive becomes a
+// new drive, and what the lost one held is made again.
+//
+// It knows no protocol and no configuration file.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path"
+	"sync"
+	"time"
+
+	"holdfast/engine"
+	"holdfast/engine/buffer"
+	"holdfast/engine/coordinator"
+	"holdfast/engine/disk"
+	"holdfast/engine/drive"
+	"holdfast/engine/extent"
+	"holdfast/engine/meta"
+	"holdfast/engine/quorum"
+	"holdfast/engine/repair"
+)
+
+// Config describes a node's storage.
+type Config struct {
+	State  string   // folder of the node's own state; on another device than the drives, where there is one
+	Drives []string // folders, normally mount points
+	// Standard is the redundancy of the standard class; zero means that of the number of drives, see DefaultRedundancy.
+	Standard engine.Redundancy
+	Memory   int64 // budget of block buffers; 0 means 256 MiB
+	Geometry drive.Geometry
+	Logger   *slog.Logger
+	// OpenDisk opens a folder; nil means the operating system's.
+	OpenDisk func(path string) (disk.FS, error)
+	// CheckInterval is how often drives are looked at; 0 means 1 s.
+	CheckInterval time.Duration
+	// KeeperInterval is how long the keepers rest; 0 means 10 s.
+	KeeperInterval time.Duration
+	// ApplyEverywhere makes every replica apply commands by itself and compares; for tests.
+	ApplyEverywhere bool
+}
+
+const (
+	rootGroup = engine.GroupID(0)
+	dataGroup = engine.GroupID(1)
+	// drivesMax bounds the number of drives of a node.
+	drivesMax = 256
+)
+
+// DefaultRedundancy returns the code for a number of drives: 1+0, 1+1, 2+1, 2+2, 3+2, 4+2, 4+3, and from 8 on four parity shards with
+// at most twelve of data.
+func DefaultRedundancy(drives int) engine.Redundancy {
+	switch {
+	case drives >= 8:
+		return engine.Redundancy{Data: min(drives-4, 12), Parity: 4}
+	case drives <= 0:
+		return engine.Redundancy{}
+	}
+	return []engine.Redundancy{{Data: 1}, {Data: 1, Parity: 1}, {Data: 2, Parity: 1}, {Data: 2, Parity: 2}, {Data: 3, Parity: 2}, {Data: 4, Parity: 2}, {Data: 4, Parity: 3}}[drives-1]
+}
+
+// Node is an open node.
+type Node struct {
+	*coordinator.Coordinator
+	config Config
+	logger *slog.Logger
+	code   engine.Redundancy
+	cache  *drive.Cache
+	pool   *buffer.Pool
+	home   disk.FS
+	lock   io.Closer
+	id     uint64
+
+	root, data *quorum.Group
+	writers    [2]*quorum.Writer // by group
+	keeper     *repair.Keeper
+
+	mu    sync.Mutex // guards state and slots
+	state *state
+	slots []*slot // the drives, then the witness
+
+	failures chan struct{} // of capacity 1: a drive failed
+	stop     context.CancelFunc
+	watching sync.WaitGroup
+}
+
+// slot is the place of a drive, and the drive that is there.
+type slot struct {
+	member
+	witness bool
+	drive   *drive.Drive // nil: not at hand
+	fs      disk.FS
+	problem error // why it is not at hand
+	out     bool  // committed
+}
+
+// Open opens a node's storage, and forms the cluster on the first start. It returns once reads and writes are served; drives that could
+// not be opened are out by then.
+func Open(ctx context.Context, config Config) (*Node, error) {
+	n := &Node{config: config, logger: config.Logger, failures: make(chan struct{}, 1)}
+	if err := n.check(); err != nil {
+		return nil, err
+	}
+	if err := n.open(ctx); err != nil {
+		n.Close()
+		return nil, err
+	}
+	return n, nil
+}
+
+func (n *Node) check() error {
+	c := &n.config
+	if len(c.Drives) == 0 || len(c.Drives) > drivesMax {
+		return engine.E(engine.KindInvalidArgument, "%d drives are named; 1 to %d are possible", len(c.Drives), drivesMax)
+	}
+	seen := map[string]bool{}
+	for _, p := range c.Drives {
+		if p = path.Clean(p); seen[p] {
+			return engine.E(engine.KindInvalidArgument, "drive %s is named twice", p)
+		}
+		seen[p] = true
+	}
+	if n.code = c.Standard; n.code.Data == 0 {
+		n.code = DefaultRedundancy(len(c.Drives))
+	}
+	if n.code.Data+n.code.Parity > len(c.Drives) || n.code.Parity > n.code.Data || n.code.Data < 1 || n.code.Parity < 0 {
+		return engine.E(engine.KindInvalidArgument, "the redundancy %d+%d is not possible with %d drives: data ≥ parity ≥ 0, and a drive for each shard", n.code.Data, n.code.Parity, len(c.Drives))
+	}
+	if n.logger == nil {
+		n.logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	if c.OpenDisk == nil {
+		c.OpenDisk = disk.OS
+	}
+	if c.Memory == 0 {
+		c.Memory = 256 << 20
+	}
+	if c.CheckInterval == 0 {
+		c.CheckInterval = time.Second
+	}
+	return nil
+}
+
+func (n *Node) open(ctx context.Context) (err error) {
+	if n.home, err = n.config.OpenDisk(n.config.State); err != nil {
+		return fmt.Errorf("the state folder %s: %w", n.config.State, err)
+	}
+	if n.lock, err = n.home.Lock("lock"); err != nil {
+		return fmt.Errorf("the state folder %s is in use by another process: %w", n.config.State, err)
+	}
+	n.cache = drive.NewCache(max(n.config.Memory/8, 8<<20))
+	n.pool = buffer.New(n.config.Memory)
+	if err := n.form(ctx); err != nil {
+		return err
+	}
+	n.openDrives()
+	if err := n.startGroups(ctx); err != nil {
+		return err
+	}
+	if err := n.settleDrives(ctx); err != nil {
+		return err
+	}
+	n.Coordinator, err = coordinator.New(ctx, coordinator.Config{
+		Root: n.writers[0], Data: n.writers[1], Drives: n, Pool: n.pool,
+		Classes: map[engine.StorageClass]engine.Redundancy{engine.ClassStandard: n.code},
+		Damaged: n.damaged, Logger: n.logger,
+	})
+	if err != nil {
+		return err
+	}
+	n.keeper = repair.Start(repair.Config{
+		Writer: n.writers[1], Drives: n, OldestPin: n.Coordinator.OldestPin, Source: n.Coordinator.Source,
+		Logger: n.logger, Interval: n.config.KeeperInterval,
+	})
+	watch, stop := context.WithCancel(context.Background())
+	n.stop = stop
+	n.watching.Add(1)
+	go n.watch(watch)
+	return nil
+}
+
+// form makes the cluster on the first start: drives, then the first state of the groups, then the note that it is done. A start that
+// was interrupted is begun again; it finds drives of this cluster that hold nothing yet.
+func (n *Node) form(ctx context.Context) (err error) {
+	if n.state, err = loadState(n.home); err != nil {
+		return err
+	}
+	if n.state == nil {
+		if n.state, err = newState(n.config.Drives); err != nil {
+			return err
+		}
+		if len(n.config.Drives) < n.replicas() {
+			witness, err := n.state.newMember(path.Join(n.config.State, "witness"))
+			if err != nil {
+				return err
+			}
+			n.state.Witness = &witness
+		}
+		if err := n.refuseForeign(); err != nil {
+			return err
+		}
+		if err := n.state.save(n.home); err != nil {
+			return err
+		}
+	}
+	if err := n.samePaths(); err != nil {
+		return err
+	}
+	if n.state.Formed {
+		return nil
+	}
+	members := n.replicaMembers()
+	for i := range n.state.Drives {
+		if err := n.formDrive(ctx, &n.state.Drives[i], drive.RoleData, members); err != nil {
+			return err
+		}
+	}
+	if w := n.state.Witness; w != nil {
+		if err := n.home.MkdirAll("witness"); err != nil {
+			return err
+		}
+		if err := n.home.SyncDir("."); err != nil {
+			return err
+		}
+		if err := n.formDrive(ctx, w, drive.RoleWitness, members); err != nil {
+			return err
+		}
+	}
+	n.state.Formed = true
+	return n.state.save(n.home)
+}
+
+// refuseForeign looks at every folder before anything is written anywhere.
+func (n *Node) refuseForeign() error {
+	for i := range n.state.Drives {
+		m := &n.state.Drives[i]
+		fsys, err := n.config.OpenDisk(m.Path)
+		if err != nil {
+			return fmt.Errorf("drive %s: %w", m.Path, err)
+		}
+		_, _, err = drive.Identify(fsys)
+		device, deviceErr := fsys.Device()
+		m.MountPoint = device.MountPoint
+		if closeErr := fsys.Close(); deviceErr == nil {
+			deviceErr = closeErr
+		}
+		switch {
+		case err == nil:
+			return engine.E(engine.KindInvalidArgument, "drive %s belongs to another cluster, or the state folder %s was lost; name the right state folder, or empty folders", m.Path, n.config.State)
+		case !errors.Is(err, drive.ErrUnformatted):
+			return fmt.Errorf("drive %s: %w", m.Path, err)
+		case deviceErr != nil:
+			return fmt.Errorf("drive %s: %w", m.Path, deviceErr)
+		}
+	}
+	return nil
+}
+
+// samePaths refuses a start with other drives than the node has.
+func (n *Node) samePaths() error {
+	have := map[string]bool{}
+	for _, m := range n.state.Drives {
+		have[path.Clean(m.Path)] = true
+	}
+	for _, p := range n.config.Drives {
+		if !have[path.Clean(p)] {
+			return engine.E(engine.KindInvalidArgument, "drive %s is not one of this node's; it was formed with %d drives, the first of them %s", p, len(n.state.Drives), n.state.Drives[0].Path)
+		}
+	}
+	if len(n.config.Drives) != len(n.state.Drives) {
+		return engine.E(engine.KindInvalidArgument, "%d drives are named, and this node was formed with %d; name them all, also those that are broken", len(n.config.Drives), len(n.state.Drives))
+	}
+	return nil
+}
+
+// replicas is the number of replicas of a group: 2m+1, at least 3 where there are three drives.
+func (n *Node) replicas() int {
+	count := 2*n.code.Parity + 1
+	if len(n.config.Drives) >= 3 {
+		count = max(count, 3)
+	}
+	return count
+}
+
+func (n *Node) replicaMembers() []quorum.Member {
+	var members []quorum.Member
+	for i, m := range n.state.Drives {
+		if len(members) < n.replicas() {
+			members = append(members, quorum.Member{Replica: uint64(i + 1), Drive: m.Drive})
+		}
+	}
+	if w := n.state.Witness; w != nil {
+		members = append(members, quorum.Member{Replica: uint64(len(members) + 1), Drive: w.Drive})
+	}
+	return members
+}
+
+// formDrive formats a drive and gives it the first state of the groups that have a replica there.
+func (n *Node) formDrive(ctx context.Context, m *member, role drive.Role, members []quorum.Member) error {
+	fsys, err := n.config.OpenDisk(m.Path)
+	if err != nil {
+		return fmt.Errorf("drive %s: %w", m.Path, err)
+	}
+	defer fsys.Close()
+	cluster, err := n.state.cluster()
+	if err != nil {
+		return err
+	}
+	found, _, err := drive.Identify(fsys)
+	switch {
+	case err == nil && found.Cluster == cluster && found.Drive == m.Drive:
+	case errors.Is(err, drive.ErrUnformatted):
+		identity := drive.Identity{Cluster: cluster, Drive: m.Drive, Incarnation: m.Incarnation, Role: role, Created: time.Now()}
+		if err := drive.Format(fsys, identity, n.geometry(role)); err != nil {
+			return fmt.Errorf("drive %s: %w", m.Path, err)
+		}
+	case err == nil:
+		return engine.E(engine.KindInvalidArgument, "drive %s belongs to another cluster", m.Path)
+	default:
+		return fmt.Errorf("drive %s: %w", m.Path, err)
+	}
+	d, err := drive.Open(fsys, drive.Options{Cache: n.cache, Buffers: n.pool})
+	if err != nil {
+		return fmt.Errorf("drive %s: %w", m.Path, err)
+	}
+	for _, replica := range members {
+		if replica.Drive != m.Drive {
+			continue
+		}
+		for _, group := range []engine.GroupID{rootGroup, dataGroup} {
+			if err := quorum.Bootstrap(ctx, d, group, replica, members); err != nil {
+				return errors.Join(fmt.Errorf("drive %s: %w", m.Path, err), d.Close())
+			}
+		}
+	}
+	return d.Close()
+}
+
+func (n *Node) geometry(role drive.Role) drive.Geometry {
+	g := n.config.Geometry
+	if role == drive.RoleWitness {
+		g.SegmentBytes, g.ReserveBytes = 0, 0
+	}
+	return g
+}
+
+// openDrives opens what is there; what is not stays in its slot with the reason.
+func (n *Node) openDrives() {
+	for _, m := range n.state.Drives {
+		n.slots = append(n.slots, &slot{member: m})
+	}
+	if n.state.Witness != nil {
+		n.slots = append(n.slots, &slot{member: *n.state.Witness, witness: true})
+	}
+	var wg sync.WaitGroup
+	for _, s := range n.slots {
+		wg.Go(func() {
+			if s.problem = n.openSlot(s); s.problem != nil {
+				n.logger.Error("a drive is not at hand", "drive", s.Drive, "path", s.Path, "error", s.problem)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func (n *Node) openSlot(s *slot) error {
+	fsys, err := n.config.OpenDisk(s.Path)
+	if err != nil {
+		return err
+	}
+	identity, _, err := drive.Identify(fsys)
+	cluster, stateErr := n.state.cluster()
+	if err == nil {
+		err = stateErr
+	}
+	if err == nil && (identity.Cluster != cluster || identity.Drive != s.Drive || identity.Incarnation != s.Incarnation) {
+		err = engine.E(engine.KindInvalidArgument, "the folder holds drive %d of another cluster or another life", identity.Drive)
+	}
+	if err != nil {
+		return errors.Join(err, fsys.Close())
+	}
+	d, err := drive.Open(fsys, drive.Options{Cache: n.cache, Buffers: n.pool, OnFailure: func(err error) { n.driveFailed() }})
+	if err != nil {
+		return errors.Join(err, fsys.Close())
+	}
+	s.drive, s.fs = d, fsys
+	return nil
+}
+
+func (n *Node) driveFailed() {
+	select {
+	case n.failures <- struct{}{}:
+	default:
+	}
+}
+
+// startGroups starts the groups, opens this process's epochs and closes those of its predecessors, which are dead: the state folder
+// has one owner.
+func (n *Node) startGroups(ctx context.Context) (err error) {
+	drives := map[engine.DriveID]quorum.Drive{}
+	for _, s := range n.slots {
+		if s.drive != nil {
+			drives[s.Drive] = s.drive
+		}
+	}
+	start := func(id engine.GroupID) (*quorum.Group, error) {
+		return quorum.Start(ctx, quorum.Config{
+			ID: id, Machine: &meta.Machine{Group: id}, Drives: drives, Logger: n.logger, Everywhere: n.config.ApplyEverywhere,
+		})
+	}
+	if n.root, err = start(rootGroup); err != nil {
+		return fmt.Errorf("the root group: %w", err)
+	}
+	if n.data, err = start(dataGroup); err != nil {
+		return fmt.Errorf("the group of the buckets: %w", err)
+	}
+	n.id = n.state.Node
+	for i, g := range []*quorum.Group{n.root, n.data} {
+		w, err := quorum.OpenWriter(ctx, g, n.id)
+		if err != nil {
+			return err
+		}
+		n.writers[i] = w
+		if _, _, err := w.Do(ctx, &meta.CloseEpochs{Node: n.id, Below: w.Epoch()}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close stops everything in the order that lets writes in progress end. Calls on the engine must have returned.
+func (n *Node) Close() error {
+	if n.stop != nil {
+		n.stop()
+		n.watching.Wait()
+	}
+	if n.keeper != nil {
+		n.keeper.Close()
+	}
+	if n.Coordinator != nil {
+		n.Coordinator.Close()
+	}
+	for _, g := range []*quorum.Group{n.data, n.root} {
+		if g != nil {
+			g.Close()
+		}
+	}
+	var problems []error
+	for _, s := range n.slots {
+		if s.drive != nil {
+			if err := s.drive.Close(); err != nil && !errors.Is(err, drive.ErrFailed) {
+				problems = append(problems, fmt.Errorf("drive %s: %w", s.Path, err))
+			}
+			problems = append(problems, s.fs.Close())
+		}
+	}
+	if n.cache != nil {
+		n.cache.Close()
+	}
+	if n.lock != nil {
+		problems = append(problems, n.lock.Close())
+	}
+	if n.home != nil {
+		problems = append(problems, n.home.Close())
+	}
+	return errors.Join(problems...)
+}
+
+// store makes a drive a ShardStore.
+type store struct{ *drive.Drive }
+
+// CreateShard implements extent.ShardStore.
+func (s store) CreateShard(id engine.ShardID, bytes int64) (extent.ShardWriter, error) {
+	w, err := s.Drive.CreateShard(id, bytes)
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}

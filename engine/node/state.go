@@ -1,0 +1,141 @@
+package node
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"holdfast/engine"
+	"holdfast/engine/disk"
+)
+
+const (
+	stateName   = "node.json"
+	stateFormat = 1
+)
+
+// state is what a node remembers of itself in its state folder: STATE/node.json, replaced as a whole. It changes when drives are added or
+// replaced; what the cluster has agreed on is in the root group, not here.
+type state struct {
+	Format  int      `json:"format"`
+	Cluster string   `json:"cluster"` // 32 hexadecimal digits
+	Node    uint64   `json:"node"`
+	Formed  bool     `json:"formed"` // false: the first start has not finished, and its drives hold nothing yet
+	Drives  []member `json:"drives"`
+	Witness *member  `json:"witness,omitempty"`
+	Last    uint64   `json:"last_drive"` // greatest drive id given
+}
+
+// member is a drive as the node knows it. Device and MountPoint tell an empty drive from the folder beneath an unmounted one.
+type member struct {
+	Path        string         `json:"path"`
+	Drive       engine.DriveID `json:"drive"`
+	Incarnation uint64         `json:"incarnation"`
+	MountPoint  bool           `json:"mount_point"`
+	Replaces    engine.DriveID `json:"replaces,omitempty"` // set until the groups know
+}
+
+// loadState reads the state; nil if the folder has none.
+func loadState(fsys disk.FS) (*state, error) {
+	f, err := fsys.Open(stateName, disk.Flags{ReadOnly: true})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	if size > 1<<20 {
+		return nil, fmt.Errorf("%s has %d bytes and is none of ours", stateName, size)
+	}
+	b := make([]byte, size)
+	if _, err := f.ReadAt(b, 0); err != nil {
+		return nil, err
+	}
+	return parseState(b)
+}
+
+func parseState(b []byte) (*state, error) {
+	s := new(state)
+	if err := json.Unmarshal(b, s); err != nil {
+		return nil, fmt.Errorf("%s is damaged: %w", stateName, err)
+	}
+	if s.Format != stateFormat {
+		return nil, fmt.Errorf("%s has format %d; this build reads %d, so a newer one wrote it", stateName, s.Format, stateFormat)
+	}
+	if _, err := s.cluster(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// save replaces the state durably.
+func (s *state) save(fsys disk.FS) error {
+	b, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	const temporary = stateName + ".new"
+	f, err := fsys.Open(temporary, disk.Flags{Create: true})
+	if err != nil {
+		return err
+	}
+	err = f.Truncate(0)
+	if err == nil {
+		_, err = f.WriteAt(append(b, '\n'), 0)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = fsys.Rename(temporary, stateName)
+	}
+	if err == nil {
+		err = fsys.SyncDir(".")
+	}
+	return err
+}
+
+func (s *state) cluster() (id [16]byte, err error) {
+	b, err := hex.DecodeString(s.Cluster)
+	if err != nil || len(b) != len(id) {
+		return id, fmt.Errorf("%s has no cluster id", stateName)
+	}
+	return [16]byte(b), nil
+}
+
+func newState(paths []string) (*state, error) {
+	var random [24]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return nil, err
+	}
+	s := &state{Format: stateFormat, Cluster: hex.EncodeToString(random[:16]), Node: binary.BigEndian.Uint64(random[16:]) | 1}
+	for _, path := range paths {
+		m, err := s.newMember(path)
+		if err != nil {
+			return nil, err
+		}
+		s.Drives = append(s.Drives, m)
+	}
+	return s, nil
+}
+
+func (s *state) newMember(path string) (member, error) {
+	var random [8]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return member{}, err
+	}
+	s.Last++
+	return member{Path: path, Drive: engine.DriveID(s.Last), Incarnation: binary.BigEndian.Uint64(random[:])}, nil
+}

@@ -1,0 +1,118 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	"holdfast/engine"
+	"holdfast/engine/meta"
+	"holdfast/engine/quorum"
+	"holdfast/engine/repair"
+)
+
+// DriveStatus describes a drive.
+type DriveStatus struct {
+	Drive   engine.DriveID `json:"drive"`
+	Path    string         `json:"path"`
+	State   string         `json:"state"` // "in", "out"
+	Witness bool           `json:"witness,omitempty"`
+	Problem string         `json:"problem,omitempty"`
+	Total   int64          `json:"bytes_total"`
+	Free    int64          `json:"bytes_free"`
+	Shards  int            `json:"shards"` // recorded on it
+}
+
+// GroupStatus describes a group.
+type GroupStatus struct {
+	Group    engine.GroupID `json:"group"`
+	Leader   uint64         `json:"leader"`
+	Quorum   bool           `json:"quorum"`
+	Index    uint64         `json:"index"`
+	Replicas int            `json:"replicas"`
+	Live     int            `json:"replicas_live"`
+}
+
+// Status describes the node's storage as the committed state has it.
+type Status struct {
+	Redundancy string        `json:"redundancy"`
+	Drives     []DriveStatus `json:"drives"`
+	Groups     []GroupStatus `json:"groups"`
+	// UnderProtected is the number of extents that lack shards, and AwayShards of shards recorded on drives that are gone or out.
+	UnderProtected int          `json:"extents_missing_shards"`
+	AwayShards     int          `json:"shards_on_lost_drives"`
+	Garbage        int          `json:"contents_to_collect"`
+	Keeper         repair.Stats `json:"keepers"`
+}
+
+// Protected reports whether every shard is where it should be.
+func (s *Status) Protected() bool { return s.UnderProtected == 0 && s.AwayShards == 0 }
+
+// Status reads the state.
+func (n *Node) Status(ctx context.Context) (Status, error) {
+	status := Status{Redundancy: fmt.Sprintf("%d+%d", n.code.Data, n.code.Parity), Keeper: n.keeper.Stats()}
+	view, err := n.data.Read(ctx)
+	if err != nil {
+		return status, err
+	}
+	defer view.Close()
+	if status.UnderProtected, err = meta.CountMissing(view); err != nil {
+		return status, err
+	}
+	if status.Garbage, err = meta.CountGarbage(view); err != nil {
+		return status, err
+	}
+	for _, id := range n.Away() {
+		count, err := meta.CountPlaced(view, id)
+		if err != nil {
+			return status, err
+		}
+		status.AwayShards += count
+	}
+	n.mu.Lock()
+	slots := make([]slot, len(n.slots))
+	for i, s := range n.slots {
+		slots[i] = *s
+	}
+	n.mu.Unlock()
+	for i := range slots {
+		d, err := driveStatus(view, &slots[i])
+		if err != nil {
+			return status, err
+		}
+		status.Drives = append(status.Drives, d)
+	}
+	for _, g := range []*quorum.Group{n.root, n.data} {
+		status.Groups = append(status.Groups, groupStatus(g.Status()))
+	}
+	return status, nil
+}
+
+func driveStatus(view meta.View, s *slot) (DriveStatus, error) {
+	d := DriveStatus{Drive: s.Drive, Path: s.Path, State: "in", Witness: s.witness}
+	if s.out || !s.usable() {
+		d.State = "out"
+	}
+	if s.problem != nil {
+		d.Problem = s.problem.Error()
+	} else if s.drive != nil && s.drive.Failed() != nil {
+		d.Problem = s.drive.Failed().Error()
+	}
+	if s.usable() {
+		if usage, err := s.drive.Usage(); err == nil {
+			d.Total, d.Free = usage.Total, usage.Free
+		}
+	}
+	var err error
+	d.Shards, err = meta.CountPlaced(view, s.Drive)
+	return d, err
+}
+
+func groupStatus(s quorum.Status) GroupStatus {
+	g := GroupStatus{Group: s.ID, Leader: s.Leader, Quorum: s.Quorum, Index: s.Answered, Replicas: len(s.Replicas)}
+	for _, r := range s.Replicas {
+		if r.Local && r.Failed == nil {
+			g.Live++
+		}
+	}
+	return g
+}

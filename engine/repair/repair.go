@@ -1,0 +1,500 @@
+// Package repair keeps what is stored as safe as it should be: it makes missing shards again, moves those of drives that are out to
+// others, collects garbage that nobody reads any more, takes apart what was thrown away, and sweeps shards that no command names.
+//
+// Promise: nothing is deleted because a drive lacks something. A shard is deleted only when its content is garbage that no reader can
+// see, or when its writer's epoch is closed and the group's state, read after that, does not place it there.
+//
+// It knows groups and drives, and nothing of objects.
+package repair
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"holdfast/engine"
+	"holdfast/engine/extent"
+	"holdfast/engine/meta"
+	"holdfast/engine/quorum"
+)
+
+// Drives are the drives of the node as the keepers see them.
+type Drives interface {
+	extent.Stores
+	// Spare returns a drive that takes shards, beside those excluded.
+	Spare(exclude []engine.DriveID) (engine.DriveID, bool)
+	// Out reports whether a drive takes no shards, by a committed command.
+	Out(drive engine.DriveID) bool
+	// Gone reports whether a drive is out for good.
+	Gone(drive engine.DriveID) bool
+	// Away lists the drives that are out.
+	Away() []engine.DriveID
+	// Shards lists up to max shards on a drive after one, for the sweep; ok is false if the drive is not at hand.
+	Shards(drive engine.DriveID, after engine.ShardID, max int) (list []engine.ShardID, ok bool, err error)
+	// All lists the drives that are at hand.
+	All() []engine.DriveID
+}
+
+// Config is what a Keeper is made of.
+type Config struct {
+	Writer *quorum.Writer
+	Drives Drives
+	// OldestPin bounds the garbage that may be collected, see coordinator.OldestPin.
+	OldestPin func(index uint64) uint64
+	// Source describes an extent to readers.
+	Source func(*meta.Extent) (extent.Source, error)
+	Logger *slog.Logger
+	// Interval is the longest that the keeper rests while nobody wakes it; 0 means 10 s.
+	Interval time.Duration
+}
+
+// Stats count what a Keeper has done since it was started.
+type Stats struct {
+	ShardsRebuilt  uint64
+	ShardsFailed   uint64 // attempts that failed; they are made again
+	ContentsFreed  uint64
+	ShardsSwept    uint64
+	SweepsComplete uint64
+	Reported       uint64 // shards that readers found missing or rotten
+}
+
+// Keeper runs the keepers of one group.
+type Keeper struct {
+	config Config
+	wake   chan struct{}
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu      sync.Mutex
+	stats   Stats
+	damaged map[damage]bool
+}
+
+type damage struct {
+	id    engine.ShardID
+	drive engine.DriveID
+}
+
+// damagedMax bounds the reports that wait; more are found again by the next reader.
+const damagedMax = 10000
+
+// Start starts the keepers.
+func Start(config Config) *Keeper {
+	if config.Interval == 0 {
+		config.Interval = 10 * time.Second
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	k := &Keeper{config: config, wake: make(chan struct{}, 1), cancel: cancel, done: make(chan struct{}), damaged: map[damage]bool{}}
+	go k.run(ctx)
+	return k
+}
+
+// Close stops the keepers and waits for them.
+func (k *Keeper) Close() {
+	k.cancel()
+	<-k.done
+}
+
+// Wake makes the keepers look for work now.
+func (k *Keeper) Wake() {
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Damaged reports a shard that could not be read from the drive that should have it.
+func (k *Keeper) Damaged(id engine.ShardID, drive engine.DriveID, _ error) {
+	k.mu.Lock()
+	if len(k.damaged) < damagedMax && !k.damaged[damage{id, drive}] {
+		k.damaged[damage{id, drive}] = true
+		k.stats.Reported++
+	}
+	k.mu.Unlock()
+	k.Wake()
+}
+
+// Stats returns the counters.
+func (k *Keeper) Stats() Stats {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.stats
+}
+
+func (k *Keeper) count(f func(*Stats)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	f(&k.stats)
+}
+
+func (k *Keeper) run(ctx context.Context) {
+	defer close(k.done)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	swept := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-k.wake:
+		}
+		work := []func(context.Context) error{k.report, k.clearTrash, k.repairMissing, k.repairAway, k.collect}
+		if !swept {
+			work = append(work, func(ctx context.Context) error {
+				err := k.sweep(ctx)
+				swept = err == nil
+				return err
+			})
+		}
+		for _, f := range work {
+			if err := f(ctx); err != nil && ctx.Err() == nil {
+				k.config.Logger.Warn("a keeper will try again", "error", err)
+			}
+		}
+		timer.Reset(k.config.Interval)
+	}
+}
+
+func (k *Keeper) view(ctx context.Context) (*quorum.View, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return k.config.Writer.Group().Read(ctx)
+}
+
+func (k *Keeper) do(ctx context.Context, c meta.Command) (meta.Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	answer, _, err := k.config.Writer.Do(ctx, c)
+	return answer, err
+}
+
+// report records reported shards as missing, after a look of its own: the report may be about a state that has passed.
+func (k *Keeper) report(ctx context.Context) error {
+	k.mu.Lock()
+	reports := k.damaged
+	k.damaged = map[damage]bool{}
+	k.mu.Unlock()
+	for d := range reports {
+		store := k.config.Drives.Store(d.drive)
+		if store == nil {
+			continue // the whole drive is away, and known to be
+		}
+		var probe [1]byte
+		if err := store.ReadShard(d.id, 0, probe[:]); err == nil {
+			if err := k.readShard(store, d.id); err == nil {
+				continue
+			}
+		}
+		_, err := k.do(ctx, &meta.ReportMissing{Extent: d.id.Extent, Index: int(d.id.Index), Drive: d.drive})
+		if err != nil && !engine.Is(err, engine.KindConflict) {
+			return err
+		}
+	}
+	return nil
+}
+
+// readShard reads a whole shard, so that its checksums speak.
+func (k *Keeper) readShard(store extent.ShardStore, id engine.ShardID) error {
+	view, err := k.view(context.Background())
+	if err != nil {
+		return err
+	}
+	x, err := meta.LoadExtent(view, id.Extent)
+	_ = view.Close() // a snapshot that was only read
+	if err != nil {
+		return err
+	}
+	source, err := k.config.Source(x)
+	if err != nil {
+		return err
+	}
+	buffer := make([]byte, 1<<20)
+	for off, size := int64(0), source.Code.ShardBytes(x.Size); off < size; {
+		n := min(int64(len(buffer)), size-off)
+		if err := store.ReadShard(id, off, buffer[:n]); err != nil {
+			return err
+		}
+		off += n
+	}
+	return nil
+}
+
+func (k *Keeper) clearTrash(ctx context.Context) error {
+	for {
+		view, err := k.view(ctx)
+		if err != nil {
+			return err
+		}
+		found, err := meta.HasTrash(view)
+		_ = view.Close() // a snapshot that was only read
+		if err != nil || !found {
+			return err
+		}
+		if _, err := k.do(ctx, &meta.ClearTrash{}); err != nil {
+			return err
+		}
+	}
+}
+
+// repairBatch is how many extents are looked up at a time.
+const repairBatch = 256
+
+// repairMissing makes the shards again that rows record as missing, those of the most endangered extents first.
+func (k *Keeper) repairMissing(ctx context.Context) error {
+	for {
+		view, err := k.view(ctx)
+		if err != nil {
+			return err
+		}
+		ids, err := meta.ListMissing(view, repairBatch)
+		extents := k.load(view, ids)
+		_ = view.Close() // a snapshot that was only read
+		if err != nil {
+			return err
+		}
+		progress := false
+		for _, x := range extents {
+			for i := range x.Drives {
+				if x.Missing&(1<<i) != 0 && k.rebuild(ctx, x, i) {
+					progress = true
+				}
+			}
+		}
+		if !progress || ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+func (k *Keeper) load(view meta.View, ids []engine.ExtentID) []*meta.Extent {
+	var list []*meta.Extent
+	for _, id := range ids {
+		if x, err := meta.LoadExtent(view, id); err == nil {
+			list = append(list, x)
+		}
+	}
+	return list
+}
+
+// repairAway moves shards off drives that are gone for good, as long as there are drives to move them to.
+func (k *Keeper) repairAway(ctx context.Context) error {
+	for _, drive := range k.config.Drives.Away() {
+		var last engine.ExtentID
+		for {
+			view, err := k.view(ctx)
+			if err != nil {
+				return err
+			}
+			ids, err := meta.ListPlaced(view, drive, last, repairBatch)
+			extents := k.load(view, ids)
+			_ = view.Close() // a snapshot that was only read
+			if err != nil {
+				return err
+			}
+			if len(ids) == 0 {
+				break
+			}
+			last = ids[len(ids)-1]
+			for _, x := range extents {
+				for i, d := range x.Drives {
+					if d == drive {
+						k.rebuild(ctx, x, i)
+					}
+				}
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+		}
+	}
+	return nil
+}
+
+// rebuild makes one shard again, on its own drive if that takes shards, else on a spare one, and commits the move.
+func (k *Keeper) rebuild(ctx context.Context, x *meta.Extent, i int) bool {
+	from, to := x.Drives[i], x.Drives[i]
+	if k.config.Drives.Out(from) || k.config.Drives.Store(from) == nil {
+		spare, ok := k.config.Drives.Spare(x.Drives)
+		if !ok {
+			return false
+		}
+		to = spare
+	}
+	target := k.config.Drives.Store(to)
+	source, err := k.config.Source(x)
+	if err == nil && target != nil {
+		if err = extent.Rebuild(ctx, source, i, target); err == nil {
+			_, err = k.do(ctx, &meta.MoveShard{Extent: x.ID, Index: i, From: from, To: to})
+		}
+	}
+	if err != nil || target == nil {
+		k.count(func(s *Stats) { s.ShardsFailed++ })
+		if err != nil && ctx.Err() == nil {
+			k.config.Logger.Warn("a shard was not rebuilt", "extent", x.ID, "shard", i, "drive", to, "error", err)
+		}
+		return false
+	}
+	x.Drives[i] = to
+	x.Missing &^= 1 << i
+	k.count(func(s *Stats) { s.ShardsRebuilt++ })
+	return true
+}
+
+// collect deletes the shards of garbage that no reader can see any more, then the rows.
+func (k *Keeper) collect(ctx context.Context) error {
+	stuck := map[meta.Garbage]bool{}
+	for {
+		view, err := k.view(ctx)
+		if err != nil {
+			return err
+		}
+		list, err := meta.ListGarbage(view, k.config.OldestPin(view.Index)+1, repairBatch+len(stuck))
+		if err != nil {
+			_ = view.Close() // the first error is the reason
+			return err
+		}
+		progress := false
+		for _, g := range list {
+			if stuck[g] || ctx.Err() != nil {
+				continue
+			}
+			done, err := k.collectOne(ctx, view, g)
+			if err != nil {
+				_ = view.Close() // the first error is the reason
+				return err
+			}
+			progress = progress || done
+			stuck[g] = !done
+		}
+		if err := view.Close(); err != nil {
+			return err
+		}
+		if !progress || ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// collectOne deletes what it can of one content; done means that the content is forgotten.
+func (k *Keeper) collectOne(ctx context.Context, view meta.View, g meta.Garbage) (done bool, err error) {
+	content, err := meta.LoadContent(view, g.Content)
+	if err == meta.ErrAbsent {
+		return true, nil
+	}
+	if err != nil || !content.Garbage {
+		return false, err
+	}
+	var gone []engine.ExtentID
+	left := uint64(1)
+	for i, run := range content.Runs {
+		if run.Content == 0 && k.deleteExtent(ctx, view, run.Extent) {
+			gone = append(gone, run.Extent)
+		}
+		if len(gone) < forgetBatch && i < len(content.Runs)-1 {
+			continue
+		}
+		answer, err := k.do(ctx, &meta.Forget{Index: g.Index, Content: g.Content, Extents: gone})
+		if err != nil {
+			return false, err
+		}
+		left, gone = answer.Left, nil
+	}
+	for before := left + 1; left > 0 && left < before; {
+		// Runs that name contents go without help, so many at a time.
+		before = left
+		answer, err := k.do(ctx, &meta.Forget{Index: g.Index, Content: g.Content})
+		if err != nil {
+			return false, err
+		}
+		left = answer.Left
+	}
+	if left == 0 {
+		k.count(func(s *Stats) { s.ContentsFreed++ })
+	}
+	return left == 0, nil
+}
+
+// forgetBatch is how many extents one Forget names.
+const forgetBatch = 200
+
+// deleteExtent deletes an extent's shards; true once every drive that is not gone for good has confirmed.
+func (k *Keeper) deleteExtent(ctx context.Context, view meta.View, id engine.ExtentID) bool {
+	x, err := meta.LoadExtent(view, id)
+	if err == meta.ErrAbsent {
+		return true
+	}
+	if err != nil {
+		return false
+	}
+	confirmed := true
+	for i, drive := range x.Drives {
+		store := k.config.Drives.Store(drive)
+		if store == nil {
+			confirmed = confirmed && k.config.Drives.Gone(drive)
+			continue
+		}
+		if err := store.DeleteShards(ctx, []engine.ShardID{{Extent: id, Index: uint8(i)}}); err != nil {
+			confirmed = false
+		}
+	}
+	return confirmed
+}
+
+// sweep deletes shards of closed epochs that the group does not place where they are. The view is younger than the closing, so no
+// command can place them any more; shards that this process's own repair writes are of extents that are placed.
+func (k *Keeper) sweep(ctx context.Context) error {
+	for _, drive := range k.config.Drives.All() {
+		var after engine.ShardID
+		for {
+			list, ok, err := k.config.Drives.Shards(drive, after, repairBatch)
+			if err != nil || !ok || len(list) == 0 {
+				if err != nil {
+					return err
+				}
+				break
+			}
+			after = list[len(list)-1]
+			if err := k.sweepShards(ctx, drive, list); err != nil {
+				return err
+			}
+		}
+	}
+	k.count(func(s *Stats) { s.SweepsComplete++ })
+	return nil
+}
+
+func (k *Keeper) sweepShards(ctx context.Context, drive engine.DriveID, list []engine.ShardID) error {
+	view, err := k.view(ctx)
+	if err != nil {
+		return err
+	}
+	defer view.Close()
+	open, err := meta.Epochs(view)
+	if err != nil {
+		return err
+	}
+	var stray []engine.ShardID
+	for _, id := range list {
+		if _, isOpen := open[id.Extent.Epoch]; isOpen {
+			continue
+		}
+		x, err := meta.LoadExtent(view, id.Extent)
+		if err != nil && err != meta.ErrAbsent {
+			return err
+		}
+		if err == meta.ErrAbsent || int(id.Index) >= len(x.Drives) || x.Drives[id.Index] != drive {
+			stray = append(stray, id)
+		}
+	}
+	store := k.config.Drives.Store(drive)
+	if len(stray) == 0 || store == nil {
+		return nil
+	}
+	if err := store.DeleteShards(ctx, stray); err != nil {
+		return err
+	}
+	k.count(func(s *Stats) { s.ShardsSwept += uint64(len(stray)) })
+	return nil
+}
