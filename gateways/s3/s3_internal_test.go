@@ -2,7 +2,10 @@ package s3
 
 import (
 	"net/http"
+	"net/url"
+	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -117,6 +120,47 @@ func TestWithoutChunked(t *testing.T) {
 			t.Errorf("%q: %q", in, got)
 		}
 	}
+}
+
+// TestEveryOperationIsDocumented looks for the rows of the table in docs/s3.md.
+func TestEveryOperationIsDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/s3.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rt := range routes {
+		if slices.ContainsFunc(absent, func(a route) bool { return a.name == rt.name }) {
+			if !strings.Contains(string(page), "`?"+rt.need[0]+"`") {
+				t.Errorf("docs/s3.md does not mention ?%s", rt.need[0])
+			}
+		} else if !strings.Contains(string(page), rt.name) {
+			t.Errorf("docs/s3.md does not mention %s", rt.name)
+		}
+	}
+}
+
+// FuzzTarget reads the target of a request: what is escaped and sent arrives as the same key, and no target makes a bucket of what
+// has a slash.
+func FuzzTarget(f *testing.F) {
+	f.Add("bucket", "a//b/../c%2F ?#")
+	f.Add("..", "/")
+	f.Fuzz(func(t *testing.T, bucket, key string) {
+		r := &http.Request{Method: "GET", RequestURI: "/bucket/" + url.PathEscape(key), Header: http.Header{}}
+		c := &call{r: r}
+		if _, err := c.parse(); err != nil || string(c.key) != key || c.bucket != "bucket" || (c.level == objectLevel) != (key != "") {
+			t.Fatalf("%q became %q in %q: %v", key, c.key, c.bucket, err)
+		}
+		if strings.ContainsAny(bucket+key, " \x00\r\n") {
+			return
+		}
+		c = &call{r: &http.Request{Method: "GET", RequestURI: "/" + bucket + "/" + key, URL: &url.URL{}, Header: http.Header{}}, g: New(Config{})}
+		if _, err := c.parse(); err != nil || c.level == service {
+			return
+		}
+		if err := c.checkNames(); err == nil && strings.ContainsAny(string(c.bucket), "/%") {
+			t.Fatalf("bucket %q", c.bucket)
+		}
+	})
 }
 
 func FuzzRange(f *testing.F) {
