@@ -24,6 +24,7 @@ type RecordInfo struct {
 	Sequence uint64
 	Bytes    int
 	Text     string
+	Payload  []byte // of a group's record
 }
 
 // Frames yields every whole frame in the ring in the order of its place, whether or not a replay needs it. It reads a drive that nobody has open,
@@ -68,7 +69,11 @@ func (w *window) describe(slot uint64, incarnation uint64) (FrameInfo, bool, err
 	}
 	info := FrameInfo{Position: f.position, Bytes: frameBytes(f.payload)}
 	err = decodeRecords(b[frameHeaderBytes:frameHeaderBytes+f.payload], f.records, func(r record) error {
-		info.Records = append(info.Records, RecordInfo{Kind: r.kind, Group: r.group, Sequence: r.sequence, Bytes: len(r.payload), Text: r.text()})
+		i := RecordInfo{Kind: r.kind, Group: r.group, Sequence: r.sequence, Bytes: len(r.payload), Text: r.text()}
+		if r.kind == RecordGroup {
+			i.Payload = append([]byte(nil), r.payload...)
+		}
+		info.Records = append(info.Records, i)
 		return nil
 	})
 	return info, true, err

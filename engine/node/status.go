@@ -116,3 +116,13 @@ func groupStatus(s quorum.Status) GroupStatus {
 	}
 	return g
 }
+
+// Ready reports why the node cannot serve reads and writes now, or nil.
+func (n *Node) Ready(ctx context.Context) error {
+	for _, g := range []*quorum.Group{n.root, n.data} {
+		if _, _, err := g.Store(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"holdfast/engine"
+	"holdfast/engine/disk"
+	"holdfast/engine/drive"
+	"holdfast/engine/meta"
+	"holdfast/engine/quorum"
+)
+
+func debugCommand() *cli.Command {
+	sub := func(name, usage string, f func(io.Writer, disk.FS) error) *cli.Command {
+		return &cli.Command{
+			Name: name, Usage: usage, ArgsUsage: "DRIVE",
+			Action: func(c *cli.Context) error {
+				if c.NArg() != 1 {
+					return usageError{fmt.Errorf("debug %s takes the folder of one drive", name)}
+				}
+				fsys, err := disk.OS(c.Args().First())
+				if err != nil {
+					return err
+				}
+				defer fsys.Close()
+				return f(c.App.Writer, fsys)
+			},
+		}
+	}
+	return &cli.Command{
+		Name: "debug", Usage: "look into the drives of a stopped node",
+		Description: "These commands read the folder of one drive and change nothing that a node would miss. Stop the daemon first.",
+		Subcommands: []*cli.Command{
+			sub("drive", "show the identity and the segments of a drive", debugDrive),
+			sub("log", "show the frames and records of a drive's meta stream, commands in words", debugLog),
+			sub("index", "show every row of a drive's index", debugIndex),
+			sub("extent", "list the shards on a drive with their places and checksums' count", debugExtent),
+		},
+	}
+}
+
+func debugDrive(w io.Writer, fsys disk.FS) error {
+	id, geometry, err := drive.Identify(fsys)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "cluster %x\ndrive %d\nincarnation %016x\nrole %s\ncreated %s\nmeta stream %d bytes\nsegments %d bytes\nreserve %d bytes\n",
+		id.Cluster, id.Drive, id.Incarnation, id.Role, id.Created.UTC(), geometry.RingBytes, geometry.SegmentBytes, geometry.ReserveBytes)
+	return withDrive(fsys, func(d *drive.Drive) error {
+		for _, s := range d.Segments() {
+			fmt.Fprintf(w, "segment %+v\n", s)
+		}
+		return nil
+	})
+}
+
+func withDrive(fsys disk.FS, f func(*drive.Drive) error) error {
+	d, err := drive.Open(fsys, drive.Options{})
+	if err != nil {
+		return err
+	}
+	err = f(d)
+	if closeErr := d.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}
+
+func debugLog(w io.Writer, fsys disk.FS) error {
+	for frame, err := range drive.Frames(fsys) {
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "frame at %d, %d records\n", frame.Position, len(frame.Records))
+		for _, r := range frame.Records {
+			fmt.Fprintf(w, "  %d %s group %d, %d bytes\n", r.Sequence, r.Kind, r.Group, r.Bytes)
+			if r.Kind != drive.RecordGroup {
+				fmt.Fprintf(w, "    %s\n", r.Text)
+				continue
+			}
+			for _, line := range quorum.DescribeRecord(r.Payload, meta.Describe) {
+				fmt.Fprintf(w, "    %s\n", line)
+			}
+		}
+	}
+	return nil
+}
+
+func debugIndex(w io.Writer, fsys disk.FS) error {
+	return withDrive(fsys, func(d *drive.Drive) error {
+		for row, err := range d.Rows() {
+			if err != nil {
+				return err
+			}
+			if _, err := fmt.Fprintf(w, "%q = %x\n", row.Key, row.Value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func debugExtent(w io.Writer, fsys disk.FS) error {
+	return withDrive(fsys, func(d *drive.Drive) error {
+		var after engine.ShardID
+		for {
+			list, err := d.Shards(after, 1000)
+			if err != nil || len(list) == 0 {
+				return err
+			}
+			for _, s := range list {
+				file, offset, bytes, err := d.ShardPlace(s.ID)
+				if err != nil {
+					return err
+				}
+				x := s.ID.Extent
+				fmt.Fprintf(w, "extent %d-%d-%d shard %d: %s at %d, %d bytes, %d checksums\n", x.Group, x.Epoch, x.Counter, s.ID.Index, file, offset, bytes, len(s.Sums))
+			}
+			after = list[len(list)-1].ID
+		}
+	})
+}

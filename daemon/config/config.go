@@ -1,0 +1,340 @@
+// Package config makes one Config of a TOML file, the environment and flags, each outranking the one before.
+//
+// Promise: an option that is unknown, malformed or not in this build stops the start with a sentence that names it; none is ignored.
+//
+// It opens no listener and touches no drive.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+	"golang.org/x/sys/unix"
+
+	"holdfast/engine"
+)
+
+// Off disables a listener.
+const Off = "off"
+
+// DefaultFile is read when no file is named, if it exists.
+const DefaultFile = "/etc/holdfast/holdfast.toml"
+
+// Config is everything that a daemon can be told. The tag toml is the key in the file; the environment variable is HOLDFAST_ and the key
+// in upper case; the flag is the key with hyphens. The tag help is the manual.
+type Config struct {
+	Drives         []string `toml:"drives" help:"folders of the drives, normally mount points; {1...4} stands for 1, 2, 3, 4. MINIO_VOLUMES is an alias of the variable. The order and the number are kept for the node's life"`
+	State          string   `toml:"state" help:"folder of the node's own state; put it on another device than the drives. Default: /var/lib/holdfast for root, else $XDG_STATE_HOME/holdfast"`
+	S3Address      string   `toml:"s3_address" help:"where S3 is served: host:port, :port, or off. Default :9000"`
+	Socket         string   `toml:"socket" help:"unix socket of the local command line, or off. Default: holdfast.sock in the state folder"`
+	RootUser       string   `toml:"root_user" help:"access key of the root credential, at least 3 characters. Default: generated at the first start. MINIO_ROOT_USER is an alias of the variable"`
+	RootPassword   string   `toml:"root_password" help:"secret key of the root credential, at least 8 characters. Default: generated at the first start. MINIO_ROOT_PASSWORD is an alias of the variable"`
+	Region         string   `toml:"region" help:"region that clients sign for. Default us-east-1"`
+	Standard       string   `toml:"standard" help:"redundancy of the STANDARD storage class as DATA+PARITY. Default by the number of drives: 1+0, 1+1, 2+1, 2+2, 3+2, 4+2, 4+3, then four parity shards and at most twelve of data"`
+	Memory         string   `toml:"memory" help:"budget of block buffers, such as 256MiB; requests wait for it, and are told to slow down. Default: a quarter of the machine's memory, at most 256MiB"`
+	LogLevel       string   `toml:"log_level" help:"debug, info, warn or error. Default info"`
+	LogFormat      string   `toml:"log_format" help:"text or json. Default text"`
+	MetricsAddress string   `toml:"metrics_address" help:"reserved for a metrics listener, 127.0.0.1:9005; this build has none, so only off is possible"`
+	ConsoleAddress string   `toml:"console_address" help:"reserved for the web console, port 9001; this build has none, so only off is possible"`
+	WebDAVAddress  string   `toml:"webdav_address" help:"reserved for WebDAV, port 9002; this build has none, so only off is possible"`
+	SwiftAddress   string   `toml:"swift_address" help:"reserved for OpenStack Swift, port 9003; this build has none, so only off is possible"`
+	RPCAddress     string   `toml:"rpc_address" help:"reserved for other nodes, port 9004; this build has none, so only off is possible"`
+	FTPAddress     string   `toml:"ftp_address" help:"reserved for FTP, port 9021; this build has none, so only off is possible"`
+	FTPSAddress    string   `toml:"ftps_address" help:"reserved for implicit FTPS, port 9990; this build has none, so only off is possible"`
+	SFTPAddress    string   `toml:"sftp_address" help:"reserved for SFTP, port 9022; this build has none, so only off is possible"`
+
+	// Redundancy and MemoryBytes are what Standard and Memory say; zero Redundancy means the default.
+	Redundancy  engine.Redundancy `toml:"-"`
+	MemoryBytes int64             `toml:"-"`
+}
+
+// Field is one option, for manuals and flags.
+type Field struct {
+	Key, Environment, Flag, Help string
+	List                         bool
+}
+
+// Fields returns the options in the order of the manual.
+func Fields() []Field {
+	var fields []Field
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
+		key := f.Tag.Get("toml")
+		if key == "-" {
+			continue
+		}
+		fields = append(fields, Field{
+			Key: key, Environment: "HOLDFAST_" + strings.ToUpper(key), Flag: strings.ReplaceAll(key, "_", "-"),
+			Help: f.Tag.Get("help"), List: f.Type.Kind() == reflect.Slice,
+		})
+	}
+	return fields
+}
+
+var aliases = map[string]string{
+	"HOLDFAST_ROOT_USER": "MINIO_ROOT_USER", "HOLDFAST_ROOT_PASSWORD": "MINIO_ROOT_PASSWORD", "HOLDFAST_DRIVES": "MINIO_VOLUMES",
+}
+
+// Load makes a Config. File "" means DefaultFile if it exists; flags maps keys to values that were given on the command line.
+func Load(file string, environ func(string) (string, bool), flags map[string][]string) (*Config, error) {
+	c := new(Config)
+	if err := c.readFile(file); err != nil {
+		return nil, err
+	}
+	for _, f := range Fields() {
+		value, ok := environ(f.Environment)
+		if alias := aliases[f.Environment]; !ok && alias != "" {
+			value, ok = environ(alias)
+		}
+		if ok && value != "" {
+			c.set(f.Key, strings.Fields(value), value)
+		}
+		if values, ok := flags[f.Key]; ok {
+			c.set(f.Key, values, strings.Join(values, " "))
+		}
+	}
+	return c, c.complete()
+}
+
+func (c *Config) readFile(file string) error {
+	name := file
+	if name == "" {
+		name = DefaultFile
+	}
+	b, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) && file == "" {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("the configuration file: %w", err)
+	}
+	d := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields()
+	if err := d.Decode(c); err != nil {
+		var unknown *toml.StrictMissingError
+		if errors.As(err, &unknown) {
+			return fmt.Errorf("the configuration file %s has an option that does not exist:\n%s", name, unknown.String())
+		}
+		return fmt.Errorf("the configuration file %s: %w", name, err)
+	}
+	return nil
+}
+
+func (c *Config) set(key string, list []string, value string) {
+	v := reflect.ValueOf(c).Elem()
+	for _, f := range reflect.VisibleFields(v.Type()) {
+		if f.Tag.Get("toml") != key {
+			continue
+		}
+		if f.Type.Kind() == reflect.Slice {
+			v.FieldByIndex(f.Index).Set(reflect.ValueOf(list))
+		} else {
+			v.FieldByIndex(f.Index).SetString(value)
+		}
+	}
+}
+
+func defaulted(s *string, value string) {
+	if *s == "" {
+		*s = value
+	}
+}
+
+// complete fills in defaults and checks everything.
+func (c *Config) complete() (err error) {
+	if c.State == "" {
+		if c.State, err = defaultState(); err != nil {
+			return err
+		}
+	}
+	if c.State, err = filepath.Abs(c.State); err != nil {
+		return err
+	}
+	defaulted(&c.S3Address, ":9000")
+	defaulted(&c.Socket, filepath.Join(c.State, "holdfast.sock"))
+	defaulted(&c.Region, "us-east-1")
+	defaulted(&c.LogLevel, "info")
+	defaulted(&c.LogFormat, "text")
+	if err := c.completeDrives(); err != nil {
+		return err
+	}
+	for _, check := range []func() error{c.checkReserved, c.checkCredential, c.checkWords, c.parseStandard, c.parseMemory} {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Config) completeDrives() error {
+	var drives []string
+	for _, pattern := range c.Drives {
+		expanded, err := expand(pattern)
+		if err != nil {
+			return err
+		}
+		for _, p := range expanded {
+			if p, err = filepath.Abs(p); err != nil {
+				return err
+			}
+			drives = append(drives, p)
+		}
+	}
+	c.Drives = drives
+	return nil
+}
+
+// expandMax bounds what one argument may stand for.
+const expandMax = 1024
+
+// expand replaces {a...b} by each number from a to b, from left to right. Leading zeros of a set the width.
+func expand(pattern string) ([]string, error) {
+	open := strings.IndexByte(pattern, '{')
+	if open < 0 {
+		return []string{pattern}, nil
+	}
+	end := strings.IndexByte(pattern[open:], '}')
+	if end < 0 {
+		return nil, fmt.Errorf("%s: a brace is not closed; write {1...4}", pattern)
+	}
+	low, high, ok := strings.Cut(pattern[open+1:open+end], "...")
+	from, err1 := strconv.Atoi(low)
+	to, err2 := strconv.Atoi(high)
+	if !ok || err1 != nil || err2 != nil || from < 0 || from > to || to-from >= expandMax {
+		return nil, fmt.Errorf("%s: {%s} is no range; write {1...4}, at most %d long", pattern, pattern[open+1:open+end], expandMax)
+	}
+	width := 0
+	if strings.HasPrefix(low, "0") {
+		width = len(low)
+	}
+	tails, err := expand(pattern[open+end+1:])
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	for i := from; i <= to; i++ {
+		for _, tail := range tails {
+			list = append(list, fmt.Sprintf("%s%0*d%s", pattern[:open], width, i, tail))
+		}
+	}
+	if len(list) > expandMax {
+		return nil, fmt.Errorf("%s stands for more than %d folders", pattern, expandMax)
+	}
+	return list, nil
+}
+
+func defaultState() (string, error) {
+	if os.Geteuid() == 0 {
+		return "/var/lib/holdfast", nil
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); dir != "" {
+		return filepath.Join(dir, "holdfast"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("there is no home folder for the node's state; name one with --state: %w", err)
+	}
+	return filepath.Join(home, ".local", "state", "holdfast"), nil
+}
+
+func (c *Config) checkReserved() error {
+	for _, r := range []struct {
+		value     *string
+		key, what string
+	}{
+		{&c.MetricsAddress, "metrics-address", "a metrics listener"}, {&c.ConsoleAddress, "console-address", "the web console"},
+		{&c.WebDAVAddress, "webdav-address", "WebDAV"}, {&c.SwiftAddress, "swift-address", "OpenStack Swift"},
+		{&c.RPCAddress, "rpc-address", "federation of nodes"}, {&c.FTPAddress, "ftp-address", "FTP"},
+		{&c.FTPSAddress, "ftps-address", "FTPS"}, {&c.SFTPAddress, "sftp-address", "SFTP"},
+	} {
+		defaulted(r.value, Off)
+		if *r.value != Off {
+			return fmt.Errorf("--%s is %q, but this build lacks %s; leave it off", r.key, *r.value, r.what)
+		}
+	}
+	if c.S3Address == Off {
+		return nil
+	}
+	if _, port, err := net.SplitHostPort(c.S3Address); err != nil || port == "" {
+		return fmt.Errorf("--s3-address is %q; write host:port, :port or off", c.S3Address)
+	}
+	return nil
+}
+
+func (c *Config) checkCredential() error {
+	switch {
+	case c.RootUser == "" && c.RootPassword == "":
+		return nil
+	case c.RootUser == "" || c.RootPassword == "":
+		return errors.New("the root user and the root password are given together or not at all")
+	case len(c.RootUser) < 3 || strings.ContainsAny(c.RootUser, "/,= \t\n"):
+		return errors.New("the root user needs at least 3 characters, and none of / , = and white space")
+	case len(c.RootPassword) < 8:
+		return errors.New("the root password needs at least 8 characters")
+	}
+	return nil
+}
+
+func (c *Config) checkWords() error {
+	switch c.LogLevel {
+	case "debug", "info", "warn", "error":
+	default:
+		return fmt.Errorf("--log-level is %q; debug, info, warn and error are possible", c.LogLevel)
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		return fmt.Errorf("--log-format is %q; text and json are possible", c.LogFormat)
+	}
+	return nil
+}
+
+func (c *Config) parseStandard() error {
+	if c.Standard == "" {
+		return nil
+	}
+	data, parity, ok := strings.Cut(c.Standard, "+")
+	k, err1 := strconv.Atoi(data)
+	m, err2 := strconv.Atoi(parity)
+	if !ok || err1 != nil || err2 != nil || k < 1 || m < 0 || m > k || k+m > 64 {
+		return fmt.Errorf("--standard is %q; write DATA+PARITY such as 2+2, with at least as many data as parity shards", c.Standard)
+	}
+	c.Redundancy = engine.Redundancy{Data: k, Parity: m}
+	return nil
+}
+
+// memoryMin is the least budget that large objects can be written with.
+const memoryMin = 16 << 20
+
+func (c *Config) parseMemory() error {
+	if c.Memory == "" {
+		c.MemoryBytes = 256 << 20
+		var info unix.Sysinfo_t
+		if err := unix.Sysinfo(&info); err == nil {
+			c.MemoryBytes = max(min(int64(info.Totalram)*int64(info.Unit)/4, c.MemoryBytes), memoryMin)
+		}
+		return nil
+	}
+	digits := strings.TrimRight(c.Memory, "KMGiB")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	shift, ok := map[string]int{"": 0, "B": 0, "KiB": 10, "MiB": 20, "GiB": 30}[c.Memory[len(digits):]]
+	if err != nil || !ok || n < 0 || n > 1<<20<<(30-shift) {
+		return fmt.Errorf("--memory is %q; write a number with KiB, MiB or GiB", c.Memory)
+	}
+	if c.MemoryBytes = n << shift; c.MemoryBytes < memoryMin {
+		return fmt.Errorf("--memory is %q; at least %d MiB are needed", c.Memory, memoryMin>>20)
+	}
+	return nil
+}
+
+// Version is the release, set by the linker.
+var Version = "development"
+
+// Platform is the operating system and architecture of this build.
+func Platform() string { return runtime.GOOS + "/" + runtime.GOARCH }

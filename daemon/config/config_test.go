@@ -1,0 +1,90 @@
+package config
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write docs/configuration.md")
+
+func load(t *testing.T, file string, environ map[string]string, flags map[string][]string) (*Config, error) {
+	t.Helper()
+	return Load(file, func(name string) (string, bool) { v, ok := environ[name]; return v, ok }, flags)
+}
+
+func TestPrecedence(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "holdfast.toml")
+	if err := os.WriteFile(file, []byte("s3_address = ':1'\nregion = 'file'\nlog_level = 'warn'\nstate = '/s'\ndrives = ['/f']\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := load(t, file, map[string]string{"HOLDFAST_REGION": "environment", "HOLDFAST_LOG_LEVEL": "error", "MINIO_VOLUMES": "/m{1...2}"},
+		map[string][]string{"log_level": {"debug"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprint(c.S3Address, c.Region, c.LogLevel, c.Drives, c.Socket)
+	if want := ":1environmentdebug[/m1 /m2]/s/holdfast.sock"; got != want {
+		t.Fatalf("got %s, want %s", got, want)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "holdfast.toml")
+	if err := os.WriteFile(file, []byte("s3_adress = ':1'\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := load(t, file, nil, nil); err == nil || !strings.Contains(err.Error(), "s3_adress") {
+		t.Errorf("an unknown key in the file: %v", err)
+	}
+	for key, cases := range map[string][]string{
+		"console_address": {":9001"}, "metrics_address": {"127.0.0.1:9005"}, "sftp_address": {":9022"}, "s3_address": {"9000", "host"},
+		"root_user": {"root"}, "root_password": {"12345678"}, "standard": {"2", "1+2", "x+1", "0+0"}, "memory": {"1", "many", "1TB"},
+		"log_level": {"loud"}, "log_format": {"xml"}, "drives": {"/d{1..4}", "/d{4...1}", "/d{1...4"},
+	} {
+		for _, value := range cases {
+			if c, err := load(t, "", nil, map[string][]string{key: {value}}); err == nil {
+				t.Errorf("%s = %s was accepted: %+v", key, value, c)
+			}
+		}
+	}
+	if _, err := load(t, "", nil, map[string][]string{"root_user": {"ro"}, "root_password": {"12345678"}}); err == nil {
+		t.Error("a root user of two characters was accepted")
+	}
+}
+
+func TestExpand(t *testing.T) {
+	for pattern, want := range map[string]string{
+		"/d": "[/d]", "/d{1...3}": "[/d1 /d2 /d3]", "/d{08...10}": "[/d08 /d09 /d10]", "/{1...2}/{3...4}": "[/1/3 /1/4 /2/3 /2/4]",
+	} {
+		if got, err := expand(pattern); err != nil || fmt.Sprint(got) != want {
+			t.Errorf("%s: %v %v, want %s", pattern, got, err, want)
+		}
+	}
+}
+
+// TestManual keeps docs/configuration.md what the fields say; run with -update to write it.
+func TestManual(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("# Configuration\n\nA TOML file (`--config`, by default `" + DefaultFile + "` if it exists) < environment < flags.\n\n")
+	b.WriteString("| key in the file | environment | flag | meaning |\n|---|---|---|---|\n")
+	for _, f := range Fields() {
+		name := "`--" + f.Flag + "`"
+		if f.List {
+			name = "arguments of `holdfast server`"
+		}
+		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s |\n", f.Key, f.Environment, name, f.Help)
+	}
+	file := filepath.Join("..", "..", "docs", "configuration.md")
+	if *update {
+		if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if have, err := os.ReadFile(file); err != nil || string(have) != b.String() {
+		t.Fatalf("docs/configuration.md is not what the fields say; run go test ./daemon/config -update (%v)", err)
+	}
+}

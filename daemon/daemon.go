@@ -1,0 +1,309 @@
+// Package daemon wires the storage, the sessions and the gateways of a node together, starts them, and stops them in order.
+//
+// Promise: when it says that it is ready, everything that it names listens; when it stops, requests in progress are answered first.
+// It is the only package that constructs things for others.
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"holdfast/access/session"
+	"holdfast/daemon/config"
+	"holdfast/engine/node"
+	"holdfast/gateways"
+	"holdfast/gateways/s3"
+)
+
+// drainTime is how long requests in progress may take once the daemon was told to stop.
+const drainTime = 10 * time.Second
+
+// Status is what `holdfast status` shows.
+type Status struct {
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+	S3      string    `json:"s3"`
+	node.Status
+}
+
+type daemon struct {
+	config  *config.Config
+	logger  *slog.Logger
+	node    *node.Node
+	started time.Time
+	s3      net.Listener
+	local   net.Listener
+	servers []*http.Server
+}
+
+// Run runs a daemon until ctx ends, then stops it. Out is told, in words, where everything is; terminal says that a person reads it.
+func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) error {
+	if len(c.Drives) == 0 {
+		return errors.New("no drives are named; write for example: holdfast server /srv/drive{1...4}")
+	}
+	d := &daemon{config: c, logger: logger(c), started: time.Now()}
+	for _, dir := range append([]string{c.State}, c.Drives...) {
+		if err := ensureFolder(dir, dir == c.State); err != nil {
+			return err
+		}
+	}
+	root, file, fresh, err := credential(c)
+	if err != nil {
+		return fmt.Errorf("the root credential: %w", err)
+	}
+	if err := d.listen(ctx); err != nil {
+		return err
+	}
+	defer d.closeListeners()
+	d.node, err = node.Open(ctx, node.Config{
+		State: c.State, Drives: c.Drives, Standard: c.Redundancy, Memory: c.MemoryBytes, Logger: d.logger,
+	})
+	if err != nil {
+		return err
+	}
+	door := session.NewDoor(session.Config{Engine: d.node, Credentials: root, Log: d.logger})
+	gateway := s3.New(s3.Config{Door: door, Region: c.Region, Log: d.logger})
+	failed := make(chan error, 2)
+	if d.s3 != nil {
+		server := gateways.NewServer(d.health(gateway.Handler()), gateways.DefaultLimits(), d.logger)
+		d.serve(server, gateways.Watch(d.s3), failed)
+	}
+	if d.local != nil {
+		d.serve(&http.Server{Handler: d.localAPI(), ReadHeaderTimeout: 10 * time.Second}, d.local, failed)
+	}
+	d.announce(out, root.AccessKey, root.SecretKey, file, fresh && terminal)
+	notify("READY=1")
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	notify("STOPPING=1")
+	return errors.Join(err, d.stop())
+}
+
+func (d *daemon) serve(server *http.Server, l net.Listener, failed chan<- error) {
+	d.servers = append(d.servers, server)
+	go func() {
+		if err := server.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			failed <- fmt.Errorf("the listener at %s: %w", l.Addr(), err)
+		}
+	}()
+}
+
+// stop lets requests in progress end, then cuts what is left, and closes the storage.
+func (d *daemon) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	for _, server := range d.servers {
+		if err := server.Shutdown(ctx); err != nil {
+			d.logger.Warn("requests were cut off", "error", err)
+			_ = server.Close() // whatever it says, the listener is closed
+		}
+	}
+	return d.node.Close()
+}
+
+func logger(c *config.Config) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.LogLevel)) // one of four words by now
+	options := &slog.HandlerOptions{Level: level}
+	if c.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(os.Stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, options))
+}
+
+// ensureFolder makes the state folder where it is absent. A drive's folder must exist: an absent one may be a mount that failed.
+func ensureFolder(dir string, state bool) error {
+	if state {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("the state folder: %w", err)
+		}
+		return nil
+	}
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+		return fmt.Errorf("drive %s is not a folder", dir)
+	}
+	return nil
+}
+
+func (d *daemon) listen(ctx context.Context) (err error) {
+	var lc net.ListenConfig
+	if d.config.S3Address != config.Off {
+		if d.s3, err = lc.Listen(ctx, "tcp", d.config.S3Address); err != nil {
+			return portError("--s3-address", d.config.S3Address, err)
+		}
+	}
+	if d.config.Socket == config.Off {
+		return nil
+	}
+	if conn, err := net.DialTimeout("unix", d.config.Socket, time.Second); err == nil {
+		_ = conn.Close() // it was only to see who is there
+		d.closeListeners()
+		return fmt.Errorf("another daemon answers at %s; stop it, or choose another --state or --socket", d.config.Socket)
+	}
+	_ = os.Remove(d.config.Socket) // of a daemon that was killed
+	if d.local, err = lc.Listen(ctx, "unix", d.config.Socket); err != nil {
+		d.closeListeners()
+		return fmt.Errorf("the socket %s of the command line: %w; choose another with --socket", d.config.Socket, err)
+	}
+	return os.Chmod(d.config.Socket, 0o600)
+}
+
+func portError(flag, address string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("another process listens at %s already; stop it, or choose another address with %s", address, flag)
+	}
+	return fmt.Errorf("cannot listen at %s: %w; choose another address with %s", address, err, flag)
+}
+
+func (d *daemon) closeListeners() {
+	for _, l := range []net.Listener{d.s3, d.local} {
+		if l != nil {
+			_ = l.Close() // servers that were stopped have closed theirs
+		}
+	}
+}
+
+// health answers the paths that MinIO's users probe, before the gateway sees them. The bucket name "minio" is theirs.
+func (d *daemon) health(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		check, ok := strings.CutPrefix(r.URL.Path, "/minio/health/")
+		if !ok {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			w.WriteHeader(http.StatusMethodNotAllowed)
+			return
+		}
+		switch check {
+		case "live":
+		case "ready", "cluster":
+			ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+			defer cancel()
+			if err := d.node.Ready(ctx); err != nil {
+				http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			}
+		default:
+			http.NotFound(w, r)
+		}
+	})
+}
+
+// localAPI is what the command line on this machine asks, over the unix socket that only the daemon's user can open.
+func (d *daemon) localAPI() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, r *http.Request) {
+		status, err := d.node.Status(r.Context())
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		s := Status{Version: config.Version, Started: d.started, S3: config.Off, Status: status}
+		if d.s3 != nil {
+			s.S3 = d.s3.Addr().String()
+		}
+		_ = json.NewEncoder(w).Encode(s) // the client may be gone
+	})
+	return mux
+}
+
+// announce says where everything is, in lines that people and scripts read.
+func (d *daemon) announce(out io.Writer, user, password, file string, show bool) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "holdfast %s is ready\n", config.Version)
+	if d.s3 != nil {
+		fmt.Fprintf(&b, "  S3           http://%s   region %s\n", display(d.s3.Addr().String()), d.config.Region)
+	} else {
+		b.WriteString("  S3           off\n")
+	}
+	fmt.Fprintf(&b, "  command line %s\n", d.config.Socket)
+	fmt.Fprintf(&b, "  state        %s\n", d.config.State)
+	status, err := d.node.Status(context.Background())
+	if err == nil {
+		fmt.Fprintf(&b, "  drives       %s, redundancy %s\n", strings.Join(d.config.Drives, " "), status.Redundancy)
+	}
+	if file != "" {
+		fmt.Fprintf(&b, "  credentials  %s\n", file)
+	} else {
+		fmt.Fprintf(&b, "  credentials  as configured, user %s\n", user)
+	}
+	if show {
+		fmt.Fprintf(&b, "  generated at this first start, and shown this once:\n    user     %s\n    password %s\n", user, password)
+	}
+	if err == nil {
+		d.warn(&b, &status)
+	}
+	_, _ = io.WriteString(out, b.String()) // nobody may be reading
+}
+
+// warn says what the operator should know of how safe the data is.
+func (d *daemon) warn(b *strings.Builder, status *node.Status) {
+	if strings.HasSuffix(status.Redundancy, "+0") {
+		b.WriteString("warning: there is no redundancy; the loss of a drive loses data\n")
+	}
+	for _, drive := range status.Drives {
+		if drive.State == "out" {
+			fmt.Fprintf(b, "warning: drive %s is out: %s\n", drive.Path, drive.Problem)
+		}
+	}
+	if len(d.config.Drives) < 2 {
+		return
+	}
+	devices := map[uint64]string{}
+	for _, dir := range append([]string{d.config.State}, d.config.Drives...) {
+		info, err := os.Stat(dir)
+		if err != nil {
+			continue
+		}
+		device := info.Sys().(*syscall.Stat_t).Dev
+		if other := devices[device]; other != "" {
+			fmt.Fprintf(b, "warning: %s and %s are on the same device; its loss takes both\n", other, filepath.Base(dir))
+			return
+		}
+		devices[device] = dir
+	}
+}
+
+// display makes an address that listens everywhere one that can be typed.
+func display(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		return net.JoinHostPort("localhost", port)
+	}
+	return address
+}
+
+// notify tells systemd, see sd_notify(3). Without systemd it does nothing.
+func notify(state string) {
+	socket := os.Getenv("NOTIFY_SOCKET")
+	if socket == "" {
+		return
+	}
+	if strings.HasPrefix(socket, "@") {
+		socket = "\x00" + socket[1:]
+	}
+	conn, err := net.Dial("unixgram", socket)
+	if err != nil {
+		return
+	}
+	_, _ = conn.Write([]byte(state)) // systemd times out and says so
+	_ = conn.Close()
+}
