@@ -14,8 +14,7 @@ type Writer struct {
 	Config
 	shards  []shardState
 	written int64
-	parity  []byte   // memory of the parity pieces
-	split   [][]byte // memory of a short block's data pieces
+	parity  []byte // memory of the parity pieces
 	done    bool
 }
 

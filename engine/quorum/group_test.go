@@ -27,7 +27,6 @@ type fakeDrive struct {
 	nextFn   int
 	broken   error
 	released int
-	freed    uint64 // greatest sequence released
 }
 
 func newFakeDrive() *fakeDrive {
