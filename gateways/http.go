@@ -59,17 +59,17 @@ const (
 	FramingAmbiguous                // chunks and a Content-Length: the shape of request smuggling (RFC 9112, section 6.3)
 )
 
-// FramingOf judges r. net/http removes a Content-Length that came with chunks, so the header is looked up in what Watch kept. When
-// it is not clear, the connection must be closed after the answer.
+// FramingOf judges r; a handler calls it once for every request. net/http removes a Content-Length that came with chunks, so the
+// header is looked up in what Watch kept. When it is not clear, the connection must be closed after the answer.
 func FramingOf(r *http.Request) Framing {
+	framing := FramingUnknown
+	if w, ok := r.Context().Value(watchedKey{}).(*watched); ok {
+		framing = w.framing(r)
+	}
 	if len(r.TransferEncoding) == 0 || r.ProtoMajor > 1 {
 		return FramingClear
 	}
-	w, ok := r.Context().Value(watchedKey{}).(*watched)
-	if !ok {
-		return FramingUnknown
-	}
-	return w.framing(r)
+	return framing
 }
 
 type watchedKey struct{}
@@ -84,16 +84,23 @@ func (l watchListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &watched{Conn: c}, nil
+	return &watched{Conn: c, length: -1}, nil
 }
 
-// watched keeps the first bytes that came since the connection was idle, to the end of the header. The server's background read
-// may run beside a handler, hence the lock.
+// watched keeps the header of the current request as it came. It knows where that begins as long as every earlier request of the
+// connection had a length and nothing came behind its body; otherwise bytes of a body could pass for a header, and it gives up. The
+// server's background read may run beside a handler, hence the lock.
 type watched struct {
 	net.Conn
 	mu       sync.Mutex
-	head     []byte
-	complete bool
+	lost     bool   // the begin of the current request is not known
+	head     []byte // since that begin, to the end of the header or watchedBytesMax
+	complete bool   // head ends with the header's last line
+	total    int64  // bytes that came since the begin of the current request
+	length   int64  // bytes that the current request has, header and body; -1 if that is not known
+	// ahead is a byte that the server read in the background while a handler ran: the first of the next request.
+	ahead    byte
+	hasAhead bool
 }
 
 // watchedBytesMax bounds head.
@@ -101,40 +108,53 @@ const watchedBytesMax = 20 << 10
 
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
-	w.keep(p[:n])
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(p) == 1 && n == 1 {
+		w.ahead, w.hasAhead = p[0], true
+	} else {
+		w.keep(p[:n])
+	}
 	return n, err
 }
 
 func (w *watched) keep(p []byte) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.complete || len(p) == 0 {
+	w.total += int64(len(p))
+	if w.lost || w.complete || len(w.head) == watchedBytesMax {
 		return
 	}
 	from := max(0, len(w.head)-3)
 	w.head = append(w.head, p[:min(len(p), watchedBytesMax-len(w.head))]...)
 	if i := bytes.Index(w.head[from:], []byte("\r\n\r\n")); i >= 0 {
-		w.head, w.complete = w.head[:from+i+2], true
-	} else if len(w.head) == watchedBytesMax {
-		w.complete = true
+		w.head, w.complete = w.head[:from+i+4], true
 	}
 }
 
+// reset is called between two requests.
 func (w *watched) reset() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.head, w.complete = w.head[:0], false
+	w.lost = w.lost || w.length != w.total
+	w.head, w.complete, w.total, w.length = w.head[:0], false, 0, -1
+	if w.hasAhead {
+		w.hasAhead = false
+		w.keep([]byte{w.ahead})
+	}
 }
 
-// framing looks for a Content-Length in the header of r. With pipelined requests, or a header that ends its lines in another way,
-// what was kept is not r's header.
+// framing looks for a Content-Length in the header of r, and notes where r ends.
 func (w *watched) framing(r *http.Request) Framing {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	head := string(w.head)
 	rest, ok := strings.CutPrefix(head, r.Method+" "+r.RequestURI+" ")
-	if !ok || !w.complete || !strings.HasSuffix(head, "\r\n") {
+	if !ok || w.lost || !w.complete {
+		w.lost = true
 		return FramingUnknown
+	}
+	if len(r.TransferEncoding) == 0 {
+		w.length = int64(len(head)) + max(r.ContentLength, 0)
+		return FramingClear
 	}
 	for line := range strings.SplitSeq(rest, "\n") {
 		name, _, _ := strings.Cut(line, ":")

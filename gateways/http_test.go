@@ -67,21 +67,42 @@ func TestFramingOf(t *testing.T) {
 	const head = "PUT /x HTTP/1.1\r\nHost: h\r\n"
 	const chunks = "Transfer-Encoding: chunked\r\n"
 	const empty = "0\r\n\r\n"
-	conn := echo(t, DefaultLimits(), true)
-	answers(t, conn, head+"Content-Length: 2\r\n\r\nab", "0 false")
-	answers(t, conn, head+chunks+"\r\n"+empty, "0 false")
-	answers(t, conn, head+chunks+"content-length: 0\r\n\r\n"+empty, "2 false")
-	answers(t, conn, head+"Content-Length : 1\r\n\r\n", "400 Bad Request: invalid header name")
-	conn = echo(t, DefaultLimits(), true)
-	answers(t, conn, head+"X: "+strings.Repeat("a", 30<<10)+"\r\n"+chunks+"Content-Length: 0\r\n\r\n"+empty, "1 false") // beyond what is kept
-	conn = echo(t, DefaultLimits(), true)
-	answers(t, conn, head+chunks+"\r\n"+empty+head+chunks+"\r\n"+empty, "0 false", "1 false") // pipelined
-	conn = echo(t, DefaultLimits(), false)
-	answers(t, conn, head+chunks+"\r\n"+empty, "1 false")
-	conn = echo(t, DefaultLimits(), true)
-	answers(t, conn, "PUT /x HTTP/1.1\nHost: h\nTransfer-Encoding: chunked\n\n"+empty, "0 false") // bare newlines
-	conn = echo(t, DefaultLimits(), true)
-	answers(t, conn, "PUT /x HTTP/1.1\nHost: h\nContent-Length: 0\nTransfer-Encoding: chunked\n\n"+empty, "2 false")
+	fresh := func() net.Conn { return echo(t, DefaultLimits(), true) }
+	t.Run("one after the other", func(t *testing.T) {
+		conn := fresh()
+		for range 3 {
+			answers(t, conn, head+"Content-Length: 2\r\n\r\nab", "0 false")
+			answers(t, conn, "GET /x HTTP/1.1\r\nHost: h\r\n\r\n", "0 false")
+		}
+		answers(t, conn, head+chunks+"\r\n"+empty, "0 false")
+		answers(t, conn, head+chunks+"\r\n"+empty, "1 false") // where chunks end is not known
+		answers(t, conn, head+"Content-Length: 2\r\n\r\nab", "0 false")
+	})
+	t.Run("both", func(t *testing.T) {
+		answers(t, fresh(), head+chunks+"content-length: 0\r\n\r\n"+empty, "2 false")
+		conn := fresh()
+		answers(t, conn, head+"Content-Length: 2\r\n\r\nab", "0 false")
+		answers(t, conn, head+"Content-Length: 2\r\n"+chunks+"\r\n"+empty, "2 false")
+	})
+	t.Run("beyond what is kept", func(t *testing.T) {
+		answers(t, fresh(), head+"X: "+strings.Repeat("a", 30<<10)+"\r\n"+chunks+"Content-Length: 0\r\n\r\n"+empty, "1 false")
+	})
+	t.Run("pipelined", func(t *testing.T) {
+		answers(t, fresh(), head+"Content-Length: 2\r\n\r\nab"+head+chunks+"\r\n"+empty, "0 false", "1 false")
+		answers(t, fresh(), head+chunks+"\r\n"+empty+head+chunks+"\r\n"+empty, "0 false", "1 false")
+	})
+	t.Run("split so that a value passes for a header", func(t *testing.T) {
+		conn := fresh()
+		answers(t, conn, head+"Content-Length: 2\r\n\r\nab"+head+chunks+"Content-Length: 0\r\nX: ", "0 false")
+		answers(t, conn, "PUT /x HTTP/1.1\r\n\r\n"+empty, "1 false")
+	})
+	t.Run("not watched", func(t *testing.T) {
+		answers(t, echo(t, DefaultLimits(), false), head+chunks+"\r\n"+empty, "1 false")
+	})
+	t.Run("bare newlines", func(t *testing.T) {
+		answers(t, fresh(), "PUT /x HTTP/1.1\nHost: h\nTransfer-Encoding: chunked\n\n"+empty, "0 false")
+		answers(t, fresh(), "PUT /x HTTP/1.1\nHost: h\nContent-Length: 0\nTransfer-Encoding: chunked\n\n"+empty, "2 false")
+	})
 }
 
 func TestGuardBody(t *testing.T) {

@@ -56,7 +56,8 @@ type Config struct {
 // Coordinator is an engine.Engine over groups and drives.
 type Coordinator struct {
 	Config
-	md5 md5simd.Server
+	md5     md5simd.Server
+	latency extent.Latency // of reads, for hedging
 
 	mu      sync.Mutex
 	pins    map[*pin]uint64 // index that a reader may still see

@@ -310,8 +310,7 @@ func (o *object) fillExtent(p *piece, within int64, n *int64) error {
 	}
 	block := int64(source.Code.Block())
 	if o.buffer == nil {
-		// One buffer of a block, and what decoding it may take.
-		lease, err := o.c.Pool.Acquire(o.ctx, 2*block)
+		lease, err := o.c.Pool.Acquire(o.ctx, block+extent.ReadBytes(source.Code, int(block)))
 		if err != nil {
 			return err
 		}
@@ -352,7 +351,7 @@ func (c *Coordinator) Source(x *meta.Extent) (extent.Source, error) {
 		return extent.Source{}, err
 	}
 	return extent.Source{
-		Stores: c.Drives, Pool: c.Pool, Code: code, ID: x.ID, Size: x.Size, Drives: x.Drives, Missing: x.Missing,
+		Stores: c.Drives, Pool: c.Pool, Code: code, ID: x.ID, Size: x.Size, Drives: x.Drives, Missing: x.Missing, Latency: &c.latency,
 		Report: func(shard int, err error) {
 			if c.Damaged != nil {
 				c.Damaged(engine.ShardID{Extent: x.ID, Index: uint8(shard)}, x.Drives[shard], err)

@@ -77,8 +77,8 @@ func (c *Coordinator) store(ctx context.Context, body io.Reader, size int64, cla
 	if err != nil {
 		return nil, err
 	}
-	// Two blocks, one being read while the other is written, and the parity and rests of one.
-	lease, err := c.Pool.Acquire(ctx, int64(2*code.Block()+code.Shards()*(code.Piece()+sectorBytes)))
+	// Two blocks, one being read while the other is written, and what writing takes.
+	lease, err := c.Pool.Acquire(ctx, int64(2*code.Block())+extent.WriteBytes(code, min(max(size, int64(code.Block())), engine.ExtentBytesMax)))
 	if err != nil {
 		return nil, err
 	}
@@ -87,9 +87,6 @@ func (c *Coordinator) store(ctx context.Context, body io.Reader, size int64, cla
 	defer s.hash.Close()
 	return s.run(sum)
 }
-
-// sectorBytes is what a shard's writer may hold back for alignment.
-const sectorBytes = 4096
 
 func (c *Coordinator) storeInline(ctx context.Context, body io.Reader, size int64, sum []byte) (*stored, error) {
 	lease, err := c.Pool.Acquire(ctx, 2*engine.InlineBytesMax)
@@ -167,9 +164,6 @@ type storing struct {
 func (s *storing) run(sum []byte) (*stored, error) {
 	result, err := s.copy(sum)
 	if err != nil {
-		if s.writer != nil {
-			s.writer.Abort()
-		}
 		s.c.condemn(s.extents)
 		return nil, err
 	}
@@ -178,11 +172,8 @@ func (s *storing) run(sum []byte) (*stored, error) {
 
 // copy reads block after block, each while the one before it is being written.
 func (s *storing) copy(sum []byte) (*stored, error) {
-	var buffers [2][]byte
-	for i := range buffers {
-		buffers[i] = s.c.Pool.Get(s.code.Block())
-		defer s.c.Pool.Put(buffers[i])
-	}
+	buffers := [2][]byte{s.c.Pool.Get(s.code.Block()), s.c.Pool.Get(s.code.Block())}
+	defer s.end(&buffers)
 	var writing chan error
 	wait := func() error {
 		if writing == nil {
@@ -220,6 +211,19 @@ func (s *storing) copy(sum []byte) (*stored, error) {
 	return result, nil
 }
 
+// end aborts an extent that was not committed, and gives the blocks back unless a drive that hangs may still read them.
+func (s *storing) end(buffers *[2][]byte) {
+	if s.writer != nil {
+		s.writer.Abort()
+		if s.writer.Stuck() {
+			return
+		}
+	}
+	for _, b := range buffers {
+		s.c.Pool.Put(b)
+	}
+}
+
 // readBlock fills a block, and at the end of the body checks that all of it came.
 func (s *storing) readBlock(block []byte) (filled []byte, last bool, err error) {
 	want := int64(len(block))
@@ -251,6 +255,9 @@ func (s *storing) writeBlock(block []byte) error {
 		}
 	}
 	if err := s.writer.Write(block); err != nil {
+		return err
+	}
+	if err := s.writer.Flush(); err != nil { // the block is read into again when this returns
 		return err
 	}
 	if s.left -= int64(len(block)); s.left > 0 {

@@ -3,181 +3,377 @@ package extent
 import (
 	"context"
 	"errors"
+	"math/bits"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"holdfast/engine"
-	"holdfast/engine/checksum"
+	"holdfast/engine/buffer"
 	"holdfast/engine/erasure"
 )
 
-// Read fills dst with the extent's data from off on. KindDamaged if fewer than k shards can be read.
+// blocksAhead is how many blocks of one Read are under way at once.
+const blocksAhead = 2
+
+// Source says where an extent is.
+type Source struct {
+	Stores  Stores
+	Pool    *buffer.Pool
+	Code    *erasure.Code
+	ID      engine.ExtentID
+	Size    int64            // data bytes
+	Drives  []engine.DriveID // by shard
+	Missing uint64           // bit i: shard i is known to be missing, and is not asked for
+	// Report is told of each shard that is bad, or absent though not in Missing, once a call and never twice at a time. It may be nil.
+	Report func(shard int, err error)
+	// Latency is shared by the reads of a process. It may be nil: then a shard is slow after 50 ms.
+	Latency *Latency
+}
+
+// Read fills dst with the data bytes of the extent from off on. It reads what it needs of the data shards, all of them at once; where one is
+// missing, bad, or slow (after max(50 ms, 4 × average)) it reads others, and takes whichever k come first. A shard that fails in one unit
+// of 64 KiB serves in the others.
+//
+// KindDamaged if fewer than k shards can be read somewhere, KindCanceled, KindInvalidArgument beyond the extent's end; then dst is
+// arbitrary. When Read has returned nothing writes to dst any more.
 func Read(ctx context.Context, s Source, off int64, dst []byte) error {
-	if off < 0 || off+int64(len(dst)) > s.Size {
-		return engine.E(engine.KindInternal, "bytes %d to %d of an extent of %d", off, off+int64(len(dst)), s.Size)
+	if err := checkShape(s.Code, s.ID, s.Size, s.Drives); err != nil {
+		return err
 	}
-	for len(dst) > 0 {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		place := s.Code.Locate(s.Size, off)
-		n := min(len(dst), place.BlockLength-int(off-place.BlockOffset))
-		if err := readBlock(ctx, &s, place, int(off-place.BlockOffset), dst[:n]); err != nil {
-			return err
-		}
-		dst = dst[n:]
-		off += int64(n)
+	if off < 0 || off > s.Size || int64(len(dst)) > s.Size-off {
+		return engine.E(engine.KindInvalidArgument, "extent %s has %d bytes: %d at %d exceed it", name(s.ID), s.Size, len(dst), off)
 	}
-	return nil
-}
-
-// want is a range of one data piece that a read needs.
-type want struct {
-	shard, begin int // within the piece
-	dst          []byte
-}
-
-// readBlock reads bytes of one block: from the data pieces that have them, and where one fails from any k.
-func readBlock(ctx context.Context, s *Source, place erasure.Place, begin int, dst []byte) error {
-	var wants []want
-	for filled := 0; filled < len(dst); {
-		at := begin + filled
-		shard := at / place.Piece
-		n := min(len(dst)-filled, place.Piece-at%place.Piece)
-		wants = append(wants, want{shard: shard, begin: at % place.Piece, dst: dst[filled : filled+n]})
-		filled += n
-	}
-	if readWants(ctx, s, place, wants) {
+	if len(dst) == 0 {
 		return nil
 	}
-	return decodeBlock(ctx, s, place, wants)
+	f := &fetch{s: &s, barred: s.Missing}
+	block := int64(s.Code.Block())
+	return inOrder(ctx, off/block, (off+int64(len(dst))-1)/block, func(ctx context.Context, n int64) error {
+		return f.block(ctx, n*block, off, dst)
+	})
 }
 
-// readWants reads the data pieces; false if one of them cannot be had.
-func readWants(ctx context.Context, s *Source, place erasure.Place, wants []want) bool {
-	for _, w := range wants {
-		if s.Missing&(1<<w.shard) != 0 || s.Stores.Store(s.Drives[w.shard]) == nil {
-			return false
-		}
+// inOrder calls f for first to last, blocksAhead at a time, and returns the first error.
+func inOrder(ctx context.Context, first, last int64, f func(context.Context, int64) error) error {
+	if first == last {
+		return f(ctx, first)
 	}
-	if len(wants) == 1 {
-		return s.read(wants[0].shard, place.ShardOffset+int64(wants[0].begin), wants[0].dst) == nil
-	}
-	var wg sync.WaitGroup
-	failed := make([]error, len(wants))
-	for i := range wants {
-		wg.Go(func() {
-			failed[i] = s.read(wants[i].shard, place.ShardOffset+int64(wants[i].begin), wants[i].dst)
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var next atomic.Int64
+	var running sync.WaitGroup
+	var once sync.Once
+	var failure error
+	for range blocksAhead {
+		running.Go(func() {
+			for n := first + next.Add(1) - 1; n <= last; n = first + next.Add(1) - 1 {
+				if err := f(inner, n); err != nil {
+					once.Do(func() { failure = err })
+					cancel()
+					return
+				}
+			}
 		})
 	}
-	wg.Wait()
-	return errors.Join(failed...) == nil
+	running.Wait()
+	return failure
 }
 
-// read reads a range of a shard and reports what cannot be read.
-func (s *Source) read(shard int, off int64, dst []byte) error {
-	store := s.Stores.Store(s.Drives[shard])
-	if store == nil {
-		return engine.E(engine.KindUnavailable, "drive %d is not at hand", s.Drives[shard])
-	}
-	err := store.ReadShard(s.shard(shard), off, dst)
-	if err != nil && s.Report != nil && s.Missing&(1<<shard) == 0 {
-		s.Report(shard, err)
-	}
-	return err
+// fetch is one Read or Rebuild.
+type fetch struct {
+	s      *Source
+	barred uint64 // shards that are never asked for
+
+	mu       sync.Mutex
+	avoid    uint64 // shards that failed or were slow: asked for last
+	reported uint64
 }
 
-// decodeBlock reads k pieces, or the parts of them that the wants lie in, and decodes the data that is absent.
-func decodeBlock(ctx context.Context, s *Source, place erasure.Place, wants []want) error {
-	// All pieces are cut to the same range, as wide as the wants together.
-	begin, end := place.Piece, 0
-	need := make([]bool, s.Code.Shards())
-	for _, w := range wants {
-		begin = min(begin, w.begin)
-		end = max(end, w.begin+len(w.dst))
-		need[w.shard] = true
-	}
-	begin = begin / checksum.UnitBytes * checksum.UnitBytes
-	memory := s.Pool.Get(s.Code.Data() * s.Code.Piece())
-	defer s.Pool.Put(memory)
-	pieces := make([][]byte, s.Code.Shards())
-	var problems []error
-	next := 0
-	for have := 0; have < s.Code.Data(); {
-		// As many at once as are still needed.
-		var round []int
-		for ; next < len(pieces) && len(round) < s.Code.Data()-have; next++ {
-			if s.Missing&(1<<next) == 0 {
-				round = append(round, next)
-			}
-		}
-		if len(round) == 0 {
-			return engine.E(engine.KindDamaged, "extent %v: %d of the %d shards that are needed can be read: %w", s.ID, have, s.Code.Data(), errors.Join(problems...))
-		}
-		var wg sync.WaitGroup
-		failed := make([]error, len(round))
-		buffers := make([][]byte, len(round))
-		for i, shard := range round {
-			offset := (have + i) * s.Code.Piece()
-			buffers[i] = memory[offset : offset+end-begin]
-			wg.Go(func() { failed[i] = s.read(shard, place.ShardOffset+int64(begin), buffers[i]) })
-		}
-		wg.Wait()
-		for i, shard := range round {
-			if failed[i] != nil {
-				problems = append(problems, failed[i])
-				continue
-			}
-			// Slots of failed reads are filled by the next round: compact.
-			slot := memory[have*s.Code.Piece() : have*s.Code.Piece()+end-begin]
-			if &slot[0] != &buffers[i][0] {
-				copy(slot, buffers[i])
-			}
-			pieces[shard] = slot
-			have++
-		}
-		if err := ctx.Err(); err != nil {
-			return err
+// span is a range of a piece, of every shard alike.
+type span struct{ lo, hi int }
+
+func (a span) empty() bool        { return a.lo >= a.hi }
+func (a span) and(b span) span    { return span{max(a.lo, b.lo), min(a.hi, b.hi)} }
+func (a span) covers(b span) bool { return a.lo <= b.lo && b.hi <= a.hi }
+
+// block reads what dst, which begins at off of the extent, has of the block at offset at.
+func (f *fetch) block(ctx context.Context, at, off int64, dst []byte) error {
+	p := f.s.Code.Locate(f.s.Size, at)
+	wanted := span{int(max(off-at, 0)), int(min(off+int64(len(dst))-at, int64(p.BlockLength)))} // of the block
+	needs := make([]span, f.s.Code.Shards())
+	for i := range f.s.Code.Data() {
+		mine := wanted.and(span{i * p.Piece, (i + 1) * p.Piece})
+		if !mine.empty() {
+			needs[i] = span{mine.lo - i*p.Piece, mine.hi - i*p.Piece}
 		}
 	}
-	for i := range need {
-		need[i] = need[i] && pieces[i] == nil
-	}
-	if err := s.Code.Reconstruct(pieces, need); err != nil {
+	return f.pieces(ctx, p.ShardOffset, needs, func(i int, sp span, b []byte) {
+		copy(dst[at+int64(i*p.Piece+sp.lo)-off:], b)
+	})
+}
+
+// pieces gets the needed span of each shard's piece at offset of the shard, and hands them out. If that fails as a whole it goes unit by unit.
+func (f *fetch) pieces(ctx context.Context, offset int64, needs []span, out func(int, span, []byte)) error {
+	w := newWindow(f, offset, needs)
+	err := w.run(ctx, out)
+	if !engine.Is(err, engine.KindDamaged) || w.union.lo/unitBytes == (w.union.hi-1)/unitBytes {
 		return err
 	}
-	for _, w := range wants {
-		copy(w.dst, pieces[w.shard][w.begin-begin:])
+	for lo := w.union.lo / unitBytes * unitBytes; lo < w.union.hi; lo += unitBytes {
+		some := make([]span, len(needs))
+		for i, n := range needs {
+			some[i] = n.and(span{lo, lo + unitBytes})
+		}
+		if err := newWindow(f, offset, some).run(ctx, out); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// Rebuild makes shard index again on target from any k of the others, a piece at a time, and commits it there.
-func Rebuild(ctx context.Context, s Source, index int, target ShardStore) error {
-	s.Missing |= 1 << index
-	w, err := target.CreateShard(s.shard(index), s.Code.ShardBytes(s.Size))
-	if err != nil {
-		return err
+// report tells of a shard that cannot be read.
+func (f *fetch) report(i int, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.avoid |= 1 << i
+	if f.reported&(1<<i) == 0 && f.s.Report != nil {
+		f.s.Report(i, err)
 	}
-	defer w.Abort()
-	memory := s.Pool.Get(s.Code.Piece())
-	defer s.Pool.Put(memory)
-	unit := 0
-	for off := int64(0); off < s.Size; {
-		place := s.Code.Locate(s.Size, off)
-		piece := memory[:place.Piece]
-		if err := decodePiece(ctx, &s, place, index, piece); err != nil {
-			return err
-		}
-		sums := erasure.Sums(nil, s.shard(index), unit, piece)
-		unit += len(sums)
-		if err := w.Write(piece, sums); err != nil {
-			return err
-		}
-		off = place.BlockOffset + int64(place.BlockLength)
-	}
-	return w.Commit(ctx)
+	f.reported |= 1 << i
 }
 
-func decodePiece(ctx context.Context, s *Source, place erasure.Place, index int, piece []byte) error {
-	return decodeBlock(ctx, s, place, []want{{shard: index, dst: piece}})
+func (f *fetch) avoided() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.avoid
+}
+
+func (f *fetch) avoidToo(shards uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.avoid |= shards
+}
+
+// window reads spans of the pieces of one block. It belongs to one goroutine; only reads run beside it.
+type window struct {
+	f       *fetch
+	offset  int64 // of the pieces in their shards
+	needs   []span
+	union   span    // of all that is needed: what is read of others to reconstruct
+	direct  []*read // by shard: a good read that covers its need
+	whole   []*read // by shard: a good read that covers the union
+	reads   []*read
+	results chan *read
+	running int
+	needed  uint64
+	asked   uint64 // shards asked for the union
+	bad     uint64
+	slow    uint64
+	errs    []error
+}
+
+// read is one call of a store. Its buffer is the goroutine's until the state says who has it.
+type read struct {
+	shard int
+	sp    span
+	buf   []byte
+	began time.Time
+	ended bool // its result was seen, or it was given up
+	state atomic.Int32
+	err   error
+}
+
+func newWindow(f *fetch, offset int64, needs []span) *window {
+	n := len(needs)
+	w := &window{f: f, offset: offset, needs: needs, direct: make([]*read, n), whole: make([]*read, n), results: make(chan *read, 2*n)}
+	for i, need := range needs {
+		if need.empty() {
+			continue
+		}
+		if w.needed == 0 {
+			w.union = need
+		}
+		w.union = span{min(w.union.lo, need.lo), max(w.union.hi, need.hi)}
+		w.needed |= 1 << i
+	}
+	return w
+}
+
+func each(set uint64, f func(i int)) {
+	for ; set != 0; set &= set - 1 {
+		f(bits.TrailingZeros64(set))
+	}
+}
+
+func (w *window) run(ctx context.Context, out func(int, span, []byte)) error {
+	defer w.release()
+	w.slow = w.f.avoided()
+	each(w.needed&^w.f.barred&^w.slow, func(i int) { w.start(i, w.needs[i]) })
+	hedge := time.NewTimer(w.f.s.Latency.hedge())
+	defer hedge.Stop()
+	for !w.complete() {
+		w.topUp()
+		if w.running == 0 {
+			return engine.E(engine.KindDamaged, "read extent %s: fewer than %d of %d shards can be read at %d: %w",
+				name(w.f.s.ID), w.f.s.Code.Data(), w.f.s.Code.Shards(), w.offset+int64(w.union.lo), errors.Join(w.errs...))
+		}
+		select {
+		case r := <-w.results:
+			w.finished(r)
+		case <-hedge.C:
+			w.late()
+			hedge.Reset(w.f.s.Latency.hedge())
+		case <-ctx.Done():
+			return canceled("read", w.f.s.ID, ctx)
+		}
+	}
+	return w.deliver(out)
+}
+
+// complete reports whether every needed span is there, or k spans from which the rest follows.
+func (w *window) complete() bool {
+	whole, direct := 0, true
+	for i := range w.needs {
+		if w.whole[i] != nil {
+			whole++
+		}
+		direct = direct && (w.needed&(1<<i) == 0 || w.direct[i] != nil)
+	}
+	return direct || whole >= w.f.s.Code.Data()
+}
+
+// topUp asks other shards, data shards first and slow ones last, if a needed one does not come in good time.
+func (w *window) topUp() {
+	gone := w.bad | w.slow | w.f.barred
+	missing := false
+	each(w.needed&gone, func(i int) { missing = missing || w.direct[i] == nil })
+	if !missing {
+		return
+	}
+	coming := 0
+	each(w.asked, func(i int) {
+		if w.whole[i] != nil || gone&(1<<i) == 0 {
+			coming++
+		}
+	})
+	all := uint64(1)<<len(w.needs) - 1 // 64 shards: all bits
+	for _, set := range []uint64{all &^ gone, all & w.slow &^ w.bad &^ w.f.barred} {
+		each(set, func(i int) {
+			if coming < w.f.s.Code.Data() && w.asked&(1<<i) == 0 && w.start(i, w.union) {
+				coming++
+			}
+		})
+	}
+}
+
+// start begins a read, and reports whether it could.
+func (w *window) start(i int, sp span) bool {
+	if sp.covers(w.union) {
+		w.asked |= 1 << i
+	}
+	store := w.f.s.Stores.Store(w.f.s.Drives[i])
+	if store == nil {
+		w.failed(i, noStore(w.f.s.Drives[i]))
+		return false
+	}
+	r := &read{shard: i, sp: sp, buf: w.f.s.Pool.Get(sp.hi - sp.lo), began: time.Now()}
+	id := engine.ShardID{Extent: w.f.s.ID, Index: uint8(i)}
+	w.reads = append(w.reads, r)
+	w.running++
+	go func() {
+		r.err = store.ReadShard(id, w.offset+int64(sp.lo), r.buf)
+		if r.state.CompareAndSwap(stateRunning, stateReturned) {
+			w.results <- r
+		} else {
+			w.f.s.Pool.Put(r.buf)
+		}
+	}()
+	return true
+}
+
+func (w *window) failed(i int, err error) {
+	w.bad |= 1 << i
+	w.errs = append(w.errs, err)
+	w.f.report(i, err)
+}
+
+func (w *window) finished(r *read) {
+	w.running--
+	r.ended = true
+	if r.err != nil {
+		w.failed(r.shard, r.err)
+		return
+	}
+	w.f.s.Latency.observe(time.Since(r.began))
+	w.slow &^= 1 << r.shard
+	if r.sp.covers(w.needs[r.shard]) && w.needed&(1<<r.shard) != 0 {
+		w.direct[r.shard] = r
+	}
+	if r.sp.covers(w.union) {
+		w.whole[r.shard] = r
+	}
+}
+
+// late calls those that are still running slow, and gives up those that take longer than anyone may.
+func (w *window) late() {
+	var slow uint64
+	youngest := w.f.s.Latency.hedge() / 2 // what was asked a moment ago is not late
+	for _, r := range w.reads {
+		if r.ended || time.Since(r.began) < youngest {
+			continue
+		}
+		slow |= 1 << r.shard
+		if time.Since(r.began) >= ShardWait && r.state.CompareAndSwap(stateRunning, stateGivenUp) {
+			w.running--
+			r.ended = true
+			w.failed(r.shard, engine.E(engine.KindUnavailable, "drive %d did not answer within %v", w.f.s.Drives[r.shard], ShardWait))
+		}
+	}
+	w.slow |= slow
+	w.f.avoidToo(slow)
+}
+
+// deliver reconstructs the needed spans that did not come, and hands all out.
+func (w *window) deliver(out func(int, span, []byte)) error {
+	var rebuilt []int
+	pieces, want := make([][]byte, len(w.needs)), make([]bool, len(w.needs))
+	for i := range w.needs {
+		if w.whole[i] != nil {
+			pieces[i] = w.whole[i].buf
+		}
+		if w.needed&(1<<i) != 0 && w.direct[i] == nil {
+			want[i] = true
+			rebuilt = append(rebuilt, i)
+			pieces[i] = w.f.s.Pool.Get(w.union.hi - w.union.lo)[:0]
+		}
+	}
+	defer func() {
+		for _, i := range rebuilt {
+			w.f.s.Pool.Put(pieces[i])
+		}
+	}()
+	if len(rebuilt) > 0 {
+		if err := w.f.s.Code.Reconstruct(pieces, want); err != nil {
+			return err
+		}
+	}
+	each(w.needed, func(i int) {
+		need := w.needs[i]
+		if r := w.direct[i]; r != nil {
+			out(i, need, r.buf[need.lo-r.sp.lo:need.hi-r.sp.lo])
+			return
+		}
+		out(i, need, pieces[i][need.lo-w.union.lo:need.hi-w.union.lo])
+	})
+	return nil
+}
+
+// release gives the buffers back, those of reads that still run by way of their goroutines.
+func (w *window) release() {
+	for _, r := range w.reads {
+		if !r.state.CompareAndSwap(stateRunning, stateGivenUp) && r.state.Load() == stateReturned {
+			w.f.s.Pool.Put(r.buf)
+		}
+	}
 }

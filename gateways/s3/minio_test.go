@@ -38,7 +38,7 @@ func TestMinioClient(t *testing.T) {
 	if ok, err := client.BucketExists(ctx, "absent"); ok || err != nil {
 		t.Fatal(ok, err)
 	}
-	data := make([]byte, 20<<20)
+	data := make([]byte, 11<<20)
 	rand.NewChaCha8([32]byte{1}).Read(data)
 	get := func(key string, o minio.GetObjectOptions) []byte {
 		t.Helper()
@@ -55,7 +55,7 @@ func TestMinioClient(t *testing.T) {
 		"full": {Checksum: minio.ChecksumFullObjectCRC32C, PartSize: 5 << 20}, "unsigned": {DisableContentSha256: true}, "parallel": {ConcurrentStreamParts: true, NumThreads: 2, PartSize: 5 << 20},
 		"meta": {UserMetadata: map[string]string{"Colour": "blue"}, ContentType: "a/b"},
 	} {
-		for _, size := range []int{0, 1, 100 << 10, 20 << 20} {
+		for _, size := range []int{0, 1, 100 << 10, 11 << 20} {
 			key := name + "/" + itoa(size)
 			info, err := client.PutObject(ctx, "bucket", key, bytes.NewReader(data[:size]), int64(size), o)
 			if err != nil || info.Size != int64(size) {
@@ -66,7 +66,10 @@ func TestMinioClient(t *testing.T) {
 			}
 		}
 	}
-	if _, err := client.PutObject(ctx, "bucket", "unknown", io.LimitReader(bytes.NewReader(data), 17<<20), -1, minio.PutObjectOptions{PartSize: 5 << 20}); err != nil {
+	if _, err := client.PutObject(ctx, "bucket", "unknown", io.LimitReader(bytes.NewReader(data), 7<<20), -1, minio.PutObjectOptions{PartSize: 5 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.PutObject(ctx, "bucket", "unknown", strings.NewReader("short"), -1, minio.PutObjectOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	info, err := client.StatObject(ctx, "bucket", "meta/1", minio.StatObjectOptions{})

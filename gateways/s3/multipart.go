@@ -187,6 +187,9 @@ func completeUpload(c *call) error {
 	if o.Parts, err = completeParts(parts); err != nil {
 		return err
 	}
+	if err := c.settleType(&o); err != nil {
+		return err
+	}
 	info, err := c.engine.CompleteUpload(c.ctx, c.ref(), c.uploadID(), o)
 	if err != nil {
 		return err
@@ -240,6 +243,35 @@ func (c *call) takeWholeChecksum() (engine.Checksum, error) {
 	}
 	h.Del("X-Amz-Sdk-Checksum-Algorithm")
 	return s, nil
+}
+
+// settleType decides whether the checksum of a completion is composite where the client has not said so: what the algorithm allows,
+// or else what the upload was started with. An upload that is gone may have been completed by this very request before; a
+// repetition changes nothing, so that there is nothing to compare.
+func (c *call) settleType(o *engine.CompleteUploadOptions) error {
+	s := &o.Checksum
+	if s.Algorithm == "" {
+		return nil
+	}
+	a := algorithmNamed(s.Algorithm)
+	if !s.Composite && c.r.Header.Get("X-Amz-Checksum-Type") == "" {
+		s.Composite = !a.full
+		if a.full && a.composite {
+			page, err := c.engine.ListParts(c.ctx, c.ref(), c.uploadID(), engine.ListPartsOptions{Max: 1})
+			if engine.Is(err, engine.KindNoSuchUpload) {
+				*s = engine.Checksum{}
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			s.Composite = !page.Upload.ChecksumFull
+		}
+	}
+	if s.Composite && s.Parts == 0 {
+		s.Parts = len(o.Parts)
+	}
+	return nil
 }
 
 // parseWhole reads "base64" or "base64-parts".

@@ -190,4 +190,20 @@ func TestMultipartChecksums(t *testing.T) {
 	if r.header.Get("X-Amz-Checksum-Sha256") != whole || r.header.Get("X-Amz-Checksum-Type") != "COMPOSITE" {
 		t.Errorf("%v", r.header)
 	}
+
+	// Without a type and without the number of parts, a sum is what the upload was started with.
+	ieee := func(s string) string {
+		raw, _ := base64.StdEncoding.DecodeString(crcOf(s))
+		return string(raw)
+	}
+	sums := crcOf(ieee(first) + ieee(last))
+	for _, header := range []string{sums, sums + "-2"} {
+		id = f.startUpload("bare", "x-amz-checksum-algorithm", "CRC32")
+		one = f.want(part("bare", id, 1, first, "x-amz-checksum-crc32", crcOf(first)), 200, "").header.Get("ETag")
+		two = f.want(part("bare", id, 2, last, "x-amz-checksum-crc32", crcOf(last)), 200, "").header.Get("ETag")
+		f.want(complete("bare", id, []string{"x-amz-checksum-crc32", full}, partXML(1, one), partXML(2, two)), 400, "BadDigest")
+		done := complete("bare", id, []string{"x-amz-checksum-crc32", header}, partXML(1, one), partXML(2, two))
+		f.want(done, 200, "")
+		f.want(done, 200, "")
+	}
 }

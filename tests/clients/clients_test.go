@@ -136,6 +136,8 @@ type client struct {
 	path string
 	home string
 	env  []string
+	// input is what the client reads from its standard input.
+	input string
 }
 
 // need returns the client, or fails or skips the test.
@@ -166,6 +168,7 @@ func (c *client) try(args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, c.path, args...)
 	cmd.Dir = c.home
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AWS_") || strings.HasPrefix(v, "RESTIC_") }), c.env...)
+	cmd.Stdin = strings.NewReader(c.input)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
@@ -363,6 +366,11 @@ func TestRclone(t *testing.T) {
 	}
 	rclone("sync", tree, "h:rclone-bucket/tree")
 	rclone("check", "--download", tree, "h:rclone-bucket/tree")
+	c.input = "through a pipe"
+	rclone("rcat", "h:rclone-bucket/piped")
+	if out := rclone("cat", "h:rclone-bucket/piped"); out != "through a pipe" {
+		t.Error(out)
+	}
 	if out := rclone("lsf", "h:rclone-bucket/tree/dir/"); strings.TrimSpace(out) != "sub/" {
 		t.Error(out)
 	}
@@ -444,6 +452,11 @@ func TestMC(t *testing.T) {
 	sameTree(t, tree, back)
 	mc("mirror", tree, "h/mc-bucket/mirror")
 	mc("stat", "h/mc-bucket/tree/big")
+	c.input = "through a pipe"
+	mc("pipe", "h/mc-bucket/piped")
+	if out := mc("cat", "h/mc-bucket/piped"); out != "through a pipe" {
+		t.Error(out)
+	}
 	if out := mc("ls", "h/mc-bucket/tree/dir/"); !strings.Contains(out, "sub/") {
 		t.Error(out)
 	}

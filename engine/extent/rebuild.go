@@ -1,0 +1,109 @@
+package extent
+
+import (
+	"context"
+	"errors"
+
+	"holdfast/engine"
+	"holdfast/engine/erasure"
+)
+
+// Rebuild makes shard index, of data or parity, from k others and commits it onto target, which replaces a shard of that id that is there. It
+// never reads the shard that it makes. It holds k+m pieces of one block at most.
+//
+// KindDamaged if fewer than k others can be read somewhere, else the error of target: KindDriveFull, KindUnavailable also if target does
+// not answer within ShardWait; KindCanceled, and then the shard may appear on target all the same.
+func Rebuild(ctx context.Context, s Source, index int, target ShardStore) error {
+	if err := checkShape(s.Code, s.ID, s.Size, s.Drives); err != nil {
+		return err
+	}
+	if index < 0 || index >= s.Code.Shards() || target == nil {
+		return engine.E(engine.KindInvalidArgument, "extent %s has no shard %d, or there is no drive to rebuild it on", name(s.ID), index)
+	}
+	_, err := rebuild(ctx, &s, index, target)
+	return err
+}
+
+// rebuild says too whether it was the target that failed.
+func rebuild(ctx context.Context, s *Source, index int, target ShardStore) (targetFailed bool, err error) {
+	r := &rebuilding{ctx: ctx, s: s, id: engine.ShardID{Extent: s.ID, Index: uint8(index)}}
+	if err := r.create(target); err != nil {
+		return true, r.explain(err)
+	}
+	f := &fetch{s: s, barred: s.Missing | 1<<index}
+	r.piece = s.Pool.Get(s.Code.PieceOf(int(min(s.Size, int64(s.Code.Block())))))
+	defer func() {
+		if !r.hung {
+			s.Pool.Put(r.piece)
+		}
+	}()
+	for at := int64(0); at < s.Size; at += int64(s.Code.Block()) {
+		if err := r.reconstruct(f, at); err != nil {
+			r.writer.Abort()
+			return false, r.explain(err)
+		}
+		if err := r.write(at); err != nil {
+			return true, r.explain(err)
+		}
+	}
+	err = within(ctx, func() error { return r.writer.Commit(ctx) }, func() {})
+	return err != nil, r.explain(err)
+}
+
+// rebuilding is one shard on its way to a target.
+type rebuilding struct {
+	ctx    context.Context
+	s      *Source
+	id     engine.ShardID
+	writer ShardWriter
+	piece  []byte
+	sums   []uint64
+	hung   bool // the target may still read piece
+}
+
+func (r *rebuilding) create(target ShardStore) error {
+	var made ShardWriter
+	err := within(r.ctx, func() (err error) {
+		made, err = target.CreateShard(r.id, r.s.Code.ShardBytes(r.s.Size))
+		if err != nil {
+			made = nil
+		}
+		return err
+	}, func() {
+		if made != nil {
+			made.Abort()
+		}
+	})
+	if err == nil {
+		r.writer = made
+	}
+	return err
+}
+
+// reconstruct makes the piece of the block at offset at.
+func (r *rebuilding) reconstruct(f *fetch, at int64) error {
+	p := r.s.Code.Locate(r.s.Size, at)
+	r.piece = r.piece[:p.Piece]
+	needs := make([]span, r.s.Code.Shards())
+	needs[r.id.Index] = span{0, p.Piece}
+	return f.pieces(r.ctx, p.ShardOffset, needs, func(_ int, sp span, b []byte) { copy(r.piece[sp.lo:], b) })
+}
+
+// write appends the piece, and aborts the shard if that fails.
+func (r *rebuilding) write(at int64) error {
+	p := r.s.Code.Locate(r.s.Size, at)
+	r.sums = erasure.Sums(r.sums[:0], r.id, int(p.ShardOffset/unitBytes), r.piece)
+	err := within(r.ctx, func() error { return r.writer.Write(r.piece, r.sums) }, r.writer.Abort)
+	var h *hung
+	if r.hung = errors.As(err, &h); err != nil && !r.hung {
+		r.writer.Abort()
+	}
+	return err
+}
+
+func (r *rebuilding) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	return engine.E(engine.KindOf(err), "rebuild shard %d of extent %s: %w", r.id.Index, name(r.s.ID), err)
+}
