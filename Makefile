@@ -1,0 +1,53 @@
+# Holdfast. `make help` lists the targets.
+
+SHELL    := /bin/bash
+GO       ?= go
+DATA     ?= data
+FUZZTIME ?= 10s
+BIN      := bin/holdfast
+
+# Packages whose tests are quick enough for the race detector on two cores.
+RACE := ./access/... ./observe/... ./gateways/... ./daemon/... ./cli/... ./engine/buffer/... ./engine/memory/... ./engine/group/... ./engine/drive/...
+
+.PHONY: help build run test unit race lint bench fuzz packages-free clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/holdfast
+	$(GO) build -o $(BIN) ./cli/holdfast
+
+run: build ## start a single node with four drive folders below ./data; DATA=dir puts them elsewhere
+	@mkdir -p $(DATA)/d1 $(DATA)/d2 $(DATA)/d3 $(DATA)/d4
+	@exec $(BIN) server --state $(DATA)/state '$(DATA)/d{1...4}'
+
+test: prepare lint unit race ## install what the tests need, then check and test everything
+
+.PHONY: prepare
+prepare:
+	@scripts/prepare-tests.sh
+
+unit: ## the tests, without the race detector
+	$(GO) test -timeout 14m ./...
+
+race: ## the tests under the race detector, where that is quick
+	$(GO) test -race -short -timeout 14m $$($(GO) list -e -f '{{if or .GoFiles .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' $(RACE))
+
+lint: ## gofmt, vet, staticcheck, the import order
+	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt: run gofmt -w on"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test ./tests/layers
+
+bench: ## the benchmarks of the packages
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+fuzz: ## every fuzz test, each for FUZZTIME (10s)
+	@GO=$(GO) FUZZTIME=$(FUZZTIME) scripts/fuzz.sh
+
+packages-free: build ## check that each module in the binary has a licence that we may ship
+	@GO=$(GO) scripts/packages-free.sh $(BIN)
+
+clean: ## remove what was built; ./data stays
+	rm -rf bin
