@@ -1,51 +1,61 @@
-# Four words for everything: run, test, bench, lint. `make help` tells the rest.
+# Holdfast. `make help` lists the targets.
 
-GO ?= go
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
-LDFLAGS = -s -w -X holdfast/daemon/config.Version=$(VERSION)
-DATA ?= ./data
+SHELL    := /bin/bash
+GO       ?= go
+DATA     ?= data
+FUZZTIME ?= 10s
+BIN      := bin/holdfast
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
 
-.PHONY: help build run test test-deps lint race fuzz bench journal clean
+# Packages whose tests are quick enough for the race detector on two cores.
+RACE := ./engine/quorum/... ./access/... ./observe/... ./gateways/... ./daemon/... ./cli/... ./engine/buffer/... ./engine/memory/... ./engine/group/... ./engine/drive/...
 
-help: ## show this
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+.PHONY: help build run test test-mc unit race lint bench journal fuzz packages-free clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/holdfast
-	$(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/holdfast ./cli/holdfast
+	$(GO) build -trimpath -ldflags "-s -w -X holdfast/daemon/config.Version=$(VERSION)" -o $(BIN) ./cli/holdfast
 
-run: build ## build and run a node with four drive folders under ./data
-	@mkdir -p $(DATA)/state $(DATA)/drive1 $(DATA)/drive2 $(DATA)/drive3 $(DATA)/drive4
-	@exec ./bin/holdfast server --state $(DATA)/state --log-level warn '$(DATA)/drive{1...4}'
+run: build ## start a single node with four drive folders below ./data; DATA=dir puts them elsewhere
+	@mkdir -p $(DATA)/d1 $(DATA)/d2 $(DATA)/d3 $(DATA)/d4
+	@exec $(BIN) server --log-level warn --state $(DATA)/state '$(DATA)/d{1...4}'
 
-test: test-deps lint ## install what the tests need, and run all of them
-	$(GO) test -timeout 20m ./...
-	$(MAKE) race
+test: prepare lint unit race ## install what the tests need, then check and test everything
 
-test-deps:
-	@sh scripts/test-deps.sh
+.PHONY: prepare
+prepare:
+	@scripts/prepare-tests.sh
 
-race: ## run the race detector where it is quick
-	$(GO) test -race -timeout 10m ./engine/meta ./engine/quorum ./engine/buffer ./engine/coordinator ./access/... ./daemon/...
+unit: ## the tests, without the race detector
+	$(GO) test -timeout 14m ./...
 
-lint: ## gofmt, vet, staticcheck; the order of imports is a test
-	@files=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "not formatted: $$files"; exit 1; fi
+race: ## the tests under the race detector, where that is quick
+	$(GO) test -race -short -timeout 14m $$($(GO) list -e -f '{{if or .GoFiles .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' $(RACE))
+
+lint: ## gofmt, vet, staticcheck, the import order
+	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt: run gofmt -w on"; echo "$$unformatted"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) test ./tests/layers
 
-FUZZTIME ?= 30s
-fuzz: ## fuzz every decoder for FUZZTIME each
-	@for p in $$($(GO) list ./...); do \
-	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
-	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
+bench: ## the benchmarks of the packages
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+test-mc: build ## test with the mc binary that MC names
+	HOLDFAST_TEST_BINARY=$(CURDIR)/$(BIN) HOLDFAST_TEST_MC=$(MC) $(GO) test -count=1 -v -run MC ./tests/clients
 
 JOURNAL_ACKS ?= 100000
-journal: ## kill -9 the daemon under clients that keep a journal until JOURNAL_ACKS were acknowledged
-	HOLDFAST_JOURNAL_ACKS=$(JOURNAL_ACKS) $(GO) test -count=1 -timeout 3h -v -run TestJournal ./tests/journal
+journal: ## kill -9 the daemon under clients that keep a journal, until JOURNAL_ACKS writes were acknowledged
+	HOLDFAST_JOURNAL_ACKS=$(JOURNAL_ACKS) $(GO) test -count=1 -timeout 3h -v ./tests/journal
 
-PEERS ?=
-bench: build ## measure against the peers whose binaries PEERS holds, and print rows for docs/benchmarks.md
-	$(GO) run ./tests/bench -holdfast bin/holdfast -peers "$(PEERS)"
+fuzz: ## every fuzz test, each for FUZZTIME (10s)
+	@GO=$(GO) FUZZTIME=$(FUZZTIME) scripts/fuzz.sh
 
-clean: ## remove what build and run made
-	rm -rf bin $(DATA)
+packages-free: build ## check that each module in the binary has a licence that we may ship
+	@GO=$(GO) scripts/packages-free.sh $(BIN)
+
+clean: ## remove what was built; ./data stays
+	rm -rf bin
