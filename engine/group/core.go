@@ -1,6 +1,7 @@
 package group
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
@@ -25,8 +26,9 @@ type core struct {
 	order    []uint64            // their ids, ascending, so that nothing depends on the order of a map
 	now      instant
 	started  time.Duration
-	arrivals uint64 // of commands
-	foreign  bool   // the log may hold a configuration with replicas of other processes
+	arrivals uint64                   // of commands
+	foreign  bool                     // the log may hold a configuration with replicas of other processes
+	absent   map[engine.DriveID]error // why the replicas of drives did not come up
 
 	inbox   []*raftpb.Message // to local replicas
 	jobs    uint64            // number of the last appendJob
@@ -47,6 +49,7 @@ type core struct {
 	stamped  int64                      // greatest time given to a command
 	progress time.Duration              // when something was last applied, or there was nothing to do
 	campaign time.Duration              // when the next election may begin in a group that is all local
+	attempts int                        // to elect a leader, since there was one
 	counts   Counts
 	out      effects
 }
@@ -134,7 +137,7 @@ type releaseEffect struct {
 type resetEffect struct {
 	replica    uint64
 	drive      engine.DriveID
-	generation uint32 // valid now
+	generation uint32 // valid now; of a removed replica the next one
 	drop       uint32 // 0: none
 	removed    bool
 }
@@ -393,6 +396,11 @@ func (c *core) append(p *replica, m *raftpb.Message) {
 		p.last = job.entries[n-1].GetIndex()
 	}
 	c.cutRecords(p, job)
+	c.begin(p, job)
+}
+
+// begin hands a job to the log, or lets follow at once what waits for nothing.
+func (c *core) begin(p *replica, job *appendJob) {
 	p.appends = append(p.appends, job)
 	if len(job.records) == 0 {
 		job.done = true
@@ -401,6 +409,17 @@ func (c *core) append(p *replica, m *raftpb.Message) {
 	}
 	c.counts.Appends += uint64(len(job.records))
 	c.out.appends = append(c.out.appends, appendEffect{replica: p.id, job: job})
+}
+
+// noteCommit makes durable that a change of the configuration is decided. Rows may lag far behind: without this a replica could come up
+// with a configuration whose members are long gone, and no other could win its vote.
+func (c *core) noteCommit(p *replica) {
+	c.jobs++
+	job := &appendJob{id: c.jobs, started: c.now.boot}
+	l := logRecord{registry: registry{p.generation, p.id}, term: p.hard.term, vote: p.hard.vote, commit: p.applied.index}
+	job.records = []logRecord{l}
+	job.parts = [][][]byte{l.parts()}
+	c.begin(p, job)
 }
 
 // written is the hard state that the log has, or will have once what is under way is.
@@ -429,7 +448,13 @@ func (c *core) cutRecords(p *replica, job *appendJob) {
 			size += len(entries[n].GetData()) + 24
 			n++
 		}
-		l := logRecord{registry: registry{p.generation, p.id}, term: p.hard.term, vote: p.hard.vote, base: base, entries: entries[:n:n]}
+		l := logRecord{
+			registry: registry{p.generation, p.id}, term: p.hard.term, vote: p.hard.vote, commit: min(p.commit, p.last),
+			base: base, entries: entries[:n:n],
+		}
+		if n < len(entries) {
+			l.commit = min(l.commit, entries[n-1].GetIndex()) // a crash may lose the records that follow
+		}
 		if job.snapshot != nil {
 			l.generation = p.install.generation
 		}
@@ -450,6 +475,9 @@ func (c *core) finishAppends(p *replica) {
 			if !p.alive() {
 				return
 			}
+		}
+		if n := len(job.records); n > 0 {
+			p.noted = max(p.noted, job.records[n-1].commit)
 		}
 		if err := p.storage.Append(job.entries); err != nil {
 			c.fail(p, err)
@@ -478,7 +506,7 @@ func (c *core) scheduleApply(p *replica) {
 	job.record = applied{members: p.applied.members}
 	if p.committed[0].GetType() != raftpb.EntryNormal {
 		job.entries = p.committed[:1]
-		job.record.members = c.configure(p, p.committed[0])
+		job.record.members = membersAfter(p.applied.members, p.committed[0])
 		job.shared = &result{first: first, last: first}
 	} else if !c.choose(p, job) {
 		return
@@ -547,20 +575,27 @@ func bounded(entries []*raftpb.Entry) []*raftpb.Entry {
 	return entries[:n:n]
 }
 
-// configure makes a configuration change take effect in a replica and returns the members after it.
-func (c *core) configure(p *replica, e *raftpb.Entry) []Member {
+// membersAfter returns the members that a configuration change leaves.
+func membersAfter(members []Member, e *raftpb.Entry) []Member {
 	m, cc, ok := decodeChange(e)
 	if !ok {
-		p.node.ApplyConfChange(&raftpb.ConfChangeV2{})
-		return p.applied.members
+		return members
 	}
-	members := slices.DeleteFunc(slices.Clone(p.applied.members), func(o Member) bool { return o.Replica == m.Replica })
+	members = slices.DeleteFunc(slices.Clone(members), func(o Member) bool { return o.Replica == m.Replica })
 	if cc.Changes[0].GetType() != raftpb.ConfChangeRemoveNode {
 		members = append(members, m)
 	}
-	slices.SortFunc(members, func(a, b Member) int { return int(int64(a.Replica) - int64(b.Replica)) })
-	p.node.ApplyConfChange(cc)
+	slices.SortFunc(members, func(a, b Member) int { return cmp.Compare(a.Replica, b.Replica) })
 	return members
+}
+
+// configure makes a configuration change take effect in a replica whose rows have it.
+func (p *replica) configure(e *raftpb.Entry) {
+	_, cc, ok := decodeChange(e)
+	if !ok {
+		cc = &raftpb.ConfChangeV2{}
+	}
+	p.node.ApplyConfChange(cc)
 }
 
 // decodeChange reads a configuration change: always of one member, whose drive is in the context.

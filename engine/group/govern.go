@@ -1,7 +1,9 @@
 package group
 
 import (
+	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -63,8 +65,11 @@ func (c *core) elect() {
 		if leader != nil && !leader.stalled || c.now.boot < c.campaign || !c.quorumAlive() {
 			return
 		}
+		if c.replaying() {
+			return
+		}
 		c.campaign = c.now.boot + c.options.ElectionTimeout/4
-		c.stand(c.best(leader))
+		c.stand(c.candidate(leader))
 		return
 	}
 	for _, id := range c.order {
@@ -76,19 +81,39 @@ func (c *core) elect() {
 	}
 }
 
-// best returns the replica that wins an election among those that are there: the one with the longest log.
-func (c *core) best(except *replica) (best *replica) {
-	var bestTerm, bestIndex uint64
+// replaying reports whether entries that are known to be decided wait to be applied. They may change who votes.
+func (c *core) replaying() bool {
 	for _, id := range c.order {
-		p := c.replicas[id]
-		if !p.alive() || !p.isVoter() || p.stalled || p == except {
-			continue
-		}
-		if term, index := p.lastID(); best == nil || term > bestTerm || term == bestTerm && index > bestIndex {
-			best, bestTerm, bestIndex = p, term, index
+		if p := c.replicas[id]; p.alive() && !p.stalled && p.applied.index < p.commit {
+			return true
 		}
 	}
-	return best
+	return false
+}
+
+// candidate returns the replica that should win an election among those that are there: the one with the longest log and then the
+// newest rows; after an attempt that came to nothing, the next one.
+func (c *core) candidate(except *replica) *replica {
+	type standing struct {
+		p           *replica
+		term, index uint64
+	}
+	var list []standing
+	for _, id := range c.order {
+		p := c.replicas[id]
+		if p.alive() && p.isVoter() && !p.stalled && p != except {
+			term, index := p.lastID()
+			list = append(list, standing{p, term, index})
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(list, func(a, b standing) int {
+		return cmp.Or(cmp.Compare(b.term, a.term), cmp.Compare(b.index, a.index), cmp.Compare(b.p.applied.index, a.p.applied.index))
+	})
+	c.attempts++
+	return list[(c.attempts-1)%len(list)].p
 }
 
 // stand makes a replica a candidate if its own promises allow that.
@@ -129,6 +154,7 @@ func (c *core) follow() {
 	}
 	if b := &c.beats; b.leader != p.id || b.term != p.hard.term {
 		*b = beats{leader: p.id, term: p.hard.term}
+		c.attempts = 0
 	}
 	if c.now.boot >= c.beats.next && (!c.allLocal() || c.lagging(p)) {
 		p.node.Tick()
@@ -181,7 +207,7 @@ func (c *core) requeue() {
 	}
 	c.counts.Reproposed += uint64(len(lost))
 	clear(c.proposed)
-	slices.SortFunc(lost, func(a, b *proposal) int { return int(int64(a.number) - int64(b.number)) })
+	slices.SortFunc(lost, func(a, b *proposal) int { return cmp.Compare(a.number, b.number) })
 	c.queue = append(lost, c.queue...)
 }
 
@@ -316,7 +342,7 @@ func (c *core) missing() string {
 		q := c.replicas[m.Replica]
 		switch {
 		case q == nil && m.local(c):
-			away = append(away, fmt.Sprintf("replica %d on drive %d is not there", m.Replica, m.Drive))
+			away = append(away, fmt.Sprintf("replica %d on drive %d: %v", m.Replica, m.Drive, c.whyAbsent(m.Drive)))
 		case q == nil:
 			away = append(away, fmt.Sprintf("replica %d on drive %d of another node does not answer", m.Replica, m.Drive))
 		case !q.alive():
@@ -331,6 +357,15 @@ func (c *core) missing() string {
 		return fmt.Sprintf("group %d decided nothing for %v, though all %d replicas are there", c.group, patienceMax, voters)
 	}
 	return fmt.Sprintf("group %d has %d of %d replicas and needs %d: %s", c.group, here, voters, voters/2+1, strings.Join(away, "; "))
+}
+
+var errAbsent = errors.New("the drive is not there, or has no replica of the group")
+
+func (c *core) whyAbsent(drive engine.DriveID) error {
+	if err := c.absent[drive]; err != nil {
+		return err
+	}
+	return errAbsent
 }
 
 // wake says how soon a tick is wanted. A group at rest in one process wants none.
@@ -482,6 +517,10 @@ func (e appliedEvent) happen(c *core) {
 	p.applied = e.job.record
 	if e.job.hard != nil {
 		p.stored = *e.job.hard
+	}
+	if e.job.entries[0].GetType() != raftpb.EntryNormal {
+		p.configure(e.job.entries[0])
+		c.noteCommit(p)
 	}
 	if members {
 		c.foreign = c.foreign || slices.ContainsFunc(p.applied.members, func(m Member) bool { return !m.local(c) })

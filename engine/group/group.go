@@ -111,7 +111,6 @@ type Group struct {
 	// The loop alone uses these.
 	core    *core
 	workers map[uint64]*worker
-	failed  []MemberStatus // replicas that did not come up
 }
 
 // hostState is a drive and the lock of those who create or remove a replica there.
@@ -140,13 +139,14 @@ func Start(ctx context.Context, config Config) (*Group, error) {
 	if o.Seed == 0 {
 		o.Seed = uint64(g.clock.Wall().UnixNano())
 	}
-	found, err := g.recover(ctx, config.Hosts, o.local)
+	found, absent, err := g.recover(ctx, config.Hosts, o.local)
 	if err != nil {
 		return nil, err
 	}
 	if g.core, err = newCore(g.id, o, found, g.now()); err != nil {
 		return nil, err
 	}
+	g.core.absent = absent
 	g.ctx, g.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for _, r := range found {
 		g.startWorker(r)
@@ -155,9 +155,12 @@ func Start(ctx context.Context, config Config) (*Group, error) {
 	return g, nil
 }
 
-// recover reads what the hosts have.
-func (g *Group) recover(ctx context.Context, hosts []Host, local map[engine.DriveID]bool) (found []*recovered, err error) {
+// recover reads what the hosts have, and why some have nothing.
+func (g *Group) recover(ctx context.Context, hosts []Host, local map[engine.DriveID]bool) (
+	found []*recovered, absent map[engine.DriveID]error, err error,
+) {
 	g.hosts.byDrive = map[engine.DriveID]*hostState{}
+	absent = map[engine.DriveID]error{}
 	var failures []error
 	for i := range hosts {
 		h := &hostState{Host: hosts[i]}
@@ -167,19 +170,18 @@ func (g *Group) recover(ctx context.Context, hosts []Host, local map[engine.Driv
 			continue
 		}
 		r, err := recoverReplica(ctx, g.id, &h.Host)
-		if err != nil {
+		switch {
+		case err != nil:
 			failures = append(failures, err)
-			g.failed = append(g.failed, MemberStatus{Member: Member{Drive: h.Drive}, Here: true, Failed: err})
-			continue
-		}
-		if r != nil {
+			absent[h.Drive] = err
+		case r != nil:
 			found = append(found, r)
 		}
 	}
 	if len(found) == 0 {
-		return nil, engine.E(engine.KindUnavailable, "group %d has no replica on any of %d drives: %w", g.id, len(hosts), errors.Join(failures...))
+		err = engine.E(engine.KindUnavailable, "group %d has no replica on any of %d drives: %w", g.id, len(hosts), errors.Join(failures...))
 	}
-	return found, nil
+	return found, absent, err
 }
 
 func (g *Group) now() instant { return instant{boot: g.clock.Boot(), wall: g.clock.Wall().UnixNano()} }

@@ -66,7 +66,11 @@ func (c *cluster) close() {
 func (c *cluster) crash() {
 	c.t.Helper()
 	for i, d := range c.drives {
-		d.Crash(func(n int) int { return n * i / len(c.drives) })
+		c.drives[i] = d.Crash(func(n int) int { return n * i / len(c.drives) })
+	}
+	for i := range c.hosts {
+		d := c.drives[c.hosts[i].Drive-1]
+		c.hosts[i].Log, c.hosts[i].Stores = d, d
 	}
 	c.group.Close()
 	c.start()
@@ -100,7 +104,7 @@ func (c *cluster) expect(text string) {
 	defer cancel()
 	v, err := c.group.Read(ctx)
 	if err != nil {
-		c.t.Fatal(err)
+		c.t.Fatalf("%v\n%s", err, c.group.Dump())
 	}
 	defer v.Close()
 	got, _, err := v.Get([]byte("v"))
@@ -298,7 +302,7 @@ func TestReplaceReplica(t *testing.T) {
 		c.drives[victim.Drive-1].Fail()
 		host := c.addDrive()
 		if err := c.group.AddReplica(ctx, group.Member{Replica: next}, host); err != nil {
-			t.Fatal(err)
+			t.Fatalf("%v\n%s", err, c.group.Dump())
 		}
 		next++
 		if err := c.group.RemoveReplica(ctx, victim.Replica); err != nil {

@@ -117,7 +117,9 @@ func (c *core) advanceChange() {
 	m, there := p.applied.member(ch.member.Replica)
 	switch {
 	case ch.remove && !there, !ch.remove && there && !m.Learner:
-		c.endChange(nil)
+		if c.changeNoted(p) {
+			c.endChange(nil)
+		}
 	case ch.remove && p.id == ch.member.Replica:
 		c.yield(p)
 	case ch.remove:
@@ -127,6 +129,17 @@ func (c *core) advanceChange() {
 	case c.caughtUp(p, m.Replica):
 		c.ask(p, raftpb.ConfChangeAddNode)
 	}
+}
+
+// changeNoted reports whether every member of this process that can knows the leader's configuration for good.
+func (c *core) changeNoted(leader *replica) bool {
+	for _, m := range leader.applied.members {
+		q := c.replicas[m.Replica]
+		if q != nil && q.alive() && !q.stalled && (q.noted < c.change.index || !slices.Equal(q.applied.members, leader.applied.members)) {
+			return false
+		}
+	}
+	return true
 }
 
 func (c *core) endChange(err error) {
@@ -180,7 +193,7 @@ func (c *core) retire(leader *replica) {
 		}
 		delete(c.replicas, id)
 		c.order = slices.DeleteFunc(c.order, func(o uint64) bool { return o == id })
-		c.out.resets = append(c.out.resets, resetEffect{replica: id, drive: p.drive, drop: p.generation, removed: true})
+		c.out.resets = append(c.out.resets, resetEffect{replica: id, drive: p.drive, drop: p.generation, removed: true, generation: p.spare})
 	}
 }
 
@@ -302,8 +315,7 @@ func (c *core) startCopy(leader *replica, m *raftpb.Message) {
 			c.reportCopy(s, false)
 			return
 		}
-		q.install = &installJob{generation: q.generation + 1, message: m}
-		s.generation = q.generation + 1
+		s.generation = q.receive(m)
 	} else if s.drive = c.driveOf(to); s.drive == 0 {
 		return
 	}
@@ -370,8 +382,7 @@ func (e *receiveEvent) happen(c *core) {
 	q := c.replicas[e.message.GetTo()]
 	if q != nil && q.alive() && q.install == nil && e.message.GetTerm() >= q.hard.term {
 		c.hear(q, false)
-		q.install = &installJob{generation: q.generation + 1, message: e.message}
-		e.copy = &snapshotCopy{from: e.message.GetFrom(), to: q.id, generation: q.generation + 1, message: e.message}
+		e.copy = &snapshotCopy{from: e.message.GetFrom(), to: q.id, generation: q.receive(e.message), message: e.message}
 	}
 	if e.done != nil {
 		close(e.done)

@@ -123,7 +123,7 @@ func decodeHard(b []byte) (term, vote uint64, err error) {
 }
 
 // logRecord is one append to a replica's log: its hard state, what it begins with if it begins here, and entries. On the drive:
-// format, 0 or 1, generation, replica, term, vote; after a 1 the length of an applied record and that record; the number of
+// format, 0 or 1, generation, replica, term, vote, commit index; after a 1 the length of an applied record and that record; the number of
 // entries, and for each its type, index, term and length of data; then all data. Numbers are varints.
 //
 // A record with a base makes its generation valid: the rows of that generation are flushed. Replica 0 says that the drive has no
@@ -131,6 +131,7 @@ func decodeHard(b []byte) (term, vote uint64, err error) {
 type logRecord struct {
 	registry
 	term, vote uint64
+	commit     uint64 // entries known to be decided: they are applied before an election, so that the configuration is not an old one
 	base       *applied
 	entries    []*raftpb.Entry
 }
@@ -138,7 +139,7 @@ type logRecord struct {
 // head returns the part of the record that differs between replicas; encodeEntries has the rest.
 func (l *logRecord) head() []byte {
 	b := []byte{recordFormat, 0}
-	for _, v := range []uint64{uint64(l.generation), l.replica, l.term, l.vote} {
+	for _, v := range []uint64{uint64(l.generation), l.replica, l.term, l.vote, l.commit} {
 		b = binary.AppendUvarint(b, v)
 	}
 	if l.base != nil {
@@ -178,7 +179,7 @@ func decodeLogRecord(b []byte) (l logRecord, err error) {
 		return l, errRecord
 	}
 	l.generation = uint32(generation)
-	l.replica, l.term, l.vote = r.uint(), r.uint(), r.uint()
+	l.replica, l.term, l.vote, l.commit = r.uint(), r.uint(), r.uint(), r.uint()
 	if based == 1 {
 		base, err := decodeApplied(r.bytes(r.uint()))
 		if err != nil {
@@ -212,7 +213,7 @@ func DescribeRecord(payload []byte, command func([]byte) string) []string {
 	if err != nil {
 		return []string{fmt.Sprintf("%d bytes: %v", len(payload), err)}
 	}
-	lines := []string{fmt.Sprintf("replica %d generation %d term %d vote %d entries %d", l.replica, l.generation, l.term, l.vote, len(l.entries))}
+	lines := []string{fmt.Sprintf("replica %d generation %d term %d vote %d commit %d entries %d", l.replica, l.generation, l.term, l.vote, l.commit, len(l.entries))}
 	for _, e := range l.entries {
 		what := e.GetType().String()
 		if e.GetType() == raftpb.EntryNormal && len(e.GetData()) > 0 {

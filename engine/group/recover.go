@@ -49,6 +49,7 @@ type recovered struct {
 	applied applied
 	hard    hardState
 	stored  hardState // of hard, in rows
+	commit  uint64    // of the entries, known to be decided
 	entries []*raftpb.Entry
 	logged  []loggedRecord
 }
@@ -67,6 +68,7 @@ func recoverReplica(ctx context.Context, group engine.GroupID, h *Host) (*recove
 		return nil, err
 	}
 	var base *applied
+	named := r.registry
 	for i := range records {
 		if l := &records[i].logRecord; l.base != nil && l.generation > r.generation {
 			r.registry, base = l.registry, l.base
@@ -78,7 +80,37 @@ func recoverReplica(ctx context.Context, group engine.GroupID, h *Host) (*recove
 	if err := r.readRows(group, h, base); err != nil {
 		return nil, err
 	}
+	if named != r.registry {
+		e := resetEffect{replica: r.replica, generation: r.generation, drop: named.generation}
+		if err := resetRows(group, h, e); err != nil {
+			return nil, err
+		}
+	}
+	if err := dropUnfinished(group, h, r.generation); err != nil {
+		return nil, err
+	}
 	return r, r.replay(records)
+}
+
+// unfinishedMax is how many generations beyond the valid one may have rows after a crash: those being received and those being dropped.
+const unfinishedMax = 4
+
+// dropUnfinished removes rows of generations that never became valid.
+func dropUnfinished(group engine.GroupID, h *Host, valid uint32) error {
+	for g := valid + 1; g <= valid+unfinishedMax; g++ {
+		rows := h.Stores.Store(storePrefix(group, g)).Iterate(allRows[0], allRows[1])
+		found := rows.Next()
+		if err := rows.Close(); err != nil {
+			return err
+		}
+		if !found {
+			continue
+		}
+		if err := h.Stores.DropStore(storePrefix(group, g)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forgetRecords frees the log of a drive that has no replica of the group any more.
@@ -151,6 +183,7 @@ func (r *recovered) replay(records []sequencedRecord) error {
 		if l.term > r.hard.term || l.term == r.hard.term && l.vote != 0 {
 			r.hard = logged.hard
 		}
+		r.commit = max(r.commit, l.commit)
 		for _, e := range l.entries {
 			logged.last = e.GetIndex()
 			if err := r.take(e); err != nil {
@@ -158,6 +191,10 @@ func (r *recovered) replay(records []sequencedRecord) error {
 			}
 		}
 		r.logged = append(r.logged, logged)
+	}
+	if end := r.applied.index + uint64(len(r.entries)); r.commit > end {
+		return engine.E(engine.KindDamaged, "the log of replica %d ends at entry %d, though entry %d was decided; remove the replica and add another",
+			r.replica, end, r.commit)
 	}
 	return nil
 }
@@ -281,8 +318,8 @@ func createEmpty(ctx context.Context, group engine.GroupID, m Member, h *Host) (
 }
 
 // removeReplica takes a replica off a drive: first a durable record, so that it is never taken for a member again, then its rows.
-func removeReplica(ctx context.Context, group engine.GroupID, h *Host, generation uint32) error {
-	reg := registry{generation: generation + 1}
+func removeReplica(ctx context.Context, group engine.GroupID, h *Host, generation, next uint32) error {
+	reg := registry{generation: next}
 	sequence, err := appendAndWait(ctx, group, h.Log, &logRecord{registry: reg, base: &applied{}})
 	if err != nil {
 		return err
@@ -292,7 +329,7 @@ func removeReplica(ctx context.Context, group engine.GroupID, h *Host, generatio
 	if err := h.Stores.Store(registryPrefix(group)).Commit(&name); err != nil {
 		return err
 	}
-	for _, g := range []uint32{generation, generation + 1} {
+	for g := generation; g < next; g++ {
 		if err := h.Stores.DropStore(storePrefix(group, g)); err != nil {
 			return err
 		}

@@ -15,6 +15,7 @@ type replica struct {
 	id         uint64
 	drive      engine.DriveID
 	generation uint32
+	spare      uint32        // the next generation for rows to be received; none is used twice
 	node       *raft.RawNode // nil once failed or removed
 	storage    *storage
 	store      meta.Store // of the valid generation; the core hands it on and never calls it
@@ -24,6 +25,7 @@ type replica struct {
 	state  raft.StateType
 	hard   hardState // newest that went to its log
 	commit uint64
+	noted  uint64 // commit index that its log has for sure
 	last   uint64 // index of its newest entry
 
 	applied applied   // what its rows say
@@ -134,9 +136,10 @@ const (
 // newReplica makes a replica from what was recovered.
 func newReplica(r *recovered) (*replica, error) {
 	p := &replica{
-		id: r.replica, drive: r.drive, generation: r.generation, applied: r.applied, hard: r.hard, stored: r.stored,
-		durable: r.applied.index, logged: r.logged, commit: r.applied.index, last: r.applied.index,
+		id: r.replica, drive: r.drive, generation: r.generation, spare: r.generation + 1, applied: r.applied, hard: r.hard, stored: r.stored,
+		durable: r.applied.index, logged: r.logged, commit: max(r.applied.index, r.commit), last: r.applied.index,
 	}
+	p.noted = p.commit
 	p.storage = &storage{MemoryStorage: raft.NewMemoryStorage(), applied: &p.applied}
 	if r.applied.index > 0 {
 		if err := p.storage.ApplySnapshot(r.applied.snapshot()); err != nil {
@@ -168,6 +171,13 @@ func (p *replica) lastID() (term, index uint64) {
 	index, _ = p.storage.LastIndex()
 	term, _ = p.storage.Term(index)
 	return term, index
+}
+
+// receive reserves a generation for the rows that follow a message.
+func (p *replica) receive(m *raftpb.Message) uint32 {
+	p.install = &installJob{generation: p.spare, message: m}
+	p.spare++
+	return p.install.generation
 }
 
 func (p *replica) alive() bool { return p.node != nil }

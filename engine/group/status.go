@@ -32,20 +32,13 @@ type Status struct {
 	Counts  Counts
 }
 
-type statusEvent struct {
-	group  *Group
-	answer chan Status
-}
+type statusEvent struct{ answer chan Status }
 
-func (e statusEvent) happen(c *core) {
-	s := c.status()
-	s.addFailed(e.group.failed)
-	e.answer <- s
-}
+func (e statusEvent) happen(c *core) { e.answer <- c.status() }
 
 // Status returns what this process knows of the group.
 func (g *Group) Status(ctx context.Context) (Status, error) {
-	e := statusEvent{g, make(chan Status, 1)}
+	e := statusEvent{make(chan Status, 1)}
 	if !g.post(e) {
 		return Status{}, g.interrupted(errStopped)
 	}
@@ -76,7 +69,7 @@ func (c *core) status() Status {
 		if q := c.replicas[m.Replica]; q != nil {
 			o.Applied, o.Durable, o.Failed, o.Stalled = q.applied.index, q.durable, q.failed, q.stalled
 		} else if o.Here {
-			o.Failed = errAbsent
+			o.Failed = c.whyAbsent(m.Drive)
 		}
 		s.Members = append(s.Members, o)
 	}
@@ -84,17 +77,4 @@ func (c *core) status() Status {
 		s.Missing = c.missing()
 	}
 	return s
-}
-
-var errAbsent = engine.E(engine.KindUnavailable, "its drive is not there, or has no replica of the group")
-
-// addFailed gives the reason to members whose replicas could not be recovered.
-func (s *Status) addFailed(failed []MemberStatus) {
-	for _, f := range failed {
-		for i := range s.Members {
-			if s.Members[i].Drive == f.Drive && s.Members[i].Failed == errAbsent {
-				s.Members[i].Failed = f.Failed
-			}
-		}
-	}
 }

@@ -175,7 +175,7 @@ func (g *Group) remove(w *worker, e resetEffect) {
 		w.rows.wait()
 		h.Lock()
 		defer h.Unlock()
-		_ = removeReplica(context.WithoutCancel(g.ctx), g.id, w.host, e.drop)
+		_ = removeReplica(context.WithoutCancel(g.ctx), g.id, w.host, e.drop, e.generation)
 	}()
 }
 

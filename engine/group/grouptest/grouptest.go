@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 
@@ -27,7 +28,7 @@ type Drive struct {
 	manual bool
 
 	mu        sync.Mutex
-	life      int // counts crashes: stores of an earlier life are dead
+	dead      bool // crashed: another Drive has what is left
 	index     *meta.MapStore
 	records   []record // durable
 	pending   []record // appended, not durable
@@ -148,36 +149,44 @@ func (d *Drive) Fail() {
 	d.work.Broadcast()
 }
 
-// Crash forgets what a power cut may: keep(n) says how many of n unfinished things survive. Whoever used the drive before is cut off.
-func (d *Drive) Crash(keep func(n int) int) {
+// Crash returns the drive as it comes up after a power cut: keep(n) says how many of n unfinished things survive. Whoever still uses the
+// one before gets errors.
+func (d *Drive) Crash(keep func(n int) int) *Drive {
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	lost := d.pending
 	for _, r := range d.pending[:keep(len(d.pending))] {
 		if r.sequence > d.released[r.group] {
 			d.records = append(d.records, r)
 		}
 	}
-	d.pending = nil
 	d.index.Crash(keep)
-	d.life++
-	d.callbacks = map[int]func(){}
-	clear(d.recovered)
+	after := newDrive()
+	after.manual, after.index, after.sequence = d.manual, d.index, d.sequence
+	after.records, after.released = slices.Clone(d.records), maps.Clone(d.released)
+	d.dead, d.closed, d.pending = true, true, nil
+	d.work.Broadcast()
+	if d.manual {
+		close(after.ended)
+	} else {
+		go after.run()
+	}
+	d.mu.Unlock()
+	for _, r := range lost {
+		r.done(errCrashed)
+	}
+	return after
 }
 
 // Append implements group.Log.
 func (d *Drive) Append(group engine.GroupID, payload [][]byte, done func(error)) (sequence uint64) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	life := d.life
-	r := record{group: group, sequence: d.sequence, payload: bytes.Join(payload, nil)}
-	r.done = func(err error) {
-		d.mu.Lock()
-		dead := d.life != life
+	if d.dead {
 		d.mu.Unlock()
-		if !dead {
-			done(err)
-		}
+		done(errCrashed)
+		return 0
 	}
+	defer d.mu.Unlock()
+	r := record{group: group, sequence: d.sequence, payload: bytes.Join(payload, nil), done: done}
 	d.sequence++
 	d.pending = append(d.pending, r)
 	d.work.Broadcast()
@@ -223,6 +232,9 @@ func (d *Drive) Records(group engine.GroupID) (n int) {
 func (d *Drive) Release(group engine.GroupID, sequence uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.dead {
+		return
+	}
 	d.released[group] = max(d.released[group], sequence)
 	d.records = slices.DeleteFunc(d.records, func(r record) bool { return r.group == group && r.sequence <= sequence })
 }
@@ -230,7 +242,7 @@ func (d *Drive) Release(group engine.GroupID, sequence uint64) {
 // Flush implements group.Log.
 func (d *Drive) Flush(context.Context) error {
 	d.mu.Lock()
-	err := d.failed
+	err := d.health()
 	if err == nil {
 		d.index.Flush()
 	}
@@ -255,21 +267,24 @@ func (d *Drive) OnFlush(fn func()) (cancel func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.callback++
-	number, life := d.callback, d.life
+	number := d.callback
 	d.callbacks[number] = fn
 	return func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		if d.life == life {
-			delete(d.callbacks, number)
-		}
+		delete(d.callbacks, number)
 	}
 }
 
-func (d *Drive) alive(life int) error {
+func (d *Drive) alive() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.life != life {
+	return d.health()
+}
+
+// health is alive with the lock held.
+func (d *Drive) health() error {
+	if d.dead {
 		return errCrashed
 	}
 	return d.failed
@@ -279,7 +294,7 @@ func (d *Drive) alive(life int) error {
 func (d *Drive) Store(prefix []byte) meta.Store {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return &store{rows{d, d.index, bytes.Clone(prefix), d.life}}
+	return &store{rows{d, d.index, bytes.Clone(prefix)}}
 }
 
 // DropStore implements group.Stores.
@@ -304,14 +319,13 @@ type rows struct {
 		Iterate(lower, upper []byte) meta.Iterator
 	}
 	prefix []byte
-	life   int
 }
 
 func (r *rows) key(key []byte) []byte { return append(r.prefix[:len(r.prefix):len(r.prefix)], key...) }
 
 // Get implements meta.Reader.
 func (r *rows) Get(key []byte) ([]byte, bool, error) {
-	if err := r.drive.alive(r.life); err != nil {
+	if err := r.drive.alive(); err != nil {
 		return nil, false, err
 	}
 	return r.from.Get(r.key(key))
@@ -322,7 +336,7 @@ func (r *rows) Iterate(lower, upper []byte) meta.Iterator {
 	if upper == nil {
 		upper = bytes.Repeat([]byte{0xff}, 64)
 	}
-	return &iterator{r.from.Iterate(r.key(lower), r.key(upper)), len(r.prefix), r.key, r.drive.alive(r.life)}
+	return &iterator{r.from.Iterate(r.key(lower), r.key(upper)), len(r.prefix), r.key, r.drive.alive()}
 }
 
 type iterator struct {
@@ -349,11 +363,8 @@ type store struct{ rows }
 func (s *store) Commit(b *meta.Batch) error {
 	s.drive.mu.Lock()
 	defer s.drive.mu.Unlock()
-	if s.drive.life != s.life {
-		return errCrashed
-	}
-	if s.drive.failed != nil {
-		return s.drive.failed
+	if err := s.drive.health(); err != nil {
+		return err
 	}
 	var full meta.Batch
 	for _, op := range b.Ops {
@@ -366,7 +377,7 @@ func (s *store) Commit(b *meta.Batch) error {
 // Snapshot implements meta.Store.
 func (s *store) Snapshot() meta.Snapshot {
 	at := s.drive.index.Snapshot()
-	return &snapshot{rows{s.drive, at, s.prefix, s.life}, at}
+	return &snapshot{rows{s.drive, at, s.prefix}, at}
 }
 
 type snapshot struct {
@@ -378,7 +389,7 @@ func (s *snapshot) Close() error { return s.at.Close() }
 
 // Durable implements meta.Store.
 func (s *store) Durable(key []byte) ([]byte, bool, error) {
-	if err := s.drive.alive(s.life); err != nil {
+	if err := s.drive.alive(); err != nil {
 		return nil, false, err
 	}
 	return s.drive.index.Durable(s.key(key))
