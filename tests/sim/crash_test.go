@@ -1,0 +1,366 @@
+// Package sim_test runs the storage of a whole node on simulated disks and cuts the power of all of them at a call that the seed chooses.
+//
+// Promise: after every power cut each acknowledged version is whole, the interrupted operation is old or new, and when all keys are deleted
+// nothing is left: counts of directories, garbage, placement and shards on the drives are all zero. Each seed is a run of its own;
+// HOLDFAST_SIM_SEEDS says how many, HOLDFAST_SIM_FIRST from which on.
+package sim_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"holdfast/engine"
+	"holdfast/engine/disk"
+	"holdfast/engine/disk/sim"
+	"holdfast/engine/drive"
+	"holdfast/engine/node"
+)
+
+// machine is a node's disks and the power that they share.
+type machine struct {
+	seed      uint64
+	logger    *slog.Logger
+	disks     map[string]*sim.FS
+	calls     atomic.Int64 // calls that change a disk, since power came on
+	cut       int64        // the power goes at this call; 0 never
+	dead      atomic.Bool
+	died      chan struct{}
+	operation atomic.Value // string: what the client is doing
+	mu        sync.Mutex
+	at        point
+}
+
+// point is where the power went.
+type point struct {
+	operation, site string
+	ordinal         int64
+}
+
+var folders = []string{"/state", "/state/witness", "/d1", "/d2", "/d3", "/d4"}
+
+func newMachine(seed uint64) *machine {
+	m := &machine{seed: seed, disks: map[string]*sim.FS{}}
+	if os.Getenv("HOLDFAST_SIM_LOG") != "" {
+		m.logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	for i, name := range folders {
+		m.disks[name] = sim.New(seed*16+uint64(i), sim.Options{TotalBytes: 1 << 30})
+	}
+	m.powerOn(0)
+	return m
+}
+
+// powerOn begins a life whose power goes at the cut-th changing call.
+func (m *machine) powerOn(cut int64) {
+	m.calls.Store(0)
+	m.dead.Store(false)
+	m.cut, m.died, m.at = cut, make(chan struct{}), point{}
+	m.operation.Store("start")
+	for _, d := range m.disks {
+		d.Inject(m.call)
+	}
+}
+
+// call is asked before every call of every disk.
+func (m *machine) call(c sim.Call) *sim.Fault {
+	if m.dead.Load() {
+		return &sim.Fault{Err: sim.ErrCrashed}
+	}
+	if !c.Changes() {
+		return nil
+	}
+	if n := m.calls.Add(1); m.cut == 0 || n != m.cut {
+		return nil
+	}
+	m.mu.Lock()
+	m.at = point{m.operation.Load().(string), c.Site, m.cut}
+	m.mu.Unlock()
+	m.dead.Store(true)
+	close(m.died)
+	return &sim.Fault{Err: sim.ErrCrashed}
+}
+
+// powerOff cuts what is left and leaves what the platters have.
+func (m *machine) powerOff() {
+	for name, d := range m.disks {
+		m.disks[name] = d.Restart()
+	}
+}
+
+func (m *machine) open(t *testing.T) (*node.Node, error) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {})
+	defer stop()
+	go func() {
+		select {
+		case <-m.died:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return node.Open(ctx, node.Config{
+		State: "/state", Drives: folders[2:], Memory: 32 << 20,
+		Geometry:      drive.Geometry{RingBytes: 512 << 10, SegmentBytes: 8 << 20, ReserveBytes: 1 << 20},
+		CheckInterval: time.Hour, KeeperInterval: 20 * time.Millisecond, Logger: m.logger, ApplyEverywhere: m.seed%3 == 0,
+		OpenDisk: func(p string) (disk.FS, error) {
+			d := m.disks[path.Clean(p)]
+			if d == nil {
+				return nil, os.ErrNotExist
+			}
+			return d, nil
+		},
+	})
+}
+
+// model is what the client knows: the states that a key may have; "" is absent.
+type model map[engine.Key][]string
+
+var ref = func(key engine.Key) engine.Ref { return engine.Ref{Bucket: "bucket", Key: key} }
+
+var keys = []engine.Key{"a", "a/", "a/b", "a//b", "deep/er/and/deeper", "z", "../x", "ü"}
+
+func sum(b []byte) string {
+	s := md5.Sum(b)
+	return hex.EncodeToString(s[:])
+}
+
+// step does one random operation; false if its outcome is not known.
+func (m *machine) step(ctx context.Context, n *node.Node, rng *rand.Rand, states model) bool {
+	key := keys[rng.IntN(len(keys))]
+	size := []int{0, 100, 8192, 8193, 70_000, 1<<20 + 5}[rng.IntN(6)]
+	b := bytes.Repeat([]byte{byte(rng.IntN(256)), byte(rng.IntN(256)), byte(rng.IntN(256))}, size/3+1)[:size]
+	next, operation := sum(b), "put"
+	if len(states[key]) == 1 && states[key][0] != "" {
+		operation = "overwrite"
+	}
+	var err error
+	switch rng.IntN(10) {
+	case 0, 1:
+		operation, next = "delete", ""
+		m.operation.Store(operation)
+		_, err = n.Delete(ctx, ref(key), engine.DeleteOptions{})
+	case 2:
+		operation = "multipart"
+		m.operation.Store(operation)
+		err = multipart(ctx, n, key, b)
+	case 3:
+		m.operation.Store("list")
+		_, err = n.List(ctx, "bucket", engine.ListOptions{})
+		return err == nil
+	default:
+		m.operation.Store(operation)
+		_, err = n.Put(ctx, ref(key), bytes.NewReader(b), engine.PutOptions{Size: int64(size)})
+	}
+	if err != nil {
+		states[key] = append(states[key], next)
+		return false
+	}
+	states[key] = []string{next}
+	return true
+}
+
+func multipart(ctx context.Context, n *node.Node, key engine.Key, b []byte) error {
+	upload, err := n.StartUpload(ctx, ref(key), engine.StartUploadOptions{})
+	if err != nil {
+		return err
+	}
+	part, err := n.PutPart(ctx, ref(key), upload.ID, 7, bytes.NewReader(b), engine.PutPartOptions{Size: int64(len(b))})
+	if err != nil {
+		return err
+	}
+	_, err = n.CompleteUpload(ctx, ref(key), upload.ID, engine.CompleteUploadOptions{
+		Parts: []engine.CompletePart{{Number: 7, ETag: part.ETag}}, Size: -1,
+	})
+	return err
+}
+
+// check reads every key, and the listing, and holds them against the model.
+func check(ctx context.Context, n *node.Node, states model) error {
+	listed := map[engine.Key]bool{}
+	page, err := n.List(ctx, "bucket", engine.ListOptions{})
+	if err != nil {
+		return err
+	}
+	for _, o := range page.Objects {
+		listed[o.Key] = true
+	}
+	for _, key := range keys {
+		got := ""
+		o, err := n.Open(ctx, ref(key), engine.OpenOptions{})
+		if err == nil {
+			b, readErr := io.ReadAll(o)
+			_ = o.Close() // it cannot fail
+			if readErr != nil {
+				return readErr
+			}
+			got = sum(b)
+		} else if !engine.Is(err, engine.KindNoSuchKey) {
+			return err
+		}
+		allowed := states[key]
+		ok := false
+		for _, state := range allowed {
+			ok = ok || state == got
+		}
+		if !ok {
+			return fmt.Errorf("%q has the state %q; %q are possible", key, got, allowed)
+		}
+		if listed[key] != (got != "") {
+			return fmt.Errorf("%q is listed: %v, but its state is %q", key, listed[key], got)
+		}
+		states[key] = []string{got}
+	}
+	return nil
+}
+
+// empty deletes everything and waits until nothing is left of it anywhere.
+func empty(ctx context.Context, n *node.Node) error {
+	for _, key := range keys {
+		if _, err := n.Delete(ctx, ref(key), engine.DeleteOptions{}); err != nil {
+			return err
+		}
+	}
+	if err := n.DeleteBucket(ctx, "bucket"); err != nil {
+		return err
+	}
+	for {
+		s, err := n.Status(ctx)
+		if err != nil {
+			return err
+		}
+		left := s.Garbage + s.UnderProtected + s.AwayShards
+		for _, d := range s.Drives {
+			left += d.Shards
+		}
+		for _, id := range n.All() {
+			list, _, err := n.Shards(id, engine.ShardID{}, 1000)
+			if err != nil {
+				return err
+			}
+			left += len(list)
+		}
+		if left == 0 && s.Keeper.SweepsComplete > 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("something is left when everything is deleted: %+v", s)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func (m *machine) run(t *testing.T) (point, error) {
+	rng := rand.New(rand.NewPCG(m.seed, 3))
+	n, err := m.open(t)
+	if err != nil {
+		return point{}, err
+	}
+	if _, err := n.CreateBucket(t.Context(), "bucket"); err != nil {
+		return point{}, err
+	}
+	if err := n.Close(); err != nil {
+		return point{}, err
+	}
+	states := model{}
+	for _, key := range keys {
+		states[key] = []string{""}
+	}
+	m.powerOn(1 + rng.Int64N(1500))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		select {
+		case <-m.died:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	if n, err = m.open(t); err == nil {
+		for range 400 {
+			if !m.step(ctx, n, rng, states) {
+				break
+			}
+			if rng.IntN(40) == 0 && m.dead.Load() {
+				break
+			}
+		}
+		m.operation.Store("close")
+		_ = n.Close() // with dead disks it says so
+	} else if !m.dead.Load() {
+		return point{}, err
+	}
+	m.powerOff()
+	at := m.at
+	m.powerOn(0)
+	if n, err = m.open(t); err != nil {
+		return at, fmt.Errorf("the node does not start again: %w", err)
+	}
+	defer n.Close()
+	after, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	defer stop()
+	if err := check(after, n, states); err != nil {
+		return at, err
+	}
+	return at, empty(after, n)
+}
+
+func TestPowerCuts(t *testing.T) {
+	seeds := 60
+	if s := os.Getenv("HOLDFAST_SIM_SEEDS"); s != "" {
+		var err error
+		if seeds, err = strconv.Atoi(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	points, operations, sites := map[point]bool{}, map[string]int{}, map[string]int{}
+	var first uint64
+	if s := os.Getenv("HOLDFAST_SIM_FIRST"); s != "" {
+		var err error
+		if first, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for seed := first; seed < first+uint64(seeds); seed++ {
+		at, err := newMachine(seed).run(t)
+		if err != nil {
+			t.Fatalf("seed %d, power cut at call %d (%s) during %s: %v", seed, at.ordinal, at.site, at.operation, err)
+		}
+		if at.site != "" {
+			points[at] = true
+			operations[at.operation]++
+			sites[at.site]++
+		}
+	}
+	t.Logf("%d seeds, %d distinct points (operation, call site, ordinal)\n%s\n%s", seeds, len(points), table(operations), table(sites))
+	for _, operation := range []string{"start", "put", "overwrite", "delete", "multipart"} {
+		if operations[operation] == 0 && seeds >= 60 {
+			t.Errorf("no power cut during %s", operation)
+		}
+	}
+}
+
+func table(counts map[string]int) string {
+	var lines []string
+	for name, n := range counts {
+		lines = append(lines, fmt.Sprintf("%6d %s", n, name))
+	}
+	sort.Strings(lines)
+	return strings.Join(lines, "\n")
+}
