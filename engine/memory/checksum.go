@@ -40,6 +40,11 @@ func checkAlgorithm(name string, full bool) error {
 // checksum computes the checksum of the whole and compares it with the one that was announced, if that has a sum.
 func (u *upload) checksum(parts []*part, data []byte, announced engine.Checksum) (sum engine.Checksum, err error) {
 	if name := u.info.ChecksumAlgorithm; name != "" {
+		for _, p := range parts {
+			if p.info.Checksum.Algorithm != name {
+				return sum, engine.E(engine.KindInvalidPart, "part %d has no %s checksum, which the upload was started with", p.info.Number, name)
+			}
+		}
 		h := algorithms[name].make()
 		sum = engine.Checksum{Algorithm: name, Composite: !u.info.ChecksumFull}
 		if sum.Composite {

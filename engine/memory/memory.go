@@ -25,6 +25,7 @@ type Engine struct {
 	mu      sync.RWMutex // guards all below, and everything that the buckets hold
 	buckets *btree.BTreeG[*bucket]
 	lastID  engine.BucketID
+	uploads uint64 // started so far
 }
 
 var _ engine.Engine = (*Engine)(nil)

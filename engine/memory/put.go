@@ -133,10 +133,8 @@ func read(ctx context.Context, body io.Reader, size int64) ([]byte, error) {
 	_, err := b.ReadFrom(io.LimitReader(&patient{ctx, body}, limit+1))
 	n := int64(b.Len())
 	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF) && engine.KindOf(err) == engine.KindInternal:
-		return nil, &engine.Error{Kind: engine.KindIncompleteBody, Err: err}
 	case err != nil:
-		return nil, err
+		return nil, bodyError(err)
 	case n < size:
 		return nil, engine.E(engine.KindIncompleteBody, "the body ended after %d of %d bytes", n, size)
 	case n > limit && size >= 0:
@@ -145,6 +143,15 @@ func read(ctx context.Context, body io.Reader, size int64) ([]byte, error) {
 		return nil, engine.E(engine.KindEntityTooLarge, "the body has more than %d bytes; use parts", limit)
 	}
 	return b.Bytes(), nil
+}
+
+// bodyError gives a body's error its Kind: its own if it has one.
+func bodyError(err error) error {
+	var own *engine.Error
+	if errors.As(err, &own) || engine.Is(err, engine.KindCanceled) {
+		return err
+	}
+	return &engine.Error{Kind: engine.KindIncompleteBody, Err: err}
 }
 
 // patient reads until its context ends.

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/btree"
 
@@ -41,10 +40,10 @@ func (e *Engine) startUpload(ctx context.Context, ref engine.Ref, o engine.Start
 	if err != nil {
 		return info, err
 	}
-	started := e.stamp(b)
+	e.uploads++
 	u := &upload{
 		info: cloneUpload(engine.UploadInfo{
-			ID: newUploadID(started), Key: ref.Key, Started: started, Class: class(o.Class), Attributes: o.Attributes,
+			ID: newUploadID(e.uploads), Key: ref.Key, Started: e.stamp(b), Class: class(o.Class), Attributes: o.Attributes,
 			ChecksumAlgorithm: o.ChecksumAlgorithm, ChecksumFull: o.ChecksumFull,
 		}),
 		parts: btree.NewG(degree, func(a, b *part) bool { return a.info.Number < b.info.Number }),
@@ -53,10 +52,10 @@ func (e *Engine) startUpload(ctx context.Context, ref engine.Ref, o engine.Start
 	return cloneUpload(u.info), nil
 }
 
-// newUploadID returns an id that sorts by start and cannot be guessed: 8 bytes of time, 16 of chance.
-func newUploadID(started time.Time) engine.UploadID {
+// newUploadID returns an id that sorts by start and cannot be guessed: 8 bytes of a counter, 16 of chance.
+func newUploadID(started uint64) engine.UploadID {
 	var id [24]byte
-	binary.BigEndian.PutUint64(id[:], uint64(started.UnixNano()))
+	binary.BigEndian.PutUint64(id[:], started)
 	rand.Read(id[8:]) // never fails: the runtime ends the process when the system has no randomness
 	return engine.UploadID(hex.EncodeToString(id[:]))
 }
@@ -117,9 +116,6 @@ func (e *Engine) putPart(ctx context.Context, ref engine.Ref, id engine.UploadID
 	b, u, err := e.findUpload(ref, id)
 	if err != nil {
 		return info, err
-	}
-	if a := u.info.ChecksumAlgorithm; a != "" && c.checksum.Algorithm != a {
-		return info, engine.E(engine.KindInvalidArgument, "the upload was started with the checksum %s; the part has %q", a, c.checksum.Algorithm)
 	}
 	p := &part{data: c.data, md5: c.md5, info: engine.PartInfo{
 		Number: number, Size: int64(len(c.data)), ETag: engine.ETag(hex.EncodeToString(c.md5[:])), Modified: e.stamp(b), Checksum: c.checksum,
