@@ -16,6 +16,9 @@ func (c *Coordinator) Delete(ctx context.Context, ref engine.Ref, o engine.Delet
 	if err != nil {
 		return engine.DeleteResult{}, engine.Wrap("delete", ref, err)
 	}
+	if err := checkWrite(&o.If); err != nil {
+		return engine.DeleteResult{}, engine.Wrap("delete", ref, err)
+	}
 	answer, _, err := c.Data.Do(ctx, &meta.Delete{Bucket: record.ID, Key: ref.Key, If: o.If})
 	return engine.DeleteResult{Existed: answer.Existed}, engine.Wrap("delete", ref, err)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 
 	"holdfast/engine"
 	"holdfast/engine/erasure"
@@ -48,26 +49,25 @@ func lookup(view meta.View, bucket engine.BucketID, ref engine.Ref) (*meta.Objec
 	return object, nil
 }
 
-// checkRead judges the conditions of a read in the order of RFC 9110 section 13.2.2.
+// checkRead judges the conditions of a read, each by itself: which of them stand above others is for a protocol to say.
 func checkRead(o *engine.Conditions, info *engine.ObjectInfo) error {
-	has := func(tags []engine.ETag) bool {
-		for _, tag := range tags {
-			if tag == info.ETag {
-				return true
-			}
-		}
-		return false
-	}
-	seconds := info.Modified.Unix()
 	switch {
-	case len(o.Match) > 0 && !has(o.Match):
+	case len(o.Match) > 0 && !slices.Contains(o.Match, info.ETag):
 		return engine.E(engine.KindPreconditionFailed, "the object's ETag is %q", info.ETag)
-	case len(o.Match) == 0 && !o.MatchAny && !o.UnmodifiedSince.IsZero() && seconds > o.UnmodifiedSince.Unix():
+	case !o.UnmodifiedSince.IsZero() && info.Modified.After(o.UnmodifiedSince):
 		return engine.E(engine.KindPreconditionFailed, "the object was modified at %s", info.Modified)
-	case o.NoneMatchAny || has(o.NoneMatch):
+	case o.NoneMatchAny || slices.Contains(o.NoneMatch, info.ETag):
 		return engine.E(engine.KindNotModified, "the object's ETag is %q", info.ETag)
-	case len(o.NoneMatch) == 0 && !o.ModifiedSince.IsZero() && seconds <= o.ModifiedSince.Unix():
+	case !o.ModifiedSince.IsZero() && !info.Modified.After(o.ModifiedSince):
 		return engine.E(engine.KindNotModified, "the object was modified at %s", info.Modified)
+	}
+	return nil
+}
+
+// checkWrite refuses the conditions of reads in a write.
+func checkWrite(o *engine.Conditions) error {
+	if !o.ModifiedSince.IsZero() || !o.UnmodifiedSince.IsZero() {
+		return engine.E(engine.KindInvalidArgument, "ModifiedSince and UnmodifiedSince are conditions of reads only")
 	}
 	return nil
 }

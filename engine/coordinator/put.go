@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/md5"
 	"errors"
@@ -29,6 +30,9 @@ func (c *Coordinator) put(ctx context.Context, ref engine.Ref, body io.Reader, o
 	if o.Class == "" {
 		o.Class = engine.ClassStandard
 	}
+	if err := cmp.Or(checkWrite(&o.If), checkAttributes(&o.Attributes)); err != nil {
+		return info, err
+	}
 	stored, err := c.store(ctx, body, o.Size, o.Class, o.MD5)
 	if err != nil {
 		return info, err
@@ -48,6 +52,18 @@ func (c *Coordinator) put(ctx context.Context, ref engine.Ref, body io.Reader, o
 		Bucket: ref.Bucket, Key: ref.Key, Version: "null", Size: answer.Size, ETag: answer.ETag, Modified: unixNano(answer.Stamp),
 		Class: o.Class, Attributes: o.Attributes, Checksum: command.Checksum, Sequence: answer.Sequence,
 	}, nil
+}
+
+// checkAttributes bounds what a version carries.
+func checkAttributes(a *engine.Attributes) error {
+	size := 0
+	for name, value := range a.User {
+		size += len(name) + len(value)
+	}
+	if size > engine.UserMetadataBytesMax {
+		return engine.E(engine.KindInvalidArgument, "the user metadata has %d bytes; at most %d are allowed", size, engine.UserMetadataBytesMax)
+	}
+	return nil
 }
 
 // stored is content that is on its drives and that no command names yet.
@@ -95,8 +111,8 @@ func (c *Coordinator) storeInline(ctx context.Context, body io.Reader, size int6
 	}
 	defer lease.Release()
 	data := make([]byte, size)
-	n, err := io.ReadFull(body, data)
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+	n, err := readFull(body, data)
+	if err != nil && err != io.EOF {
 		return nil, bodyError(err)
 	}
 	if err := endBody(body, size, int64(n), err); err != nil {
@@ -107,6 +123,20 @@ func (c *Coordinator) storeInline(ctx context.Context, body io.Reader, size int6
 		return nil, engine.E(engine.KindBadDigest, "the content's MD5 is %x", digest)
 	}
 	return &stored{data: meta.Data{Size: size, Inline: data}, md5: digest}, nil
+}
+
+// readFull fills p as far as the body goes. Other than io.ReadFull it leaves a body's own io.ErrUnexpectedEOF, which says that it was cut
+// off, apart from its end. A nil error means that p is full.
+func readFull(body io.Reader, p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var m int
+		m, err = body.Read(p[n:])
+		n += m
+	}
+	if n == len(p) {
+		err = nil
+	}
+	return n, err
 }
 
 // endBody checks that a body of which n bytes were read, with the reader's last error, has exactly size bytes, and reads it to its end:
@@ -230,9 +260,9 @@ func (s *storing) readBlock(block []byte) (filled []byte, last bool, err error) 
 	if s.size >= 0 {
 		want = min(want, s.size-s.read)
 	}
-	n, err := io.ReadFull(s.body, block[:want])
+	n, err := readFull(s.body, block[:want])
 	s.read += int64(n)
-	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+	if err != nil && err != io.EOF {
 		return nil, false, bodyError(err)
 	}
 	if s.read > engine.PutBytesMax {

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
 	"crypto/md5"
 	"crypto/rand"
@@ -25,6 +26,9 @@ func (c *Coordinator) startUpload(ctx context.Context, ref engine.Ref, o engine.
 	}
 	if o.Class == "" {
 		o.Class = engine.ClassStandard
+	}
+	if err := checkAttributes(&o.Attributes); err != nil {
+		return info, err
 	}
 	if _, ok := c.Classes[o.Class]; !ok {
 		return info, engine.E(engine.KindInvalidArgument, "there is no storage class %q", o.Class)
@@ -159,7 +163,7 @@ func (c *Coordinator) CompleteUpload(ctx context.Context, ref engine.Ref, id eng
 }
 
 func (c *Coordinator) completeUpload(ctx context.Context, ref engine.Ref, id engine.UploadID, o engine.CompleteUploadOptions) (info engine.ObjectInfo, err error) {
-	if err := checkPartOrder(o.Parts); err != nil {
+	if err := cmp.Or(checkPartOrder(o.Parts), checkWrite(&o.If)); err != nil {
 		return info, err
 	}
 	record, view, upload, err := c.upload(ctx, ref, id)

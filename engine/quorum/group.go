@@ -324,12 +324,15 @@ func (g *Group) elect() {
 
 // Propose commits a command and returns what the machine answered and the index that it has in the log. The command begins with a
 // meta.Header whose epoch and number identify it; Propose writes its stamp, repeats it over changes of leader, and keeps the bytes
-// until it returns. KindUnavailable if that takes longer than 2 s without a leader or until ctx ends: then the outcome is open, and
-// the same command may be proposed again.
+// until it returns. KindUnavailable if that takes longer than 2 s without a leader, KindCanceled if ctx ends: then the outcome is open,
+// and the same command may be proposed again.
 func (g *Group) Propose(ctx context.Context, command []byte) ([]byte, uint64, error) {
 	header, ok := meta.ParseHeader(command)
 	if !ok || len(command) > meta.CommandBytesMax {
 		return nil, 0, engine.E(engine.KindInternal, "a command of %d bytes; %d to %d are possible", len(command), meta.HeaderBytes, meta.CommandBytesMax)
+	}
+	if ctx.Err() != nil {
+		return nil, 0, engine.E(engine.KindCanceled, "nothing was changed: %w", ctx.Err())
 	}
 	id := commandID{header.Epoch, header.Number}
 	w := &waiter{command: command, answer: make(chan answer, 1)}
@@ -360,7 +363,7 @@ func (g *Group) Propose(ctx context.Context, command []byte) ([]byte, uint64, er
 			}
 			return a.data, a.index, nil
 		case <-ctx.Done():
-			return nil, 0, engine.E(engine.KindUnavailable, "the outcome of the change is not known: %w", ctx.Err())
+			return nil, 0, engine.E(engine.KindCanceled, "the outcome of the change is not known: %w", ctx.Err())
 		case <-patience.C:
 			if !g.hasQuorum() {
 				return nil, 0, g.unavailable()
