@@ -19,11 +19,11 @@ import (
 func Main(args []string, stdout, stderr io.Writer) int {
 	app := &cli.App{
 		Name: "holdfast", Usage: "erasure-coded storage that keeps what it acknowledged", Version: config.Version,
-		Description: "Start a server on four drives:\n\n    holdfast server /srv/drive{1...4}\n\nand see how well everything is protected:\n\n    holdfast status",
+		Description: "Start a server on four drives:\n\n    holdfast server /srv/drive{1...4}\n\nand see how well everything is protected:\n\n    holdfast status\n\nExit status: 0 done, 1 failed, 2 called wrongly, 3 (status only) not fully protected.",
 		Commands:    []*cli.Command{serverCommand(), statusCommand(), debugCommand(), versionCommand()},
 		Writer:      stdout, ErrWriter: stderr, HideHelpCommand: true,
 		ExitErrHandler: func(*cli.Context, error) {},
-		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return usageError{err} },
+		OnUsageError:   wrongUsage,
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usageError{fmt.Errorf("there is no command %q; see holdfast --help", c.Args().First())}
@@ -31,6 +31,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 			return cli.ShowAppHelp(c)
 		},
 	}
+	judgeUsage(app.Commands)
 	err := app.Run(args)
 	if err == nil {
 		return 0
@@ -48,6 +49,16 @@ func Main(args []string, stdout, stderr io.Writer) int {
 }
 
 type usageError struct{ error }
+
+func wrongUsage(_ *cli.Context, err error, _ bool) error { return usageError{err} }
+
+// judgeUsage makes every command answer a wrong flag as the whole does; the library asks each command alone.
+func judgeUsage(commands []*cli.Command) {
+	for _, c := range commands {
+		c.OnUsageError, c.HideHelpCommand = wrongUsage, true
+		judgeUsage(c.Subcommands)
+	}
+}
 
 // exitStatus ends a command that has said everything already.
 type exitStatus int
@@ -68,7 +79,7 @@ func versionCommand() *cli.Command {
 func flags() []cli.Flag {
 	list := []cli.Flag{&cli.StringFlag{Name: "config", Usage: "TOML `FILE`; default " + config.DefaultFile + " if it exists"}}
 	for _, f := range config.Fields() {
-		if !f.List {
+		if !f.List && !f.Secret {
 			list = append(list, &cli.StringFlag{Name: f.Flag, Usage: f.Help + " [$" + f.Environment + "]"})
 		}
 	}
@@ -79,7 +90,7 @@ func flags() []cli.Flag {
 func load(c *cli.Context, drives []string) (*config.Config, error) {
 	given := map[string][]string{}
 	for _, f := range config.Fields() {
-		if !f.List && c.IsSet(f.Flag) {
+		if !f.List && !f.Secret && c.IsSet(f.Flag) {
 			given[f.Key] = []string{c.String(f.Flag)}
 		}
 	}

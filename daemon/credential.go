@@ -23,15 +23,36 @@ func credential(c *config.Config) (root access.Root, file string, fresh bool, er
 		return access.Root{AccessKey: c.RootUser, SecretKey: c.RootPassword}, "", false, nil
 	}
 	file = filepath.Join(c.State, credentialName)
-	b, err := os.ReadFile(file)
+	root, err = read(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		root, err = generate(file)
 		return root, file, true, err
 	}
 	if err != nil {
-		return root, file, false, err
+		err = fmt.Errorf("%s: %w; restore it, or give HOLDFAST_ROOT_USER and HOLDFAST_ROOT_PASSWORD", file, err)
 	}
-	for line := range strings.Lines(string(b)) {
+	return root, file, false, err
+}
+
+// read returns what the file has. A file that others may read is refused: what it holds may be known to them.
+func read(file string) (access.Root, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return access.Root{}, err
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return access.Root{}, fmt.Errorf("others than the owner may use it (mode %04o); run chmod 600 on it", mode)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return access.Root{}, err
+	}
+	return parse(string(b))
+}
+
+// parse reads the lines HOLDFAST_ROOT_USER=… and HOLDFAST_ROOT_PASSWORD=….
+func parse(text string) (root access.Root, err error) {
+	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 		switch name {
 		case "HOLDFAST_ROOT_USER":
@@ -40,10 +61,7 @@ func credential(c *config.Config) (root access.Root, file string, fresh bool, er
 			root.SecretKey = value
 		}
 	}
-	if len(root.AccessKey) < 3 || len(root.SecretKey) < 8 {
-		return root, file, false, fmt.Errorf("%s has no root credential; restore it, or give HOLDFAST_ROOT_USER and HOLDFAST_ROOT_PASSWORD", file)
-	}
-	return root, file, false, nil
+	return root, root.Check()
 }
 
 // generate draws a credential and writes it durably, readable by the owner alone.

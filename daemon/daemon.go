@@ -10,12 +10,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -45,6 +47,8 @@ type daemon struct {
 	s3      net.Listener
 	local   net.Listener
 	servers []*http.Server
+	serving sync.WaitGroup // one for each server
+	gate    sync.RWMutex   // held for reading by each request, and for good by stop
 }
 
 // Run runs a daemon until ctx ends, then stops it. Out is told, in words, where everything is; terminal says that a person reads it.
@@ -93,15 +97,26 @@ func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) er
 }
 
 func (d *daemon) serve(server *http.Server, l net.Listener, failed chan<- error) {
+	handler := server.Handler
+	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !d.gate.TryRLock() {
+			http.Error(w, "the daemon stops", http.StatusServiceUnavailable)
+			return
+		}
+		defer d.gate.RUnlock()
+		handler.ServeHTTP(w, r)
+	})
 	d.servers = append(d.servers, server)
+	d.serving.Add(1)
 	go func() {
+		defer d.serving.Done()
 		if err := server.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			failed <- fmt.Errorf("the listener at %s: %w", l.Addr(), err)
 		}
 	}()
 }
 
-// stop lets requests in progress end, then cuts what is left, and closes the storage.
+// stop lets requests in progress end, then cuts what is left, and closes the storage once nothing uses it.
 func (d *daemon) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
 	defer cancel()
@@ -111,6 +126,8 @@ func (d *daemon) stop() error {
 			_ = server.Close() // whatever it says, the listener is closed
 		}
 	}
+	d.serving.Wait()
+	d.gate.Lock() // requests that were cut see their connection and their context closed
 	return d.node.Close()
 }
 
@@ -148,17 +165,34 @@ func (d *daemon) listen(ctx context.Context) (err error) {
 	if d.config.Socket == config.Off {
 		return nil
 	}
-	if conn, err := net.DialTimeout("unix", d.config.Socket, time.Second); err == nil {
+	if d.local, err = listenLocal(ctx, d.config.Socket); err != nil {
+		d.closeListeners()
+	}
+	return err
+}
+
+// listenLocal opens the socket of the command line. It takes the place of one that a killed daemon left, and of nothing else. The socket
+// is made without rights for others, so that there is no moment at which they could connect.
+func listenLocal(ctx context.Context, socket string) (net.Listener, error) {
+	if conn, err := net.DialTimeout("unix", socket, time.Second); err == nil {
 		_ = conn.Close() // it was only to see who is there
-		d.closeListeners()
-		return fmt.Errorf("another daemon answers at %s; stop it, or choose another --state or --socket", d.config.Socket)
+		return nil, fmt.Errorf("another daemon answers at %s; stop it, or choose another --state or --socket", socket)
 	}
-	_ = os.Remove(d.config.Socket) // of a daemon that was killed
-	if d.local, err = lc.Listen(ctx, "unix", d.config.Socket); err != nil {
-		d.closeListeners()
-		return fmt.Errorf("the socket %s of the command line: %w; choose another with --socket", d.config.Socket, err)
+	if info, err := os.Lstat(socket); err == nil {
+		if info.Mode().Type() != fs.ModeSocket {
+			return nil, fmt.Errorf("%s is there and is no socket; choose another with --socket", socket)
+		}
+		if err := os.Remove(socket); err != nil {
+			return nil, fmt.Errorf("the socket of a former daemon: %w", err)
+		}
 	}
-	return os.Chmod(d.config.Socket, 0o600)
+	umask := syscall.Umask(0o177)
+	defer syscall.Umask(umask)
+	l, err := new(net.ListenConfig).Listen(ctx, "unix", socket)
+	if err != nil {
+		return nil, fmt.Errorf("the socket %s of the command line: %w; choose another with --socket", socket, err)
+	}
+	return l, nil
 }
 
 func portError(flag, address string, err error) error {

@@ -21,6 +21,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 	"golang.org/x/sys/unix"
 
+	"holdfast/access"
 	"holdfast/engine"
 )
 
@@ -62,6 +63,7 @@ type Config struct {
 type Field struct {
 	Key, Environment, Flag, Help string
 	List                         bool
+	Secret                       bool // not for a command line, which everyone on the machine can read
 }
 
 // Fields returns the options in the order of the manual.
@@ -74,7 +76,7 @@ func Fields() []Field {
 		}
 		fields = append(fields, Field{
 			Key: key, Environment: "HOLDFAST_" + strings.ToUpper(key), Flag: strings.ReplaceAll(key, "_", "-"),
-			Help: f.Tag.Get("help"), List: f.Type.Kind() == reflect.Slice,
+			Help: f.Tag.Get("help"), List: f.Type.Kind() == reflect.Slice, Secret: key == "root_password",
 		})
 	}
 	return fields
@@ -208,7 +210,7 @@ func expand(pattern string) ([]string, error) {
 	low, high, ok := strings.Cut(pattern[open+1:open+end], "...")
 	from, err1 := strconv.Atoi(low)
 	to, err2 := strconv.Atoi(high)
-	if !ok || err1 != nil || err2 != nil || from < 0 || from > to || to-from >= expandMax {
+	if !ok || err1 != nil || err2 != nil || from < 0 || from > to || to-from >= expandMax || len(low) > 20 {
 		return nil, fmt.Errorf("%s: {%s} is no range; write {1...4}, at most %d long", pattern, pattern[open+1:open+end], expandMax)
 	}
 	width := 0
@@ -275,12 +277,8 @@ func (c *Config) checkCredential() error {
 		return nil
 	case c.RootUser == "" || c.RootPassword == "":
 		return errors.New("the root user and the root password are given together or not at all")
-	case len(c.RootUser) < 3 || strings.ContainsAny(c.RootUser, "/,= \t\n"):
-		return errors.New("the root user needs at least 3 characters, and none of / , = and white space")
-	case len(c.RootPassword) < 8:
-		return errors.New("the root password needs at least 8 characters")
 	}
-	return nil
+	return access.Root{AccessKey: c.RootUser, SecretKey: c.RootPassword}.Check()
 }
 
 func (c *Config) checkWords() error {

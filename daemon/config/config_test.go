@@ -76,6 +76,9 @@ func TestManual(t *testing.T) {
 		if f.List {
 			name = "arguments of `holdfast server`"
 		}
+		if f.Secret {
+			name = "none: a command line is public"
+		}
 		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s |\n", f.Key, f.Environment, name, f.Help)
 	}
 	file := filepath.Join("..", "..", "docs", "configuration.md")
@@ -87,4 +90,29 @@ func TestManual(t *testing.T) {
 	if have, err := os.ReadFile(file); err != nil || string(have) != b.String() {
 		t.Fatalf("docs/configuration.md is not what the fields say; run go test ./daemon/config -update (%v)", err)
 	}
+}
+
+// FuzzFile wants that a file is taken or refused, and that what is taken is complete.
+func FuzzFile(f *testing.F) {
+	f.Add("drives = ['/d{1...4}']\nmemory = '1GiB'")
+	f.Add("[a.b]\nc = 1")
+	none := func(string) (string, bool) { return "", false }
+	file := filepath.Join(f.TempDir(), "holdfast.toml")
+	f.Fuzz(func(t *testing.T, text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if c, err := Load(file, none, nil); err == nil && (c.MemoryBytes < memoryMin || c.State == "" || c.SFTPAddress != Off) {
+			t.Errorf("%q gives %+v", text, c)
+		}
+	})
+}
+
+func FuzzExpand(f *testing.F) {
+	f.Add("/d{1...4}/{01...2}")
+	f.Fuzz(func(t *testing.T, pattern string) {
+		if all, err := expand(pattern); err == nil && (len(all) == 0 || len(all) > expandMax) {
+			t.Errorf("%q gives %d names", pattern, len(all))
+		}
+	})
 }
