@@ -134,7 +134,7 @@ type Row struct {
 func (d *Drive) Rows() iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		stopped := errors.New("stopped")
-		err := d.rows([2][]byte{{}, {0xff}}, func(key, value []byte) error {
+		err := d.rows([2][]byte{{0}, {0xff}}, func(key, value []byte) error {
 			row := Row{Key: append([]byte(nil), key...), Value: append([]byte(nil), value...), Store: len(key) > 0 && key[0] == storePrefix}
 			if !yield(row, nil) {
 				return stopped

@@ -99,12 +99,13 @@ func (u *upload) named(list []engine.CompletePart) (parts []*part, size int64, e
 		if c := named.Checksum; c.Algorithm != "" && (c.Algorithm != p.info.Checksum.Algorithm || !bytes.Equal(c.Sum, p.info.Checksum.Sum)) {
 			return nil, 0, engine.E(engine.KindInvalidPart, "part %d has another %s checksum", named.Number, c.Algorithm)
 		}
+		if named.Number != list[len(list)-1].Number && p.info.Size < engine.PartBytesMin {
+			return nil, 0, engine.E(engine.KindPartTooSmall, "part %d too small", named.Number)
+		}
 		parts = append(parts, p)
 	}
-	for i, p := range parts {
-		if size += p.info.Size; i < len(parts)-1 && p.info.Size < engine.PartBytesMin {
-			return nil, 0, engine.E(engine.KindPartTooSmall, "part %d has %d bytes; every part but the last has at least %d", p.info.Number, p.info.Size, engine.PartBytesMin)
-		}
+	for _, p := range parts {
+		size += p.info.Size
 	}
 	if size > engine.ObjectBytesMax {
 		return nil, 0, engine.E(engine.KindEntityTooLarge, "the parts have %d bytes; an object has at most %d", size, engine.ObjectBytesMax)

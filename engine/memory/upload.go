@@ -185,7 +185,7 @@ func (e *Engine) listUploads(ctx context.Context, name engine.BucketName, o engi
 			return false
 		}
 		common, ok := selects.rollUp(string(u.info.Key))
-		if !ok && common == "" && o.AfterID != "" && u.info.Key == o.AfterKey {
+		if !ok && o.AfterID != "" && u.info.Key == o.AfterKey && (common == "" || common != string(o.AfterKey)) {
 			ok = u.info.ID > o.AfterID
 		}
 		if !ok || common != "" && len(p.Prefixes) > 0 && common == p.Prefixes[len(p.Prefixes)-1] {

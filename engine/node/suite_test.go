@@ -1,17 +1,28 @@
 package node
 
 import (
+	"fmt"
 	"testing"
 
 	"holdfast/engine"
 	"holdfast/engine/enginetest"
+	"holdfast/engine/memory"
 )
 
-// TestEngine runs the suite that every engine passes on four drives.
+// TestEngine runs the suite that every engine passes, on four drives.
 func TestEngine(t *testing.T) {
-	enginetest.Run(t, func(t *testing.T) engine.Engine {
-		n := openNode(t, testConfig(t, t.TempDir(), 4))
-		t.Cleanup(func() { closeNode(t, n) })
-		return n
-	})
+	n := openNode(t, testConfig(t, t.TempDir(), 4))
+	t.Cleanup(func() { closeNode(t, n) })
+	enginetest.Run(t, func(*testing.T) engine.Engine { return n })
+}
+
+// TestRandom gives the same random operations to the reference model and to a node, whose answers must agree.
+func TestRandom(t *testing.T) {
+	for seed := range uint64(3) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			n := openNode(t, testConfig(t, t.TempDir(), 4))
+			t.Cleanup(func() { closeNode(t, n) })
+			enginetest.Random(t, seed, memory.New(), n, 400)
+		})
+	}
 }
