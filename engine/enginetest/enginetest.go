@@ -14,6 +14,7 @@ import (
 	"context"
 	"crypto/md5"
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -216,14 +217,21 @@ func fetch(ctx context.Context, e engine.Engine, ref engine.Ref, o engine.OpenOp
 	return data, object.Info(), err
 }
 
-// content returns bytes that seed and size determine.
+// contentPeriod is the length after which content repeats itself, but for a number.
+const contentPeriod = 64 << 10
+
+// content returns bytes that seed and size determine. Long content repeats its beginning, each time with its offset in front: quick to
+// make, and no two places are alike.
 func content(seed uint64, size int) []byte {
 	var key [32]byte
-	for i := range 8 {
-		key[i] = byte(seed >> (8 * i))
-	}
+	binary.LittleEndian.PutUint64(key[:], seed)
 	b := make([]byte, size)
-	_, _ = mathrand.NewChaCha8(key).Read(b) // never fails
+	head := b[:min(size, contentPeriod)]
+	_, _ = mathrand.NewChaCha8(key).Read(head) // never fails
+	for at := contentPeriod; at < size; at += contentPeriod {
+		copy(b[at:], head)
+		copy(b[at:], binary.LittleEndian.AppendUint64(nil, uint64(at)))
+	}
 	return b
 }
 

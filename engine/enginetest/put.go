@@ -21,6 +21,9 @@ func sizes(s *suite) {
 		0, 1, 2, 511, 512, 4095, 4096, 4097, engine.InlineBytesMax - 1, engine.InlineBytesMax, engine.InlineBytesMax + 1,
 		64<<10 - 1, 64 << 10, 64<<10 + 1, 1<<20 - 1, 1 << 20, 1<<20 + 1, 2<<20 - 1, 2 << 20, 2<<20 + 1, 3<<20 + 7, 4<<20 - 1, 4 << 20, 4<<20 + 1,
 	} {
+		if raced && size > 2<<20+1 {
+			break
+		}
 		data := content(uint64(size), size)
 		known, unknown := fmt.Sprintf("known/%d", size), fmt.Sprintf("unknown/%d", size)
 		s.put(known, data)
@@ -36,6 +39,9 @@ func sizes(s *suite) {
 
 // largeObject is larger than an extent.
 func largeObject(s *suite) {
+	if raced {
+		s.Skip("large content takes minutes under the race detector and shows no race that small content does not")
+	}
 	data := content(64, int(engine.ExtentBytesMax)+3<<20+5)
 	s.put("large", data)
 	s.holds("large", data)
@@ -273,7 +279,9 @@ func bodies(s *suite) {
 			}
 			_, err := s.Put(s.ctx, s.ref("k"), b.body(size), engine.PutOptions{Size: announced})
 			s.broke(b.kind, b.err, err, "put of %d bytes, %s", size, b.name)
-			s.absent("k")
+			if s.absent("k"); err == nil {
+				s.remove("k")
+			}
 		}
 	}
 	data := content(8, 100_000)
@@ -382,20 +390,25 @@ func tooLarge(s *suite) {
 	s.fails(engine.KindEntityTooLarge, err, "a part of more than %d bytes", engine.PutBytesMax)
 }
 
-// canceled: a call whose context has ended before the outcome was known answers KindCanceled, and a write has changed nothing.
+// canceled: a write whose context has ended before it began changes nothing and says KindCanceled. When the context ends midway that is
+// right as well, and so is KindUnavailable, which leaves open what has happened.
 func canceled(s *suite) {
-	for _, size := range bodySizes {
+	for i, size := range bodySizes {
+		before, midway := fmt.Sprint("before", i), fmt.Sprint("midway", i)
+		data := content(5, size)
 		ctx, cancel := context.WithCancel(s.ctx)
 		cancel()
-		_, err := s.Put(ctx, s.ref("k"), bytes.NewReader(content(5, size)), engine.PutOptions{Size: int64(size)})
+		_, err := s.Put(ctx, s.ref(before), bytes.NewReader(data), engine.PutOptions{Size: int64(size)})
 		s.fails(engine.KindCanceled, err, "put of %d bytes with an ended context", size)
-		s.absent("k")
+		s.absent(before)
 		ctx, cancel = context.WithCancel(s.ctx)
-		body := io.MultiReader(bytes.NewReader(content(5, size)[:size/2]), canceling{cancel}, bytes.NewReader(content(5, size)[size/2:]))
-		_, err = s.Put(ctx, s.ref("k"), body, engine.PutOptions{Size: int64(size)})
-		s.fails(engine.KindCanceled, err, "put of %d bytes whose context ends midway", size)
-		s.absent("k")
+		body := io.MultiReader(bytes.NewReader(data[:size/2]), canceling{cancel}, bytes.NewReader(data[size/2:]))
+		_, err = s.Put(ctx, s.ref(midway), body, engine.PutOptions{Size: int64(size)})
 		cancel()
+		if !engine.Is(err, engine.KindUnavailable) {
+			s.fails(engine.KindCanceled, err, "put of %d bytes whose context ends midway", size)
+			s.absent(midway)
+		}
 	}
 }
 
