@@ -163,12 +163,29 @@ func newCore(group engine.GroupID, o options, recovered []*recovered, now instan
 		group: group, options: o, random: rand.New(rand.NewPCG(o.Seed, uint64(group))), replicas: map[uint64]*replica{},
 		now: now, started: now.boot, progress: now.boot, proposed: map[commandKey][]*proposal{}, copies: map[uint64]*snapshotCopy{},
 	}
+	shareCommit(recovered)
 	for _, r := range recovered {
 		if err := c.add(r); err != nil {
 			return nil, err
 		}
 	}
 	return c, nil
+}
+
+// shareCommit lets all replicas know how far one knows entries to be decided: a log that has the same entry at that index has the same
+// ones before it. So a member that was removed, and knows it, is not needed for another to learn it.
+func shareCommit(recovered []*recovered) {
+	var index, term uint64
+	for _, r := range recovered {
+		if at := max(r.commit, r.applied.index); at > index {
+			index, term = at, r.termAt(at)
+		}
+	}
+	for _, r := range recovered {
+		if r.termAt(index) == term {
+			r.commit = index
+		}
+	}
 }
 
 func (c *core) add(r *recovered) error {
@@ -329,7 +346,7 @@ func (c *core) ready(p *replica) {
 				c.append(p, m)
 			case raft.LocalApplyThread:
 				p.committed = append(p.committed, m.GetEntries()...)
-				p.confirms = append(p.confirms, m.GetResponses()...)
+				p.owed = append(p.owed, m.GetEntries()...)
 			default:
 				c.send(p, m)
 			}
@@ -416,7 +433,7 @@ func (c *core) begin(p *replica, job *appendJob) {
 func (c *core) noteCommit(p *replica) {
 	c.jobs++
 	job := &appendJob{id: c.jobs, started: c.now.boot}
-	l := logRecord{registry: registry{p.generation, p.id}, term: p.hard.term, vote: p.hard.vote, commit: p.applied.index}
+	l := logRecord{registry: registry{p.logging(), p.id}, term: p.hard.term, vote: p.hard.vote, commit: p.applied.index}
 	job.records = []logRecord{l}
 	job.parts = [][][]byte{l.parts()}
 	c.begin(p, job)
@@ -449,14 +466,11 @@ func (c *core) cutRecords(p *replica, job *appendJob) {
 			n++
 		}
 		l := logRecord{
-			registry: registry{p.generation, p.id}, term: p.hard.term, vote: p.hard.vote, commit: min(p.commit, p.last),
+			registry: registry{p.logging(), p.id}, term: p.hard.term, vote: p.hard.vote, commit: min(p.commit, p.last),
 			base: base, entries: entries[:n:n],
 		}
 		if n < len(entries) {
 			l.commit = min(l.commit, entries[n-1].GetIndex()) // a crash may lose the records that follow
-		}
-		if job.snapshot != nil {
-			l.generation = p.install.generation
 		}
 		job.records = append(job.records, l)
 		parts := [][]byte{l.head()}
@@ -545,7 +559,11 @@ func (c *core) choose(p *replica, job *applyJob) bool {
 	}
 	n := int(r.last - r.first + 1)
 	if n > len(p.committed) {
-		return false
+		// A leader will tell soon that the rest is decided, too; without one the replica goes on alone.
+		if c.leaderReplica() == nil {
+			job.entries = bounded(p.committed)
+		}
+		return job.entries != nil
 	}
 	job.entries = p.committed[:n:n]
 	if c.options.ApplyEverywhere {
@@ -612,18 +630,20 @@ func decodeChange(e *raftpb.Entry) (m Member, cc *raftpb.ConfChangeV2, ok bool) 
 	return m, cc, true
 }
 
-// confirm tells a replica's node what its rows have.
+// confirm tells a replica's node which entries its rows have, batch by batch: the log may be cut only below what the node knows. Entries
+// that a snapshot made needless are confirmed with it.
 func (c *core) confirm(p *replica) {
 	n := 0
-	for n < len(p.confirms) {
-		entries := p.confirms[n].GetEntries()
-		if entries[len(entries)-1].GetIndex() > p.applied.index {
-			break
-		}
-		_ = p.node.Step(p.confirms[n])
+	for n < len(p.owed) && p.owed[n].GetIndex() <= p.applied.index {
 		n++
 	}
-	p.confirms = p.confirms[n:]
+	if n == 0 {
+		return
+	}
+	_ = p.node.Step(&raftpb.Message{
+		Type: raftpb.MsgStorageApplyResp.Enum(), From: new(raft.LocalApplyThread), To: new(p.id), Term: new(uint64(0)),
+		Entries: p.owed[:n:n]})
+	p.owed = p.owed[n:]
 }
 
 // fail ends a replica for this run of the process.
@@ -637,7 +657,7 @@ func (c *core) fail(p *replica, err error) {
 	c.counts.Failed++
 	p.failed, p.node = err, nil
 	p.leader, p.state = 0, raft.StateFollower
-	p.appends, p.committed, p.confirms, p.applying, p.install = nil, nil, nil, nil, nil
+	p.appends, p.committed, p.owed, p.applying, p.install = nil, nil, nil, nil, nil
 	c.campaign = c.now.boot
 }
 

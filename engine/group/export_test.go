@@ -18,8 +18,8 @@ func (c *core) dump() (s string) {
 		c.now.boot, c.campaign, len(c.queue), len(c.proposed), len(c.reads), len(c.answered), c.batches, c.beats, c.lead, c.change, c.transfer)
 	for _, id := range c.order {
 		p := c.replicas[id]
-		s += fmt.Sprintf("  %d: gen %d failed %v state %v leader %d hard %+v commit %d last %d applied %+v appends %d committed %d confirms %d applying %v install %+v stalled %v\n",
-			p.id, p.generation, p.failed, p.state, p.leader, p.hard, p.commit, p.last, p.applied, len(p.appends), len(p.committed), len(p.confirms),
+		s += fmt.Sprintf("  %d: gen %d failed %v state %v leader %d hard %+v commit %d last %d applied %+v appends %d committed %d owed %d applying %v install %+v stalled %v\n",
+			p.id, p.generation, p.failed, p.state, p.leader, p.hard, p.commit, p.last, p.applied, len(p.appends), len(p.committed), len(p.owed),
 			p.applying != nil, p.install, p.stalled)
 		if p.alive() {
 			s += fmt.Sprintf("     %+v\n", p.node.Status())

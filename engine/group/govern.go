@@ -158,7 +158,6 @@ func (c *core) follow() {
 	}
 	if c.now.boot >= c.beats.next && (!c.allLocal() || c.lagging(p)) {
 		p.node.Tick()
-		c.counts.Rounds++
 		c.startRound()
 		c.beats.next = c.now.boot + c.options.beat()
 	}
@@ -254,8 +253,8 @@ func (c *core) serveReads() {
 	if len(c.reads) == 0 {
 		return
 	}
-	if l := c.currentLease(); !l.held(c.now.boot) {
-		c.counts.Rounds++
+	b := &c.beats
+	if n := len(b.rounds); !c.currentLease().held(c.now.boot) && (n == 0 || c.now.boot >= b.rounds[n-1].sent+c.options.beat()/4) {
 		c.startRound()
 	}
 	if l := c.currentLease(); l.held(c.now.boot) {
@@ -520,6 +519,7 @@ func (e appliedEvent) happen(c *core) {
 	}
 	if e.job.entries[0].GetType() != raftpb.EntryNormal {
 		p.configure(e.job.entries[0])
+		p.configured = p.applied.index
 		c.noteCommit(p)
 	}
 	if members {

@@ -66,6 +66,7 @@ func (c *core) startRound() {
 		return
 	}
 	b.round++
+	c.counts.Rounds++
 	r := round{number: b.round, sent: c.now.boot, answered: map[uint64]bool{}}
 	b.rounds = append(b.rounds, r)
 	if len(b.rounds) > roundsMax {

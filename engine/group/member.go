@@ -120,6 +120,8 @@ func (c *core) advanceChange() {
 		if c.changeNoted(p) {
 			c.endChange(nil)
 		}
+	case ch.remove && !m.Learner && p.applied.voters() == 1:
+		c.endChange(engine.E(engine.KindInvalidArgument, "replica %d is the last of group %d", m.Replica, c.group))
 	case ch.remove && p.id == ch.member.Replica:
 		c.yield(p)
 	case ch.remove:
@@ -131,11 +133,15 @@ func (c *core) advanceChange() {
 	}
 }
 
-// changeNoted reports whether every member of this process that can knows the leader's configuration for good.
+// changeNoted reports whether every member of this process that can knows the leader's configuration for good. Before that nobody who
+// was a member may go: a crash could bring back a configuration that needs its vote.
 func (c *core) changeNoted(leader *replica) bool {
 	for _, m := range leader.applied.members {
 		q := c.replicas[m.Replica]
-		if q != nil && q.alive() && !q.stalled && (q.noted < c.change.index || !slices.Equal(q.applied.members, leader.applied.members)) {
+		if q == nil || !q.alive() || q.stalled {
+			continue
+		}
+		if q.noted < leader.configured || !slices.Equal(q.applied.members, leader.applied.members) {
 			return false
 		}
 	}
@@ -183,6 +189,9 @@ func (c *core) yield(p *replica) {
 
 // retire stops replicas of this process that the group no longer counts among its members.
 func (c *core) retire(leader *replica) {
+	if !c.changeNoted(leader) {
+		return
+	}
 	for _, id := range slices.Clone(c.order) {
 		p := c.replicas[id]
 		if _, ok := leader.applied.member(id); ok || c.change != nil && c.change.member.Replica == id && !c.change.remove {

@@ -213,6 +213,17 @@ func (r *recovered) take(e *raftpb.Entry) error {
 	return nil
 }
 
+// termAt returns the term of an entry that the log or the applied record has, or 0.
+func (r *recovered) termAt(index uint64) uint64 {
+	if index == r.applied.index {
+		return r.applied.term
+	}
+	if index < r.applied.index || index-r.applied.index > uint64(len(r.entries)) {
+		return 0
+	}
+	return r.entries[index-r.applied.index-1].GetTerm()
+}
+
 // loadRow decodes a row if it is there.
 func loadRow(from meta.Reader, key []byte, decode func([]byte) error) error {
 	b, ok, err := from.Get(key)

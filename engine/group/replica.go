@@ -21,23 +21,24 @@ type replica struct {
 	store      meta.Store // of the valid generation; the core hands it on and never calls it
 	failed     error      // why it takes no part any more
 
-	leader uint64 // that it follows, or 0
-	state  raft.StateType
-	hard   hardState // newest that went to its log
-	commit uint64
-	noted  uint64 // commit index that its log has for sure
-	last   uint64 // index of its newest entry
+	leader     uint64 // that it follows, or 0
+	state      raft.StateType
+	hard       hardState // newest that went to its log
+	commit     uint64
+	configured uint64 // index at which its members changed last, 0 if before the start
+	noted      uint64 // commit index that its log has for sure
+	last       uint64 // index of its newest entry
 
 	applied applied   // what its rows say
 	stored  hardState // what its rows say of hard
 	durable uint64    // index that a crash leaves its rows at
 
-	appends   []*appendJob      // under way or waiting, in order
-	committed []*raftpb.Entry   // to apply, in order
-	confirms  []*raftpb.Message // owed to the node once committed entries are applied
-	applying  *applyJob         // under way, at most one
-	logged    []loggedRecord    // in the log, not released
-	install   *installJob       // a snapshot that is being received or made valid
+	appends   []*appendJob    // under way or waiting, in order
+	committed []*raftpb.Entry // to apply, in order
+	owed      []*raftpb.Entry // of which the node waits to hear that they are applied, in order
+	applying  *applyJob       // under way, at most one
+	logged    []loggedRecord  // in the log, not released
+	install   *installJob     // a snapshot that is being received or made valid
 
 	heard       time.Duration // when it last heard of any leader
 	heardRemote time.Duration // … of one in another process
@@ -178,6 +179,14 @@ func (p *replica) receive(m *raftpb.Message) uint32 {
 	p.install = &installJob{generation: p.spare, message: m}
 	p.spare++
 	return p.install.generation
+}
+
+// logging is the generation of the records that are written now: once a snapshot is accepted, what follows belongs to its generation.
+func (p *replica) logging() uint32 {
+	if p.install != nil && p.install.accepted {
+		return p.install.generation
+	}
+	return p.generation
 }
 
 func (p *replica) alive() bool { return p.node != nil }

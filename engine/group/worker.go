@@ -75,7 +75,15 @@ func (w *worker) write(job *appendJob) {
 }
 
 func (w *worker) apply(job *applyJob) {
-	w.rows.put(func() { w.group.post(job.perform(w.store, w.group.machine)) })
+	w.rows.put(func() { w.group.post(job.perform(w.rowsOf(job.generation), w.group.machine)) })
+}
+
+// rowsOf returns the rows of a generation. A job may come before the reset that makes its generation the worker's own.
+func (w *worker) rowsOf(generation uint32) meta.Store {
+	if generation == w.generation {
+		return w.store
+	}
+	return w.host.Stores.Store(storePrefix(w.group.id, generation))
 }
 
 // touch stores a hard state, so that the log record that has it can go.
