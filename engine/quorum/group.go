@@ -72,11 +72,12 @@ type Group struct {
 	inbox inbox
 
 	// Owned by the loop.
-	replicas  map[uint64]*replica
-	leader    uint64
-	candidate uint64 // that elect made campaign and that has neither won nor lost
-	stamp     int64
-	sending   map[uint64]bool // replicas that a snapshot is on its way to
+	replicas   map[uint64]*replica
+	leader     uint64
+	campaigned time.Time
+	candidate  uint64 // that elect made campaign and that has neither won nor lost
+	stamp      int64
+	sending    map[uint64]bool // replicas that a snapshot is on its way to
 
 	mu       sync.Mutex // guards what follows, and the replicas' fields that say so
 	changed  *sync.Cond
@@ -96,6 +97,7 @@ type commandID struct{ epoch, number uint64 }
 type waiter struct {
 	command []byte
 	answer  chan answer // of capacity 1
+	taken   bool        // by the leader; owned by the loop
 }
 
 type answer struct {
@@ -164,11 +166,17 @@ func Start(ctx context.Context, config Config) (*Group, error) {
 		g.startReplica(r)
 	}
 	g.inbox.post(g.elect)
-	select {
-	case <-g.ready:
-		return g, nil
-	case <-ctx.Done():
-	case <-time.After(5 * time.Second):
+	patience := time.NewTicker(retryAfter)
+	defer patience.Stop()
+	for tries := 0; tries < 25; tries++ {
+		select {
+		case <-g.ready:
+			return g, nil
+		case <-ctx.Done():
+			return g, g.unavailable()
+		case <-patience.C:
+			g.inbox.post(g.elect)
+		}
 	}
 	return g, g.unavailable()
 }
@@ -302,7 +310,7 @@ func (g *Group) deliver(from *replica, m *raftpb.Message) {
 
 // elect makes the live replica with the longest log campaign; all that live vote for it.
 func (g *Group) elect() {
-	if g.leader != 0 || g.candidate != 0 {
+	if g.leader != 0 || g.candidate != 0 && g.config.Now().Sub(g.campaigned) < retryAfter {
 		return
 	}
 	var best *replica
@@ -311,14 +319,13 @@ func (g *Group) elect() {
 		if r.failed != nil || !r.voter() {
 			continue
 		}
-		index, _ := r.storage.LastIndex()
-		term, _ := r.storage.Term(index)
+		index, term := r.last()
 		if best == nil || term > bestTerm || term == bestTerm && index > bestIndex || term == bestTerm && index == bestIndex && r.id < best.id {
 			best, bestTerm, bestIndex = r, term, index
 		}
 	}
 	if best != nil && best.node.Campaign() == nil {
-		g.candidate = best.id
+		g.candidate, g.campaigned = best.id, g.config.Now()
 	}
 }
 
@@ -353,9 +360,9 @@ func (g *Group) Propose(ctx context.Context, command []byte) ([]byte, uint64, er
 		g.mu.Unlock()
 	}()
 	g.inbox.post(func() { g.propose(w) })
-	patience := time.NewTimer(2 * time.Second)
+	patience := time.NewTicker(retryAfter)
 	defer patience.Stop()
-	for {
+	for tries := 1; ; tries++ {
 		select {
 		case a, ok := <-w.answer:
 			if !ok {
@@ -365,11 +372,24 @@ func (g *Group) Propose(ctx context.Context, command []byte) ([]byte, uint64, er
 		case <-ctx.Done():
 			return nil, 0, engine.E(engine.KindCanceled, "the outcome of the change is not known: %w", ctx.Err())
 		case <-patience.C:
-			if !g.hasQuorum() {
+			if tries%(int(2*time.Second/retryAfter)) == 0 && !g.hasQuorum() {
 				return nil, 0, g.unavailable()
 			}
-			patience.Reset(2 * time.Second)
+			g.inbox.post(func() { g.retry(w) })
 		}
+	}
+}
+
+// retryAfter is how long an election or a proposal that was dropped may take before it is tried again.
+const retryAfter = 200 * time.Millisecond
+
+// retry looks after a command that has waited long: an election may have ended without a winner, because a voter failed in its midst or
+// had entries on their way to its log that the candidate lacked; or the leader dropped the command.
+func (g *Group) retry(w *waiter) {
+	if g.leader == 0 {
+		g.elect()
+	} else if !w.taken {
+		g.propose(w)
 	}
 }
 
@@ -383,7 +403,7 @@ func (g *Group) propose(w *waiter) {
 	g.stamp = max(g.stamp, g.config.Now().UnixNano())
 	command := append([]byte(nil), w.command...) // an earlier proposal's bytes may still be on their way to a log
 	meta.SetStamp(command, g.stamp)
-	_ = leader.node.Propose(command) // dropped while leadership changes; the next leader proposes all that wait
+	w.taken = leader.node.Propose(command) == nil // else it is tried again, by retry or by the next leader
 }
 
 func (g *Group) proposeWaiting() {

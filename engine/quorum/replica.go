@@ -24,6 +24,8 @@ type replica struct {
 	failed      error
 	pending     []*appending // appends under way, in order
 	term, vote  uint64       // as last given to the log
+	lastIndex   uint64       // of the last entry given to the log, which may not be durable yet
+	lastTerm    uint64
 	cancelFlush func()
 
 	// Guarded by the group's mu.
@@ -146,6 +148,16 @@ func (r *replica) recover(sequence uint64, l *logRecord) error {
 	return nil
 }
 
+// last returns the index and term of the replica's last entry, durable or on its way: by these it votes.
+func (r *replica) last() (index, term uint64) {
+	index, _ = r.storage.LastIndex()
+	term, _ = r.storage.Term(index)
+	if r.lastTerm > term || r.lastTerm == term && r.lastIndex > index {
+		return r.lastIndex, r.lastTerm
+	}
+	return index, term
+}
+
 func (r *replica) voter() bool {
 	_, ok := r.node.Status().Config.Voters.IDs()[r.id]
 	return ok
@@ -168,6 +180,7 @@ func (g *Group) append(r *replica, m *raftpb.Message) {
 	a.record = &record{term: r.term, vote: r.vote}
 	if n := len(l.entries); n > 0 {
 		a.record.last = l.entries[n-1].GetIndex()
+		r.lastIndex, r.lastTerm = a.record.last, l.entries[n-1].GetTerm()
 	}
 	a.record.sequence = r.drive.Append(g.config.ID, l.parts(), func(err error) {
 		g.inbox.post(func() {
@@ -239,9 +252,7 @@ func (g *Group) fail(r *replica, err error) {
 	if g.leader == r.id {
 		g.leader = 0
 	}
-	if g.candidate == r.id {
-		g.candidate = 0
-	}
+	g.candidate = 0 // it may have waited for this one's vote
 	g.inbox.post(g.elect)
 	if g.config.OnReplicaFailed != nil {
 		g.done.Add(1)
