@@ -254,7 +254,7 @@ func (c *core) serveReads() {
 		return
 	}
 	b := &c.beats
-	if n := len(b.rounds); !c.currentLease().held(c.now.boot) && (n == 0 || c.now.boot >= b.rounds[n-1].sent+c.options.beat()/4) {
+	if n := len(b.rounds); c.now.boot >= b.until && (n == 0 || c.now.boot >= b.rounds[n-1].sent+c.options.beat()/4) {
 		c.startRound()
 	}
 	if l := c.currentLease(); l.held(c.now.boot) {

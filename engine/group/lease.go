@@ -46,8 +46,8 @@ type beats struct {
 	until  time.Duration // 0: no lease
 	given  bool          // a transfer of this term began: there is no lease any more
 	round  uint64
-	rounds []round // not yet answered by a quorum, oldest first
-	next   time.Duration
+	rounds []round       // not yet answered by a quorum, oldest first
+	next   time.Duration // when the leader ticks and beats again
 }
 
 type round struct {
@@ -72,7 +72,6 @@ func (c *core) startRound() {
 	if len(b.rounds) > roundsMax {
 		b.rounds = append(b.rounds[:0:0], b.rounds[1:]...)
 	}
-	b.next = c.now.boot + c.options.beat()
 	for _, m := range p.applied.members {
 		if q := c.replicas[m.Replica]; q != nil {
 			if q.alive() && q.hard.term == b.term {

@@ -315,10 +315,11 @@ func (c *core) successor(leader *replica) (best uint64) {
 // startCopy begins to bring the rows of a leader to a replica that is too far behind for entries.
 func (c *core) startCopy(leader *replica, m *raftpb.Message) {
 	to := m.GetTo()
+	s := &snapshotCopy{from: leader.id, to: to, fromGeneration: leader.generation, message: m}
 	if c.copies[to] != nil {
+		c.reportCopy(s, false) // of a former leader; this one tries again with its next tick
 		return
 	}
-	s := &snapshotCopy{from: leader.id, to: to, fromGeneration: leader.generation, message: m}
 	if q := c.replicas[to]; q != nil {
 		if !q.alive() || q.install != nil {
 			c.reportCopy(s, false)
@@ -326,6 +327,7 @@ func (c *core) startCopy(leader *replica, m *raftpb.Message) {
 		}
 		s.generation = q.receive(m)
 	} else if s.drive = c.driveOf(to); s.drive == 0 {
+		c.reportCopy(s, false)
 		return
 	}
 	c.copies[to] = s
@@ -400,7 +402,7 @@ func (e *receiveEvent) happen(c *core) {
 
 // installed makes a generation that was received the valid one; its record is durable.
 func (c *core) installed(p *replica, job *appendJob) {
-	old := p.generation
+	old, from := p.generation, p.install.message.GetFrom()
 	p.store = p.install.store
 	p.generation, p.applied, p.stored, p.durable = p.install.generation, *job.base, hardState{}, job.base.index
 	p.install, p.applying = nil, nil
@@ -410,4 +412,6 @@ func (c *core) installed(p *replica, job *appendJob) {
 	if err := p.storage.ApplySnapshot(job.snapshot); err != nil {
 		c.fail(p, err)
 	}
+	// The leader's log may have been cut beyond the snapshot meanwhile: it must try again, not wait.
+	c.reportCopy(&snapshotCopy{from: from, to: p.id}, true)
 }

@@ -783,7 +783,7 @@ func (s *sim) check() {
 				continue
 			}
 			var got []meta.Op
-			it := rows.host.Stores.Store(storePrefix(1, rows.generation)).Iterate([]byte{1}, nil)
+			it := rows.host.Stores.Store(storePrefix(1, p.core.replicas[id].generation)).Iterate([]byte{1}, nil)
 			for it.Next() {
 				got = append(got, meta.Op{Key: bytes.Clone(it.Key()), Value: bytes.Clone(it.Value())})
 			}
