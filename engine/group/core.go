@@ -86,12 +86,10 @@ type proposal struct {
 	key    commandKey
 	data   []byte
 	since  time.Duration
-	bytes  int
 	answer []byte
 	index  uint64
 	err    error
 	done   chan struct{} // closed by the driver; nil in the simulation
-	tag    any           // of the simulation
 }
 
 // readRequest waits for a lease.

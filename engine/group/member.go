@@ -25,7 +25,6 @@ type change struct {
 	// reserved is closed when the change is the one under way and its replica is to be made; nil once that has joined.
 	reserved chan struct{}
 	done     chan struct{}
-	tag      any
 }
 
 // changeEvent begins a change. A replica that joins here is made on its drive next; a joinEvent brings it.
@@ -213,7 +212,6 @@ type transferRequest struct {
 	since time.Duration
 	err   error
 	done  chan struct{}
-	tag   any
 }
 
 type transferEvent struct{ t *transferRequest }
