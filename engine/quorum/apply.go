@@ -267,7 +267,7 @@ func (g *Group) startLocked(r *replica, term uint64) {
 // respondLocked passes on the answers to applies that are done.
 func (g *Group) respondLocked(r *replica) {
 	for len(r.responses) > 0 && r.responses[0].index <= r.state.index {
-		answers := r.responses[0].m
+		answers, index := r.responses[0].m, r.responses[0].index
 		r.responses = r.responses[1:]
 		g.inbox.post(func() {
 			for _, m := range answers {
@@ -275,6 +275,9 @@ func (g *Group) respondLocked(r *replica) {
 					_ = r.node.Step(m) // a node drops what it has no use for
 				}
 			}
+			g.mu.Lock()
+			r.told = max(r.told, index)
+			g.mu.Unlock()
 		})
 	}
 }

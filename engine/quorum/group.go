@@ -21,6 +21,7 @@ import (
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
 
 	"holdfast/engine"
 	"holdfast/engine/meta"
@@ -78,6 +79,7 @@ type Group struct {
 	candidate  uint64 // that elect made campaign and that has neither won nor lost
 	stamp      int64
 	sending    map[uint64]bool // replicas that a snapshot is on its way to
+	nudged     *time.Timer     // see nudge
 
 	mu       sync.Mutex // guards what follows, and the replicas' fields that say so
 	changed  *sync.Cond
@@ -237,10 +239,15 @@ func (i *inbox) take() []func() {
 // loop owns the raft nodes.
 func (g *Group) loop(ctx context.Context) {
 	defer g.done.Done()
+	g.nudged = time.NewTimer(retryAfter)
+	defer g.nudged.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-g.nudged.C:
+			g.beat()
+			g.advance()
 		case <-g.inbox.wake:
 		}
 		for todo := g.inbox.take(); len(todo) > 0; todo = g.inbox.take() {
@@ -248,6 +255,23 @@ func (g *Group) loop(ctx context.Context) {
 				f()
 			}
 			g.advance()
+		}
+	}
+}
+
+// nudge has the leader look after its followers soon. A group whose followers all keep up does not tick.
+func (g *Group) nudge() { g.nudged.Reset(retryAfter) }
+
+// beat has the leader send heartbeats, whose answers make it send again to followers that it had given up, and goes on until all keep up.
+func (g *Group) beat() {
+	leader := g.replicas[g.leader]
+	if leader == nil {
+		return
+	}
+	leader.node.Tick()
+	for id, p := range leader.node.Status().Progress {
+		if r := g.replicas[id]; r != nil && r.failed == nil && p.State != tracker.StateReplicate {
+			g.nudge()
 		}
 	}
 }
@@ -277,6 +301,7 @@ func (g *Group) softState(r *replica, s *raft.SoftState) {
 		g.leader, g.candidate = r.id, 0
 		g.config.Logger.Debug("leader elected", "group", g.config.ID, "replica", r.id, "drive", r.driveID)
 		g.proposeWaiting()
+		g.nudge()
 		return
 	}
 	if g.leader == r.id {
@@ -643,7 +668,7 @@ func (g *Group) awaitReplica(ctx context.Context, r *replica) error {
 	})
 	defer stop()
 	target := g.answered
-	for r.state.index < target {
+	for r.state.index < target && !r.removed {
 		if err := errors.Join(ctx.Err(), r.failedLocked); err != nil {
 			return engine.E(engine.KindUnavailable, "replica %d of group %d does not catch up: %w", r.id, g.config.ID, err)
 		}
@@ -670,12 +695,30 @@ func (g *Group) changeMember(ctx context.Context, kind raftpb.ConfChangeType, m 
 		done := g.awaitMember(attempt, kind, m)
 		cancel()
 		if done {
-			return nil
+			return g.flushMembers(ctx)
 		}
 		if ctx.Err() != nil {
 			return engine.E(engine.KindUnavailable, "group %d does not change its members: %w", g.config.ID, ctx.Err())
 		}
 	}
+}
+
+// flushMembers makes changed members durable in the rows of every live replica: one that started with older rows would wait for the votes
+// of members long gone.
+func (g *Group) flushMembers(ctx context.Context) error {
+	g.mu.Lock()
+	live := append([]*replica(nil), g.order...)
+	g.mu.Unlock()
+	for _, r := range live {
+		err := g.awaitReplica(ctx, r)
+		if err == nil {
+			err = r.drive.Flush(ctx)
+		}
+		if ctx.Err() != nil || g.isClosed() {
+			return engine.E(engine.KindUnavailable, "changed members of group %d are not durable everywhere: %w", g.config.ID, err)
+		}
+	}
+	return nil // a replica whose drive fails here does not start with old rows: its drive is replaced
 }
 
 func (g *Group) awaitMember(ctx context.Context, kind raftpb.ConfChangeType, m Member) bool {

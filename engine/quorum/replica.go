@@ -27,6 +27,7 @@ type replica struct {
 	lastIndex   uint64       // of the last entry given to the log, which may not be durable yet
 	lastTerm    uint64
 	cancelFlush func()
+	diverged    bool // see strays; while the log is loaded
 
 	// Guarded by the group's mu.
 	failedLocked   error
@@ -36,6 +37,7 @@ type replica struct {
 	hardCommitting bool
 	store          meta.Store
 	state          applied
+	told           uint64          // index up to which the node knows that entries are applied; it may ask for those after it
 	queue          []*raftpb.Entry // committed, not applied
 	responses      []response      // to give when the queue is applied as far
 	installing     bool            // a snapshot replaces the store
@@ -120,11 +122,13 @@ func (r *replica) loadLog(group engine.GroupID) error {
 		}
 	}
 	r.hardTerm, r.hardVote = r.term, r.vote
+	r.told = r.state.index
 	commit := r.state.index
 	return r.storage.SetHardState(&raftpb.HardState{Term: &r.term, Vote: &r.vote, Commit: &commit})
 }
 
-// recover takes one record of the log. One of another replica's life says nothing; one of another generation tells only the vote.
+// recover takes one record of the log. One of another replica's life says nothing. Generations are of the rows: the log goes on over them,
+// unless the entry at which the newer rows begin is not the one that they were made of.
 func (r *replica) recover(sequence uint64, l *logRecord) error {
 	kept := record{sequence: sequence, term: l.term, vote: l.vote}
 	if l.replica != r.id {
@@ -134,7 +138,11 @@ func (r *replica) recover(sequence uint64, l *logRecord) error {
 	if l.term >= r.term {
 		r.term, r.vote = l.term, l.vote
 	}
-	if n := len(l.entries); n > 0 && l.generation == r.generation {
+	n := len(l.entries)
+	if n > 0 && l.generation != r.generation && r.strays(l.entries) {
+		n = 0
+	}
+	if n > 0 {
 		kept.last = l.entries[n-1].GetIndex()
 		last, _ := r.storage.LastIndex()
 		if first := l.entries[0].GetIndex(); first > last+1 {
@@ -156,6 +164,17 @@ func (r *replica) last() (index, term uint64) {
 		return r.lastIndex, r.lastTerm
 	}
 	return index, term
+}
+
+// strays reports whether entries of an older generation are no part of the log that the rows were made of.
+func (r *replica) strays(entries []*raftpb.Entry) bool {
+	for _, e := range entries {
+		if e.GetIndex() == r.state.index {
+			r.diverged = e.GetTerm() != r.state.term
+		}
+	}
+	last, _ := r.storage.LastIndex()
+	return r.diverged || entries[0].GetIndex() > last+1
 }
 
 func (r *replica) voter() bool {
@@ -274,7 +293,7 @@ func (g *Group) compact(r *replica) {
 	}
 	durable, term, vote, err := durableState(r.store)
 	if err == nil {
-		err = compactStorage(r, durable)
+		err = compactStorage(r, durable, r.told)
 	}
 	if err != nil {
 		g.inbox.post(func() { g.fail(r, err) })
@@ -332,13 +351,14 @@ func durableState(store meta.Store) (a applied, term, vote uint64, err error) {
 	return a, term, vote, err
 }
 
-// compactStorage keeps the last entry, whose term the next append is checked against, as the storage's snapshot.
-func compactStorage(r *replica, durable applied) error {
-	if first, _ := r.storage.FirstIndex(); durable.index < first {
+// compactStorage keeps the last entry, whose term the next append is checked against, as the storage's snapshot. Entries that the node
+// has not been told are applied stay: it may ask for them.
+func compactStorage(r *replica, durable applied, told uint64) error {
+	last, _ := r.storage.LastIndex()
+	index := min(durable.index, told, last)
+	if first, _ := r.storage.FirstIndex(); index < first {
 		return nil
 	}
-	last, _ := r.storage.LastIndex()
-	index := min(durable.index, last)
 	if _, err := r.storage.CreateSnapshot(index, durable.confState(), nil); err != nil && err != raft.ErrSnapOutOfDate {
 		return err
 	}
@@ -352,6 +372,8 @@ func compactStorage(r *replica, durable applied) error {
 // generation of its store, flushed, and made valid by one flushed row; then raft is told.
 func (g *Group) sendSnapshot(from, to *replica, m *raftpb.Message) {
 	if g.sending[to.id] {
+		from.node.ReportSnapshot(to.id, raft.SnapshotFailure) // the copy that is under way will do
+		g.nudge()
 		return
 	}
 	g.sending[to.id] = true
@@ -452,7 +474,7 @@ func (g *Group) installed(from, to *replica, m *raftpb.Message, generation uint3
 		old := to.generation
 		to.generation = generation
 		to.store = to.drive.Store(storePrefix(g.config.ID, generation))
-		to.state = state
+		to.state, to.told = state, state.index
 		to.queue, to.responses = nil, nil
 		g.done.Add(1)
 		go func() {
@@ -462,6 +484,7 @@ func (g *Group) installed(from, to *replica, m *raftpb.Message, generation uint3
 	}
 	g.changed.Broadcast()
 	g.mu.Unlock()
+	g.nudge()
 	if err != nil {
 		g.config.Logger.Warn("a snapshot was not installed", "group", g.config.ID, "drive", to.driveID, "error", err)
 		from.node.ReportSnapshot(to.id, raft.SnapshotFailure)
@@ -469,6 +492,11 @@ func (g *Group) installed(from, to *replica, m *raftpb.Message, generation uint3
 	}
 	m.Snapshot = &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{Index: &state.index, Term: &state.term, ConfState: state.confState()}}
 	if to.failed == nil {
+		// What is committed is so under every leader: the message speaks for the present one.
+		term, sender := to.node.BasicStatus().GetTerm(), g.leader
+		if m.Term = &term; sender != 0 && sender != to.id {
+			m.From = &sender
+		}
 		_ = to.node.Step(m) // a stale one is dropped: the rows are newer then, and the log follows
 	}
 	if from.failed == nil {
