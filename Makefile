@@ -22,7 +22,7 @@ run: build ## start a single node with four drive folders below ./data; DATA=dir
 	@mkdir -p $(DATA)/d1 $(DATA)/d2 $(DATA)/d3 $(DATA)/d4
 	@exec $(BIN) server --log-level warn --state $(DATA)/state '$(DATA)/d{1...4}'
 
-test: prepare lint unit ## install what the tests need, then check and test everything; race is a target of its own
+test: prepare lint unit race ## install what the tests need, then check and test everything
 
 .PHONY: prepare
 prepare:
