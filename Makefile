@@ -10,7 +10,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 # Packages whose tests are quick enough for the race detector on two cores.
 RACE := ./engine/quorum/... ./access/... ./observe/... ./gateways/... ./daemon/... ./cli/... ./engine/buffer/... ./engine/memory/... ./engine/drive/...
 
-.PHONY: help build run test test-mc unit race lint bench journal fuzz packages-free clean
+.PHONY: help build run test test-mc unit race lint bench journal loss fuzz packages-free clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ test-mc: build ## test with the mc binary that MC names
 JOURNAL_ACKS ?= 100000
 journal: ## kill -9 the daemon under clients that keep a journal, until JOURNAL_ACKS writes were acknowledged
 	HOLDFAST_JOURNAL_ACKS=$(JOURNAL_ACKS) $(GO) test -count=1 -timeout 3h -v ./tests/journal
+
+loss: ## back up the Go toolchain, its modules and a 4 GiB file under kills, lose every drive, restore; needs about 60 GB
+	HOLDFAST_LOSS_TREE=$${LOSS_TREE:-$$($(GO) env GOROOT)} HOLDFAST_LOSS_BIG=$${LOSS_BIG:-4096} HOLDFAST_LOSS_KILL=20 $(GO) test -count=1 -timeout 4h -v ./tests/loss
 
 fuzz: ## every fuzz test, each for FUZZTIME (10s)
 	@GO=$(GO) FUZZTIME=$(FUZZTIME) scripts/fuzz.sh

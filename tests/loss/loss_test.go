@@ -1,0 +1,368 @@
+// Package loss_test backs up real trees with real clients while the daemon is killed again and again, then loses all drives, two at a time,
+// and restores.
+//
+// Promise: what restic, rclone and aws said they had stored comes back byte for byte. By default about 300 MB are made up; HOLDFAST_LOSS_TREE
+// names a folder to take instead, HOLDFAST_LOSS_BIG the size in MiB of one large file beside it, HOLDFAST_LOSS_KILL the seconds between kills.
+package loss_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const (
+	user     = "loss-test"
+	password = "loss-test-password"
+	region   = "us-east-1"
+)
+
+// site is a daemon, its folders, and what the clients need.
+type site struct {
+	t       *testing.T
+	dir     string
+	binary  string
+	address string
+
+	mu      sync.Mutex
+	process *exec.Cmd
+	log     bytes.Buffer
+}
+
+func TestLoss(t *testing.T) {
+	s := newSite(t)
+	source := s.source()
+	s.start()
+	kills := s.whileKilled(func() {
+		s.retry("make buckets", func() error {
+			for _, bucket := range []string{"rclone", "aws"} {
+				if _, err := s.run("aws", "--endpoint-url", s.url(), "s3api", "head-bucket", "--bucket", bucket); err == nil {
+					continue
+				}
+				if out, err := s.run("aws", "--endpoint-url", s.url(), "s3", "mb", "s3://"+bucket); err != nil {
+					return fmt.Errorf("%w: %s", err, out)
+				}
+			}
+			return nil
+		})
+		var wg sync.WaitGroup
+		for _, backup := range []func(){
+			func() {
+				s.client("restic init", "restic", "init")
+				s.client("restic backup", "restic", "backup", source)
+			},
+			func() { s.client("rclone copy", "rclone", "copy", "--transfers=4", source, "site:rclone") },
+			func() {
+				s.client("aws sync", "aws", "--endpoint-url", s.url(), "s3", "sync", "--no-progress", "--only-show-errors", "--no-follow-symlinks", source, "s3://aws")
+			},
+		} {
+			wg.Go(backup)
+		}
+		wg.Wait()
+	})
+	for _, pair := range [][]int{{0, 2}, {1, 3}} {
+		s.kill()
+		for _, i := range pair {
+			s.wipe(i)
+		}
+		s.start()
+		s.awaitRepair()
+	}
+	s.client("restic check", "restic", "check", "--read-data")
+	// One tree at a time, so that the disk holds the source, what is stored, and one copy.
+	restored := filepath.Join(s.dir, "restored")
+	s.restore(source, filepath.Join(restored, source), "restic", "restore", "latest", "--target", restored)
+	s.restore(source, restored, "rclone", "copy", "--transfers=4", "site:rclone", restored)
+	s.restore(source, restored, "aws", "--endpoint-url", s.url(), "s3", "sync", "--no-progress", "--only-show-errors", "s3://aws", restored)
+	files, size := s.measure(source)
+	t.Logf("%d files, %d MB, by three clients each, under %d kills and the loss of all four drives: equal", files, size>>20, kills)
+	if kills == 0 || files == 0 {
+		t.Error("nothing was killed or nothing was compared")
+	}
+}
+
+func newSite(t *testing.T) *site {
+	s := &site{t: t, dir: t.TempDir()}
+	s.binary = filepath.Join(s.dir, "holdfast")
+	if out, err := exec.Command("go", "build", "-o", s.binary, "holdfast/cli/holdfast").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for i := range 4 {
+		if err := os.Mkdir(s.drive(i), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.address = l.Addr().String()
+	l.Close()
+	t.Cleanup(s.kill)
+	return s
+}
+
+func (s *site) drive(i int) string { return filepath.Join(s.dir, fmt.Sprint("drive", i+1)) }
+func (s *site) url() string        { return "http://" + s.address }
+
+func number(t *testing.T, name string, otherwise int) int {
+	value := os.Getenv(name)
+	if value == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(value)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+// source returns the folder to back up.
+func (s *site) source() string {
+	dir := filepath.Join(s.dir, "source")
+	big := number(s.t, "HOLDFAST_LOSS_BIG", 120)
+	if tree := os.Getenv("HOLDFAST_LOSS_TREE"); tree != "" {
+		if out, err := exec.Command("cp", "-rL", tree, dir).CombinedOutput(); err != nil {
+			s.t.Fatalf("%v\n%s", err, out)
+		}
+	} else {
+		s.invent(dir)
+	}
+	f, err := os.Create(filepath.Join(dir, "big"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer f.Close()
+	rng := rand.NewChaCha8([32]byte{1})
+	block := make([]byte, 1<<20)
+	for range big {
+		rng.Read(block)
+		if _, err := f.Write(block); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// invent makes a tree of 180 MB: many small files, some of a few MB.
+func (s *site) invent(dir string) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	bytes := rand.NewChaCha8([32]byte{2})
+	for i := range 1200 {
+		sub := filepath.Join(dir, fmt.Sprintf("d%d/e%d", i%7, i%11))
+		if err := os.MkdirAll(sub, 0o700); err != nil {
+			s.t.Fatal(err)
+		}
+		size := rng.IntN(40_000)
+		if i%60 == 0 {
+			size = 4<<20 + rng.IntN(8<<20)
+		}
+		b := make([]byte, size)
+		bytes.Read(b)
+		if err := os.WriteFile(filepath.Join(sub, fmt.Sprintf("file %d é", i)), b, 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+func (s *site) start() {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	args := []string{"server", "--log-level", "warn", "--s3-address", s.address, "--state", filepath.Join(s.dir, "state")}
+	for i := range 4 {
+		args = append(args, s.drive(i))
+	}
+	s.process = exec.Command(s.binary, args...)
+	s.process.Env = append(os.Environ(), "HOLDFAST_ROOT_USER="+user, "HOLDFAST_ROOT_PASSWORD="+password)
+	s.process.Stdout, s.process.Stderr = &s.log, &s.log
+	if err := s.process.Start(); err != nil {
+		s.t.Error(err)
+		return
+	}
+	deadline := time.Now().Add(90 * time.Second)
+	for time.Now().Before(deadline) {
+		response, err := http.Get(s.url() + "/minio/health/ready")
+		if err == nil {
+			response.Body.Close()
+			if response.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	s.t.Errorf("the daemon is not ready\n%s", s.log.String())
+}
+
+func (s *site) kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.process == nil || s.process.ProcessState != nil {
+		return
+	}
+	_ = s.process.Process.Kill() // it may have ended by itself
+	_ = s.process.Wait()         // killed, as it should be
+}
+
+// whileKilled runs work while the daemon is killed and started again.
+func (s *site) whileKilled(work func()) (kills int) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	every := time.Duration(number(s.t, "HOLDFAST_LOSS_KILL", 6)) * time.Second
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(every):
+			}
+			s.kill()
+			s.start()
+			kills++
+		}
+	}()
+	work()
+	close(done)
+	<-ended
+	return kills
+}
+
+// environment is what all clients are told.
+func (s *site) environment() []string {
+	var inherited []string
+	for _, variable := range os.Environ() {
+		if !strings.HasPrefix(variable, "AWS_") { // whatever the caller's clients are set to
+			inherited = append(inherited, variable)
+		}
+	}
+	return append(inherited,
+		"HOME="+s.dir, "AWS_ACCESS_KEY_ID="+user, "AWS_SECRET_ACCESS_KEY="+password, "AWS_DEFAULT_REGION="+region, "AWS_MAX_ATTEMPTS=10",
+		"AWS_EC2_METADATA_DISABLED=true",
+		"RESTIC_REPOSITORY=s3:"+s.url()+"/restic", "RESTIC_PASSWORD=a", "RCLONE_CONFIG_SITE_TYPE=s3", "RCLONE_CONFIG_SITE_PROVIDER=Other",
+		"RCLONE_CONFIG_SITE_ENDPOINT="+s.url(), "RCLONE_CONFIG_SITE_ENV_AUTH=true", "RCLONE_CONFIG_SITE_REGION="+region,
+		"RCLONE_CONFIG_SITE_NO_CHECK_BUCKET=true")
+}
+
+func (s *site) run(name string, args ...string) ([]byte, error) {
+	path, err := clientPath(name)
+	if err != nil {
+		return nil, err
+	}
+	c := exec.Command(path, args...)
+	c.Env = s.environment()
+	return c.CombinedOutput()
+}
+
+// clientPath prefers the distribution's program: a shim in the path may look for its version in HOME.
+func clientPath(name string) (string, error) {
+	if path := "/usr/bin/" + name; exec.Command("test", "-x", path).Run() == nil {
+		return path, nil
+	}
+	out, err := exec.Command("sh", "-c", "pyenv which "+name+" 2>/dev/null || command -v "+name).Output()
+	return string(bytes.TrimSpace(out)), err
+}
+
+// client runs a client until it succeeds: it may be cut off by every kill.
+func (s *site) client(what, name string, args ...string) {
+	s.retry(what, func() error {
+		out, err := s.run(name, args...)
+		if err == nil {
+			return nil
+		}
+		if name == "restic" {
+			if args[0] == "init" && bytes.Contains(out, []byte("already")) {
+				return nil
+			}
+			_, _ = s.run("restic", "unlock") // of the run that was cut off
+		}
+		return fmt.Errorf("%w: %s", err, tail(out))
+	})
+}
+
+func tail(b []byte) []byte { return b[max(0, len(b)-2000):] }
+
+func (s *site) retry(what string, f func() error) {
+	var err error
+	for range 60 {
+		if err = f(); err == nil || s.t.Failed() {
+			return
+		}
+		time.Sleep(time.Second)
+	}
+	s.t.Errorf("%s never succeeded: %v", what, err)
+}
+
+func (s *site) wipe(i int) {
+	entries, err := os.ReadDir(s.drive(i))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(filepath.Join(s.drive(i), e.Name())); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// awaitRepair waits until status says that no drive is out and every shard is recorded where it should be.
+func (s *site) awaitRepair() {
+	s.t.Helper()
+	begin := time.Now()
+	var out []byte
+	for time.Since(begin) < time.Hour {
+		var err error
+		out, err = exec.Command(s.binary, "status", "--json", "--state", filepath.Join(s.dir, "state")).Output()
+		var status struct {
+			Missing int `json:"extents_missing_shards"`
+			Away    int `json:"shards_on_lost_drives"`
+		}
+		if err == nil {
+			if err := json.Unmarshal(out, &status); err != nil {
+				s.t.Fatal(err)
+			}
+			if status.Missing == 0 && status.Away == 0 {
+				s.t.Logf("repaired in %v", time.Since(begin).Round(100*time.Millisecond))
+				return
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	s.t.Fatalf("not repaired: %s", out)
+}
+
+// restore lets a client restore, holds the tree against the source, and removes it.
+func (s *site) restore(source, tree, name string, args ...string) {
+	s.client(name+" restores", name, args...)
+	if out, err := exec.Command("diff", "-rq", source, tree).CombinedOutput(); err != nil {
+		s.t.Errorf("%s restored something else: %s", name, tail(out))
+	}
+	if err := os.RemoveAll(filepath.Join(s.dir, "restored")); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// measure counts the files of a tree and their bytes.
+func (s *site) measure(source string) (files int, size int64) {
+	err := filepath.Walk(source, func(_ string, info os.FileInfo, err error) error {
+		if err == nil && info.Mode().IsRegular() {
+			files++
+			size += info.Size()
+		}
+		return err
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return files, size
+}
