@@ -10,7 +10,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 # Packages whose tests are quick enough for the race detector on two cores.
 RACE := ./engine/quorum/... ./access/... ./observe/... ./gateways/... ./daemon/... ./cli/... ./engine/buffer/... ./engine/memory/... ./engine/drive/...
 
-.PHONY: help build run test test-mc unit race lint bench journal loss fuzz packages-free clean
+.PHONY: help build run test test-mc unit race lint bench journal loss planted fuzz packages-free clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ journal: ## kill -9 the daemon under clients that keep a journal, until JOURNAL_
 
 loss: ## back up the Go toolchain, its modules and a 4 GiB file under kills, lose every drive, restore; needs about 60 GB
 	HOLDFAST_LOSS_TREE=$${LOSS_TREE:-$$($(GO) env GOROOT)} HOLDFAST_LOSS_BIG=$${LOSS_BIG:-4096} HOLDFAST_LOSS_KILL=20 $(GO) test -count=1 -timeout 4h -v ./tests/loss
+
+planted: ## plant bugs into copies of the tree; the unchanged tests must find each
+	$(GO) test -count=1 -tags planted -timeout 60m -v ./tests/planted
 
 fuzz: ## every fuzz test, each for FUZZTIME (10s)
 	@GO=$(GO) FUZZTIME=$(FUZZTIME) scripts/fuzz.sh

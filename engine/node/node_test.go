@@ -14,6 +14,7 @@ import (
 
 	"holdfast/engine"
 	"holdfast/engine/drive"
+	"holdfast/engine/erasure"
 )
 
 // testConfig describes a small node below a folder.
@@ -260,5 +261,39 @@ func TestOverwriteAndDelete(t *testing.T) {
 	}
 	if err := n.DeleteBucket(t.Context(), "bucket"); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestSweep leaves a shard of a writer that may still commit it, and deletes it once that writer's epoch is closed.
+func TestSweep(t *testing.T) {
+	c := testConfig(t, t.TempDir(), 4)
+	n := openNode(t, c)
+	drive := n.All()[0]
+	id := engine.ShardID{Extent: n.writers[1].NewExtent()}
+	w, err := n.Store(drive).CreateShard(id, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := []byte("shard")
+	if err := w.Write(data, erasure.Sums(nil, id, 0, data)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.keeper.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Store(drive).ReadShard(id, 0, data); err != nil {
+		t.Fatalf("a sweep deleted a shard of an open epoch: %v", err)
+	}
+	closeNode(t, n)
+	n = openNode(t, c)
+	defer closeNode(t, n)
+	if err := n.keeper.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Store(drive).ReadShard(id, 0, data); err == nil {
+		t.Fatal("a shard that no command named is there after its epoch was closed and a sweep")
 	}
 }

@@ -442,6 +442,9 @@ func (k *Keeper) deleteExtent(ctx context.Context, view meta.View, id engine.Ext
 	return confirmed
 }
 
+// Sweep looks for shards that no command names, beside the sweep that every start makes.
+func (k *Keeper) Sweep(ctx context.Context) error { return k.sweep(ctx) }
+
 // sweep deletes shards of closed epochs that the group does not place where they are. The view is younger than the closing, so no
 // command can place them any more; shards that this process's own repair writes are of extents that are placed.
 func (k *Keeper) sweep(ctx context.Context) error {
