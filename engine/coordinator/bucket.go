@@ -1,7 +1,9 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
+	"time"
 
 	"holdfast/engine"
 	"holdfast/engine/meta"
@@ -17,29 +19,45 @@ func (c *Coordinator) createBucket(ctx context.Context, name engine.BucketName) 
 	if err := engine.CheckBucketName(name); err != nil {
 		return info, err
 	}
-	if _, _, err := c.Root.Do(ctx, &meta.ReserveBucket{Name: name, Group: 1}); err != nil {
-		return info, err
+	_, _, refusal := c.Root.Do(ctx, &meta.ReserveBucket{Name: name, Group: 1})
+	if refusal != nil && !engine.Is(refusal, engine.KindBucketExists) {
+		return info, refusal
 	}
-	// From here on the outcome must not depend on the caller's patience: what stays half-done is finished by the next start.
+	// From here on the outcome must not depend on the caller's patience.
+	ctx, cancel := patient(ctx)
+	defer cancel()
 	view, _, err := c.Root.Group().Store(ctx)
 	if err != nil {
 		return info, err
 	}
 	record, err := meta.LookupBucket(view, name)
+	if refusal != nil && (err != nil || record.State != meta.BucketCreating) {
+		return info, refusal
+	}
 	if err != nil {
 		return info, rowError(err)
 	}
-	if err := c.activate(ctx, record); err != nil {
-		return info, err
+	// A creation that another call left half-done is finished here; the bucket exists then, and that call may have been the one to hear so.
+	if err := c.activate(ctx, record); err != nil || refusal != nil {
+		return info, cmp.Or(err, refusal)
 	}
 	return engine.BucketInfo{Name: name, ID: record.ID, Created: record.Created}, nil
 }
 
+// patient returns a context that outlives its parent, for steps that must not stay half-done because a caller gave up.
+func patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+}
+
+// activate makes a reserved bucket usable. Another call may have done so already.
 func (c *Coordinator) activate(ctx context.Context, record meta.BucketRecord) error {
 	if _, _, err := c.Data.Do(ctx, &meta.CreateBucket{Bucket: record.ID, Name: record.Name}); err != nil {
 		return err
 	}
 	_, _, err := c.Root.Do(ctx, &meta.SetBucket{Name: record.Name, Bucket: record.ID, From: meta.BucketCreating, To: meta.BucketActive})
+	if engine.Is(err, engine.KindConflict) {
+		return nil
+	}
 	return err
 }
 
@@ -53,10 +71,17 @@ func (c *Coordinator) deleteBucket(ctx context.Context, name engine.BucketName) 
 	if err != nil {
 		return err
 	}
+	if record.State == meta.BucketDeleting {
+		ctx, cancel := patient(ctx)
+		defer cancel()
+		return c.finishDelete(ctx, record) // which another call left half-done, or is about to do
+	}
 	mark := &meta.SetBucket{Name: name, Bucket: record.ID, From: meta.BucketActive, To: meta.BucketDeleting}
 	if _, _, err := c.Root.Do(ctx, mark); err != nil {
 		return err
 	}
+	ctx, cancel := patient(ctx)
+	defer cancel()
 	return c.finishDelete(ctx, record)
 }
 
@@ -71,8 +96,8 @@ func (c *Coordinator) finishDelete(ctx context.Context, record meta.BucketRecord
 		next = meta.BucketActive
 	}
 	settle := &meta.SetBucket{Name: record.Name, Bucket: record.ID, From: meta.BucketDeleting, To: next}
-	if _, _, err := c.Root.Do(ctx, settle); err != nil {
-		return err
+	if _, _, err := c.Root.Do(ctx, settle); err != nil && !engine.Is(err, engine.KindConflict) {
+		return err // KindNoSuchBucket if another call has finished it
 	}
 	return refusal
 }

@@ -296,8 +296,8 @@ func (n *Node) replaceable(s *slot) bool {
 	return err == nil && (s.witness || device.MountPoint == s.MountPoint)
 }
 
-// replace formats an empty folder as a new drive in the place of a lost one. The state is written first, so that a crash leaves a drive
-// that is known.
+// replace formats an empty folder as a new drive in the place of a lost one. The state is written first, so that a crash leaves either
+// a drive that is known or a folder that is still empty, whose turn comes again.
 func (n *Node) replace(ctx context.Context, s *slot) error {
 	n.mu.Lock()
 	old := s.drive
@@ -321,15 +321,15 @@ func (n *Node) replace(ctx context.Context, s *slot) error {
 	if s.Replaces != 0 {
 		fresh.Replaces = s.Replaces // the lost one had not joined yet
 	}
-	if err := n.formDrive(ctx, &fresh, role, nil); err != nil {
-		return err
-	}
 	if err := n.remember(s, fresh); err != nil {
 		return err
 	}
 	n.mu.Lock()
 	s.out = true
 	n.mu.Unlock()
+	if err := n.formDrive(ctx, &fresh, role, nil); err != nil {
+		return err
+	}
 	problem := n.openSlot(s)
 	n.mu.Lock()
 	s.problem = problem
@@ -354,34 +354,13 @@ func (n *Node) remember(s *slot, m member) error {
 	return n.state.save(n.home)
 }
 
-// join makes a new drive take over the replicas of the one that it replaces, whose shards are from then on to be made again.
+// join makes a new drive take over the replicas of the one that it replaces, whose shards are from then on to be made again. It can be
+// interrupted anywhere and begun again: what it does next follows from the members that the group has.
 func (n *Node) join(ctx context.Context, s *slot) error {
 	lost := s.Replaces
 	for _, g := range []*quorum.Group{n.root, n.data} {
-		var next, has uint64
-		present := false
-		for _, m := range g.Members() {
-			next = max(next, m.Replica)
-			if m.Drive == lost {
-				has = m.Replica
-			}
-			present = present || m.Drive == s.Drive
-		}
-		if present && has == 0 {
-			continue
-		}
-		if has == 0 {
-			continue // the lost drive had no replica of this group
-		}
-		if !present {
-			// A number is never used again: the index of the group is greater than any that was.
-			fresh := quorum.Member{Replica: max(next, g.Status().Answered) + 1, Drive: s.Drive}
-			if err := g.RemoveReplica(ctx, has); err != nil {
-				return err
-			}
-			if err := g.AddReplica(ctx, fresh, s.drive); err != nil {
-				return err
-			}
+		if err := n.joinGroup(ctx, g, s, lost); err != nil {
+			return err
 		}
 	}
 	if !s.witness {
@@ -396,6 +375,36 @@ func (n *Node) join(ctx context.Context, s *slot) error {
 	m := s.member
 	m.Replaces = 0
 	return n.remember(s, m)
+}
+
+// joinGroup removes the replica of a lost drive and, where the group then has fewer than it should, adds one on the new drive.
+func (n *Node) joinGroup(ctx context.Context, g *quorum.Group, s *slot, lost engine.DriveID) error {
+	fresh := quorum.Member{Drive: s.Drive}
+	for _, m := range g.Members() {
+		if m.Drive == lost {
+			if err := g.RemoveReplica(ctx, m.Replica); err != nil {
+				return err
+			}
+		}
+	}
+	members := g.Members()
+	for _, m := range members {
+		// A number is never used again: the index of the group is greater than any that was.
+		fresh.Replica = max(fresh.Replica, m.Replica+1, g.Status().Answered+1)
+	}
+	for _, m := range members {
+		switch {
+		case m.Drive != s.Drive:
+		case m.Learner:
+			return g.AddReplica(ctx, m, s.drive) // goes on where it was interrupted
+		default:
+			return nil
+		}
+	}
+	if len(members) >= n.replicas() {
+		return nil
+	}
+	return g.AddReplica(ctx, fresh, s.drive)
 }
 
 // watch looks after the drives: those that fail, vanish or hang go out; an empty folder in their place is taken in.

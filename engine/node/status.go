@@ -29,6 +29,7 @@ type GroupStatus struct {
 	Quorum   bool           `json:"quorum"`
 	Index    uint64         `json:"index"`
 	Replicas int            `json:"replicas"`
+	Voters   int            `json:"voters"` // replicas that are not still catching up
 	Live     int            `json:"replicas_live"`
 }
 
@@ -110,6 +111,9 @@ func driveStatus(view meta.View, s *slot) (DriveStatus, error) {
 func groupStatus(s quorum.Status) GroupStatus {
 	g := GroupStatus{Group: s.ID, Leader: s.Leader, Quorum: s.Quorum, Index: s.Answered, Replicas: len(s.Replicas)}
 	for _, r := range s.Replicas {
+		if !r.Learner {
+			g.Voters++
+		}
 		if r.Local && r.Failed == nil {
 			g.Live++
 		}

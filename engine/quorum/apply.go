@@ -301,23 +301,28 @@ func (g *Group) applyConfChange(r *replica, e *raftpb.Entry) {
 		g.inbox.post(g.elect)
 	}
 	if gone := g.replicas[change.GetNodeId()]; gone != nil {
-		delete(g.replicas, gone.id)
-		if gone.cancelFlush != nil {
-			g.done.Add(1)
-			go func() {
-				defer g.done.Done()
-				gone.cancelFlush()
-			}()
-		}
-		g.mu.Lock()
-		gone.removed = true
-		for i, other := range g.order {
-			if other == gone {
-				g.order = append(g.order[:i:i], g.order[i+1:]...)
-				break
-			}
-		}
-		g.changed.Broadcast()
-		g.mu.Unlock()
+		g.drop(gone)
 	}
+}
+
+// drop stops a replica that is no member any more, or never became one.
+func (g *Group) drop(r *replica) {
+	delete(g.replicas, r.id)
+	if r.cancelFlush != nil {
+		g.done.Add(1)
+		go func() {
+			defer g.done.Done()
+			r.cancelFlush()
+		}()
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	r.removed = true
+	for i, other := range g.order {
+		if other == r {
+			g.order = append(g.order[:i:i], g.order[i+1:]...)
+			break
+		}
+	}
+	g.changed.Broadcast()
 }

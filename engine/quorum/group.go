@@ -213,14 +213,14 @@ func (g *Group) startReplica(r *replica) {
 // inbox is a queue of things for the loop to do. It never blocks its writers: what is in it is bounded by the appends, proposals and
 // applies that are under way.
 type inbox struct {
-	mu   sync.Mutex
-	todo []func()
-	wake chan struct{}
+	mu    sync.Mutex
+	tasks []func()
+	wake  chan struct{}
 }
 
 func (i *inbox) post(f func()) {
 	i.mu.Lock()
-	i.todo = append(i.todo, f)
+	i.tasks = append(i.tasks, f)
 	i.mu.Unlock()
 	select {
 	case i.wake <- struct{}{}:
@@ -231,9 +231,9 @@ func (i *inbox) post(f func()) {
 func (i *inbox) take() []func() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	todo := i.todo
-	i.todo = nil
-	return todo
+	tasks := i.tasks
+	i.tasks = nil
+	return tasks
 }
 
 // loop owns the raft nodes.
@@ -250,8 +250,8 @@ func (g *Group) loop(ctx context.Context) {
 			g.advance()
 		case <-g.inbox.wake:
 		}
-		for todo := g.inbox.take(); len(todo) > 0; todo = g.inbox.take() {
-			for _, f := range todo {
+		for tasks := g.inbox.take(); len(tasks) > 0; tasks = g.inbox.take() {
+			for _, f := range tasks {
 				f()
 			}
 			g.advance()
@@ -616,24 +616,17 @@ func (g *Group) Close() {
 }
 
 // AddReplica makes a drive a member: it joins as a learner, catches up from a snapshot, and becomes a voter. It returns when that is
-// committed. The number of the replica must be new to the group.
+// committed. The number of the replica must be new to the group, or that of a learner on the same drive, whose joining was interrupted.
 func (g *Group) AddReplica(ctx context.Context, member Member, d Drive) error {
 	g.confMu.Lock()
 	defer g.confMu.Unlock()
-	if err := setRegistry(ctx, d, g.config.ID, registry{generation: 1, replica: member.Replica}); err != nil {
-		return err
+	r := g.local(member)
+	if r == nil {
+		var err error
+		if r, err = g.addReplica(ctx, member, d); err != nil {
+			return err
+		}
 	}
-	r, err := g.openReplica(member.Drive, d)
-	if err != nil {
-		return err
-	}
-	added := make(chan struct{})
-	g.inbox.post(func() {
-		g.addLocal(r)
-		g.startReplica(r)
-		close(added)
-	})
-	<-added
 	member.Learner = true
 	if err := g.changeMember(ctx, raftpb.ConfChangeAddLearnerNode, member); err != nil {
 		return err
@@ -643,6 +636,50 @@ func (g *Group) AddReplica(ctx context.Context, member Member, d Drive) error {
 	}
 	member.Learner = false
 	return g.changeMember(ctx, raftpb.ConfChangeAddNode, member)
+}
+
+// local returns the replica of a member that runs here, or nil.
+func (g *Group) local(member Member) *replica {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, r := range g.order {
+		if r.id == member.Replica && r.driveID == member.Drive && r.failedLocked == nil {
+			return r
+		}
+	}
+	return nil
+}
+
+// addReplica starts an empty replica on a drive. One that is there, and that an interrupted call left without membership, gives way.
+func (g *Group) addReplica(ctx context.Context, member Member, d Drive) (*replica, error) {
+	gone := make(chan struct{})
+	g.inbox.post(func() {
+		for _, r := range g.replicas {
+			if r.driveID == member.Drive {
+				g.drop(r)
+			}
+		}
+		close(gone)
+	})
+	<-gone
+	if err := d.DropStore(storePrefix(g.config.ID, 1)); err != nil {
+		return nil, err
+	}
+	if err := setRegistry(ctx, d, g.config.ID, registry{generation: 1, replica: member.Replica}); err != nil {
+		return nil, err
+	}
+	r, err := g.openReplica(member.Drive, d)
+	if err != nil {
+		return nil, err
+	}
+	added := make(chan struct{})
+	g.inbox.post(func() {
+		g.addLocal(r)
+		g.startReplica(r)
+		close(added)
+	})
+	<-added
+	return r, nil
 }
 
 // RemoveReplica takes a member out of the group. Its drive may be gone.

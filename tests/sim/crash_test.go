@@ -322,13 +322,7 @@ func (m *machine) run(t *testing.T) (point, error) {
 }
 
 func TestPowerCuts(t *testing.T) {
-	seeds := 60
-	if s := os.Getenv("HOLDFAST_SIM_SEEDS"); s != "" {
-		var err error
-		if seeds, err = strconv.Atoi(s); err != nil {
-			t.Fatal(err)
-		}
-	}
+	seeds := seedCount(t, 60)
 	points, operations, sites := map[point]bool{}, map[string]int{}, map[string]int{}
 	var first uint64
 	if s := os.Getenv("HOLDFAST_SIM_FIRST"); s != "" {
@@ -354,6 +348,19 @@ func TestPowerCuts(t *testing.T) {
 			t.Errorf("no power cut during %s", operation)
 		}
 	}
+}
+
+// seedCount returns how many seeds to run.
+func seedCount(t *testing.T, otherwise int) int {
+	s := os.Getenv("HOLDFAST_SIM_SEEDS")
+	if s == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func table(counts map[string]int) string {
