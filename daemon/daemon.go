@@ -144,7 +144,8 @@ func logger(c *config.Config) *slog.Logger {
 // ensureFolder makes the state folder where it is absent. A drive's folder must exist: an absent one may be a mount that failed.
 func ensureFolder(dir string, state bool) error {
 	if state {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		// Its name is made durable too: what the folder holds is worth no more than that.
+		if err := errors.Join(os.MkdirAll(dir, 0o700), syncDir(filepath.Dir(dir))); err != nil {
 			return fmt.Errorf("the state folder: %w", err)
 		}
 		return nil

@@ -181,11 +181,8 @@ func (k *Keeper) report(ctx context.Context) error {
 		if store == nil {
 			continue // the whole drive is away, and known to be
 		}
-		var probe [1]byte
-		if err := store.ReadShard(d.id, 0, probe[:]); err == nil {
-			if err := k.readShard(store, d.id); err == nil {
-				continue
-			}
+		if k.readShard(ctx, store, d.id) == nil {
+			continue
 		}
 		_, err := k.do(ctx, &meta.ReportMissing{Extent: d.id.Extent, Index: int(d.id.Index), Drive: d.drive})
 		if err != nil && !engine.Is(err, engine.KindConflict) {
@@ -196,8 +193,8 @@ func (k *Keeper) report(ctx context.Context) error {
 }
 
 // readShard reads a whole shard, so that its checksums speak.
-func (k *Keeper) readShard(store extent.ShardStore, id engine.ShardID) error {
-	view, err := k.view(context.Background())
+func (k *Keeper) readShard(ctx context.Context, store extent.ShardStore, id engine.ShardID) error {
+	view, err := k.view(ctx)
 	if err != nil {
 		return err
 	}

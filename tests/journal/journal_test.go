@@ -11,18 +11,12 @@ import (
 	"crypto/md5"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
-	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -32,70 +26,20 @@ import (
 	"holdfast/engine"
 	"holdfast/engine/disk"
 	"holdfast/engine/drive"
+	"holdfast/tests/daemontest"
 )
 
 const (
-	user     = "journal-test"
-	password = "journal-test-password"
-	bucket   = "journal"
-	clients  = 8
-	keys     = 12 // of each client
+	bucket  = "journal"
+	clients = 8
+	keys    = 12 // of each client
 )
 
-type server struct {
-	t       *testing.T
-	binary  string
-	dir     string
-	address string
-	process *exec.Cmd
-	log     bytes.Buffer
-}
-
-func (s *server) start() {
-	s.t.Helper()
-	args := []string{"server", "--log-level", "warn", "--s3-address", s.address, "--state", filepath.Join(s.dir, "state")}
-	for i := range 4 {
-		args = append(args, s.drive(i))
-	}
-	s.process = exec.Command(s.binary, args...)
-	s.process.Env = append(os.Environ(), "HOLDFAST_ROOT_USER="+user, "HOLDFAST_ROOT_PASSWORD="+password)
-	s.process.Stdout, s.process.Stderr = &s.log, &s.log
-	if err := s.process.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	deadline := time.Now().Add(60 * time.Second)
-	for {
-		response, err := http.Get("http://" + s.address + "/minio/health/ready")
-		if err == nil {
-			response.Body.Close()
-			if response.StatusCode == http.StatusOK {
-				return
-			}
-		}
-		if time.Now().After(deadline) {
-			s.t.Fatalf("the daemon is not ready after a minute: %v\n%s", err, s.log.String())
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
-func (s *server) drive(i int) string { return filepath.Join(s.dir, fmt.Sprint("drive", i+1)) }
-
-// end sends a signal and waits for the process.
-func (s *server) end(signal syscall.Signal) {
-	s.t.Helper()
-	if err := s.process.Process.Signal(signal); err != nil {
-		s.t.Fatal(err)
-	}
-	if err := s.process.Wait(); err != nil && signal != syscall.SIGKILL {
-		s.t.Fatalf("the daemon ended with %v\n%s", err, s.log.String())
-	}
-}
-
-func (s *server) client() *minio.Client {
-	c, err := minio.New(s.address, &minio.Options{Creds: credentials.NewStaticV4(user, password, ""), MaxRetries: 1})
+// client connects to a daemon.
+func client(t *testing.T, d *daemontest.Daemon) *minio.Client {
+	c, err := minio.New(d.Address, &minio.Options{Creds: credentials.NewStaticV4(daemontest.User, daemontest.Password, ""), MaxRetries: 1})
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return c
 }
@@ -204,10 +148,10 @@ func TestJournal(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := newServer(t)
-	s.start()
+	d := daemontest.New(t)
+	d.Start()
 	ctx := t.Context()
-	if err := s.client().MakeBucket(ctx, bucket, minio.MakeBucketOptions{}); err != nil {
+	if err := client(t, d).MakeBucket(ctx, bucket, minio.MakeBucketOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	journals := make([]*journal, clients)
@@ -222,11 +166,11 @@ func TestJournal(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	kills, total := 0, 0
 	for total < want && !t.Failed() {
-		round(ctx, s, journals, rng.Uint64(), time.Duration(300+rng.IntN(2500))*time.Millisecond)
+		round(ctx, t, d, journals, rng.Uint64(), time.Duration(300+rng.IntN(2500))*time.Millisecond)
 		kills++
-		s.start()
+		d.Start()
 		total = 0
-		c := s.client()
+		c := client(t, d)
 		for _, j := range journals {
 			j.check(ctx, t, c)
 			for _, n := range j.acks {
@@ -252,39 +196,11 @@ func TestJournal(t *testing.T) {
 	if kills == 0 || open["put"]+open["overwrite"] == 0 {
 		t.Error("no kill interrupted a write")
 	}
-	s.scan()
-}
-
-func newServer(t *testing.T) *server {
-	s := &server{t: t, dir: t.TempDir(), binary: os.Getenv("HOLDFAST_TEST_BINARY")}
-	if s.binary == "" {
-		s.binary = filepath.Join(s.dir, "holdfast")
-		if out, err := exec.Command("go", "build", "-o", s.binary, "holdfast/cli/holdfast").CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-	}
-	for i := range 4 {
-		if err := os.Mkdir(s.drive(i), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.address = l.Addr().String()
-	l.Close()
-	t.Cleanup(func() {
-		if s.process.ProcessState == nil {
-			_ = s.process.Process.Kill() // it may have ended by itself
-			_ = s.process.Wait()         // killed, as it should be
-		}
-	})
-	return s
+	scan(t, d)
 }
 
 // round lets all clients work for a while, kills the daemon under them, and waits for them to notice.
-func round(ctx context.Context, s *server, journals []*journal, seed uint64, length time.Duration) {
+func round(ctx context.Context, t *testing.T, d *daemontest.Daemon, journals []*journal, seed uint64, length time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -293,7 +209,7 @@ func round(ctx context.Context, s *server, journals []*journal, seed uint64, len
 		go func() {
 			defer wg.Done()
 			rng := rand.New(rand.NewPCG(seed, uint64(i)))
-			c := s.client()
+			c := client(t, d)
 			for more := true; more; {
 				k := rng.IntN(keys)
 				more = j.step(ctx, c, rng, fmt.Sprintf("client%d/dir%d/key%d", i, k%3, k))
@@ -301,59 +217,36 @@ func round(ctx context.Context, s *server, journals []*journal, seed uint64, len
 		}()
 	}
 	time.Sleep(length) // the instant of the kill is what is random here; nothing waits for a condition
-	s.end(syscall.SIGKILL)
+	d.Kill()
 	wg.Wait()
 }
 
-// status asks the daemon.
-func (s *server) status() (status struct {
-	Missing int `json:"extents_missing_shards"`
-	Away    int `json:"shards_on_lost_drives"`
-	Garbage int `json:"contents_to_collect"`
-	Keepers struct{ SweepsComplete int }
-	Drives  []struct {
-		Path    string
-		Shards  int
-		Witness bool
-	}
-}) {
-	s.t.Helper()
-	out, err := exec.Command(s.binary, "status", "--json", "--state", filepath.Join(s.dir, "state")).Output()
-	if err == nil {
-		err = json.Unmarshal(out, &status)
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return status
-}
-
 // scan waits until the keepers have nothing left to do, stops the daemon, and counts the shards on each drive by itself.
-func (s *server) scan() {
+func scan(t *testing.T, daemon *daemontest.Daemon) {
 	deadline := time.Now().Add(2 * time.Minute)
-	status := s.status()
+	status := daemon.Status()
 	for status.Garbage > 0 || status.Keepers.SweepsComplete == 0 || status.Missing > 0 {
 		if time.Now().After(deadline) {
-			s.t.Fatalf("the keepers are not done: %+v", status)
+			t.Fatalf("the keepers are not done: %+v", status)
 		}
 		time.Sleep(50 * time.Millisecond)
-		status = s.status()
+		status = daemon.Status()
 	}
-	s.end(syscall.SIGTERM)
+	daemon.Stop()
 	scanned := 0
 	for _, d := range status.Drives {
 		if d.Witness {
 			continue
 		}
-		found := countShards(s.t, d.Path)
+		found := countShards(t, d.Path)
 		scanned += found
 		if found != d.Shards {
-			s.t.Errorf("%s holds %d shards; the metadata places %d there", d.Path, found, d.Shards)
+			t.Errorf("%s holds %d shards; the metadata places %d there", d.Path, found, d.Shards)
 		}
 	}
-	s.t.Logf("%d shards scanned, each where the metadata has it", scanned)
+	t.Logf("%d shards scanned, each where the metadata has it", scanned)
 	if scanned == 0 {
-		s.t.Error("no shard was scanned")
+		t.Error("no shard was scanned")
 	}
 }
 

@@ -7,11 +7,8 @@ package loss_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,37 +17,29 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"holdfast/tests/daemontest"
 )
 
-const (
-	user     = "loss-test"
-	password = "loss-test-password"
-	region   = "us-east-1"
-)
+const region = "us-east-1"
 
-// site is a daemon, its folders, and what the clients need.
+// site is a daemon and what the clients need.
 type site struct {
-	t       *testing.T
-	dir     string
-	binary  string
-	address string
-
-	mu      sync.Mutex
-	process *exec.Cmd
-	log     bytes.Buffer
+	*daemontest.Daemon
+	t *testing.T
 }
 
 func TestLoss(t *testing.T) {
-	s := newSite(t)
+	s := &site{daemontest.New(t), t}
 	source := s.source()
-	s.start()
+	s.Start()
 	kills := s.whileKilled(func() {
 		s.retry("make buckets", func() error {
 			for _, bucket := range []string{"rclone", "aws"} {
-				if _, err := s.run("aws", "--endpoint-url", s.url(), "s3api", "head-bucket", "--bucket", bucket); err == nil {
+				if _, err := s.run("aws", "--endpoint-url", s.URL(), "s3api", "head-bucket", "--bucket", bucket); err == nil {
 					continue
 				}
-				if out, err := s.run("aws", "--endpoint-url", s.url(), "s3", "mb", "s3://"+bucket); err != nil {
+				if out, err := s.run("aws", "--endpoint-url", s.URL(), "s3", "mb", "s3://"+bucket); err != nil {
 					return fmt.Errorf("%w: %s", err, out)
 				}
 			}
@@ -64,7 +53,7 @@ func TestLoss(t *testing.T) {
 			},
 			func() { s.client("rclone copy", "rclone", "copy", "--transfers=4", source, "site:rclone") },
 			func() {
-				s.client("aws sync", "aws", "--endpoint-url", s.url(), "s3", "sync", "--no-progress", "--only-show-errors", "--no-follow-symlinks", source, "s3://aws")
+				s.client("aws sync", "aws", "--endpoint-url", s.URL(), "s3", "sync", "--no-progress", "--only-show-errors", "--no-follow-symlinks", source, "s3://aws")
 			},
 		} {
 			wg.Go(backup)
@@ -72,49 +61,25 @@ func TestLoss(t *testing.T) {
 		wg.Wait()
 	})
 	for _, pair := range [][]int{{0, 2}, {1, 3}} {
-		s.kill()
+		s.Kill()
 		for _, i := range pair {
 			s.wipe(i)
 		}
-		s.start()
+		s.Start()
 		s.awaitRepair()
 	}
 	s.client("restic check", "restic", "check", "--read-data")
 	// One tree at a time, so that the disk holds the source, what is stored, and one copy.
-	restored := filepath.Join(s.dir, "restored")
+	restored := filepath.Join(s.Dir, "restored")
 	s.restore(source, filepath.Join(restored, source), "restic", "restore", "latest", "--target", restored)
 	s.restore(source, restored, "rclone", "copy", "--transfers=4", "site:rclone", restored)
-	s.restore(source, restored, "aws", "--endpoint-url", s.url(), "s3", "sync", "--no-progress", "--only-show-errors", "s3://aws", restored)
+	s.restore(source, restored, "aws", "--endpoint-url", s.URL(), "s3", "sync", "--no-progress", "--only-show-errors", "s3://aws", restored)
 	files, size := s.measure(source)
 	t.Logf("%d files, %d MB, by three clients each, under %d kills and the loss of all four drives: equal", files, size>>20, kills)
 	if kills == 0 || files == 0 {
 		t.Error("nothing was killed or nothing was compared")
 	}
 }
-
-func newSite(t *testing.T) *site {
-	s := &site{t: t, dir: t.TempDir()}
-	s.binary = filepath.Join(s.dir, "holdfast")
-	if out, err := exec.Command("go", "build", "-o", s.binary, "holdfast/cli/holdfast").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	for i := range 4 {
-		if err := os.Mkdir(s.drive(i), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.address = l.Addr().String()
-	l.Close()
-	t.Cleanup(s.kill)
-	return s
-}
-
-func (s *site) drive(i int) string { return filepath.Join(s.dir, fmt.Sprint("drive", i+1)) }
-func (s *site) url() string        { return "http://" + s.address }
 
 func number(t *testing.T, name string, otherwise int) int {
 	value := os.Getenv(name)
@@ -130,7 +95,7 @@ func number(t *testing.T, name string, otherwise int) int {
 
 // source returns the folder to back up.
 func (s *site) source() string {
-	dir := filepath.Join(s.dir, "source")
+	dir := filepath.Join(s.Dir, "source")
 	big := number(s.t, "HOLDFAST_LOSS_BIG", 120)
 	if tree := os.Getenv("HOLDFAST_LOSS_TREE"); tree != "" {
 		if out, err := exec.Command("cp", "-rL", tree, dir).CombinedOutput(); err != nil {
@@ -176,45 +141,6 @@ func (s *site) invent(dir string) {
 	}
 }
 
-func (s *site) start() {
-	s.t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	args := []string{"server", "--log-level", "warn", "--s3-address", s.address, "--state", filepath.Join(s.dir, "state")}
-	for i := range 4 {
-		args = append(args, s.drive(i))
-	}
-	s.process = exec.Command(s.binary, args...)
-	s.process.Env = append(os.Environ(), "HOLDFAST_ROOT_USER="+user, "HOLDFAST_ROOT_PASSWORD="+password)
-	s.process.Stdout, s.process.Stderr = &s.log, &s.log
-	if err := s.process.Start(); err != nil {
-		s.t.Error(err)
-		return
-	}
-	deadline := time.Now().Add(90 * time.Second)
-	for time.Now().Before(deadline) {
-		response, err := http.Get(s.url() + "/minio/health/ready")
-		if err == nil {
-			response.Body.Close()
-			if response.StatusCode == http.StatusOK {
-				return
-			}
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	s.t.Errorf("the daemon is not ready\n%s", s.log.String())
-}
-
-func (s *site) kill() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.process == nil || s.process.ProcessState != nil {
-		return
-	}
-	_ = s.process.Process.Kill() // it may have ended by itself
-	_ = s.process.Wait()         // killed, as it should be
-}
-
 // whileKilled runs work while the daemon is killed and started again.
 func (s *site) whileKilled(work func()) (kills int) {
 	done, ended := make(chan struct{}), make(chan struct{})
@@ -227,8 +153,8 @@ func (s *site) whileKilled(work func()) (kills int) {
 				return
 			case <-time.After(every):
 			}
-			s.kill()
-			s.start()
+			s.Kill()
+			s.Start()
 			kills++
 		}
 	}()
@@ -247,10 +173,10 @@ func (s *site) environment() []string {
 		}
 	}
 	return append(inherited,
-		"HOME="+s.dir, "AWS_ACCESS_KEY_ID="+user, "AWS_SECRET_ACCESS_KEY="+password, "AWS_DEFAULT_REGION="+region, "AWS_MAX_ATTEMPTS=10",
+		"HOME="+s.Dir, "AWS_ACCESS_KEY_ID="+daemontest.User, "AWS_SECRET_ACCESS_KEY="+daemontest.Password, "AWS_DEFAULT_REGION="+region, "AWS_MAX_ATTEMPTS=10",
 		"AWS_EC2_METADATA_DISABLED=true",
-		"RESTIC_REPOSITORY=s3:"+s.url()+"/restic", "RESTIC_PASSWORD=a", "RCLONE_CONFIG_SITE_TYPE=s3", "RCLONE_CONFIG_SITE_PROVIDER=Other",
-		"RCLONE_CONFIG_SITE_ENDPOINT="+s.url(), "RCLONE_CONFIG_SITE_ENV_AUTH=true", "RCLONE_CONFIG_SITE_REGION="+region,
+		"RESTIC_REPOSITORY=s3:"+s.URL()+"/restic", "RESTIC_PASSWORD=a", "RCLONE_CONFIG_SITE_TYPE=s3", "RCLONE_CONFIG_SITE_PROVIDER=Other",
+		"RCLONE_CONFIG_SITE_ENDPOINT="+s.URL(), "RCLONE_CONFIG_SITE_ENV_AUTH=true", "RCLONE_CONFIG_SITE_REGION="+region,
 		"RCLONE_CONFIG_SITE_NO_CHECK_BUCKET=true")
 }
 
@@ -304,12 +230,12 @@ func (s *site) retry(what string, f func() error) {
 }
 
 func (s *site) wipe(i int) {
-	entries, err := os.ReadDir(s.drive(i))
+	entries, err := os.ReadDir(s.Drive(i))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	for _, e := range entries {
-		if err := os.RemoveAll(filepath.Join(s.drive(i), e.Name())); err != nil {
+		if err := os.RemoveAll(filepath.Join(s.Drive(i), e.Name())); err != nil {
 			s.t.Fatal(err)
 		}
 	}
@@ -319,26 +245,15 @@ func (s *site) wipe(i int) {
 func (s *site) awaitRepair() {
 	s.t.Helper()
 	begin := time.Now()
-	var out []byte
+	var status daemontest.Status
 	for time.Since(begin) < time.Hour {
-		var err error
-		out, err = exec.Command(s.binary, "status", "--json", "--state", filepath.Join(s.dir, "state")).Output()
-		var status struct {
-			Missing int `json:"extents_missing_shards"`
-			Away    int `json:"shards_on_lost_drives"`
-		}
-		if err == nil {
-			if err := json.Unmarshal(out, &status); err != nil {
-				s.t.Fatal(err)
-			}
-			if status.Missing == 0 && status.Away == 0 {
-				s.t.Logf("repaired in %v", time.Since(begin).Round(100*time.Millisecond))
-				return
-			}
+		if status = s.Status(); status.Missing == 0 && status.Away == 0 {
+			s.t.Logf("repaired in %v", time.Since(begin).Round(100*time.Millisecond))
+			return
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	s.t.Fatalf("not repaired: %s", out)
+	s.t.Fatalf("not repaired: %+v", status)
 }
 
 // restore lets a client restore, holds the tree against the source, and removes it.
@@ -347,7 +262,7 @@ func (s *site) restore(source, tree, name string, args ...string) {
 	if out, err := exec.Command("diff", "-rq", source, tree).CombinedOutput(); err != nil {
 		s.t.Errorf("%s restored something else: %s", name, tail(out))
 	}
-	if err := os.RemoveAll(filepath.Join(s.dir, "restored")); err != nil {
+	if err := os.RemoveAll(filepath.Join(s.Dir, "restored")); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -1,0 +1,158 @@
+// Package daemontest runs the real daemon for tests: built from this tree, on four drive folders in a temporary folder.
+//
+// Promise: the daemon ends with the test, and what it wrote is shown when it does not do what was asked.
+package daemontest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The root credential of every daemon of this package.
+const (
+	User     = "daemon-test"
+	Password = "daemon-test-password"
+)
+
+// Drives is how many drives a daemon has.
+const Drives = 4
+
+// Daemon is a daemon that can be killed and started again. Its methods may be called from several goroutines.
+type Daemon struct {
+	Dir     string // has the state folder, the drives and the binary
+	Address string // of S3
+	t       *testing.T
+	binary  string
+
+	mu      sync.Mutex
+	process *exec.Cmd
+	log     bytes.Buffer
+}
+
+// New builds the daemon, or takes the binary that HOLDFAST_TEST_BINARY names, and makes its folders. It does not start it.
+func New(t *testing.T) *Daemon {
+	t.Helper()
+	d := &Daemon{t: t, Dir: t.TempDir(), binary: os.Getenv("HOLDFAST_TEST_BINARY")}
+	if d.binary == "" {
+		d.binary = filepath.Join(d.Dir, "holdfast")
+		if out, err := exec.Command("go", "build", "-o", d.binary, "holdfast/cli/holdfast").CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	for i := range Drives {
+		if err := os.Mkdir(d.Drive(i), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Address = l.Addr().String()
+	l.Close()
+	t.Cleanup(d.Kill)
+	return d
+}
+
+// Drive returns the folder of a drive, from 0.
+func (d *Daemon) Drive(i int) string { return filepath.Join(d.Dir, fmt.Sprint("drive", i+1)) }
+
+// State returns the state folder.
+func (d *Daemon) State() string { return filepath.Join(d.Dir, "state") }
+
+// URL returns where S3 is.
+func (d *Daemon) URL() string { return "http://" + d.Address }
+
+// Start starts the daemon and waits until it is ready.
+func (d *Daemon) Start() {
+	d.t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	args := []string{"server", "--log-level", "warn", "--s3-address", d.Address, "--state", d.State()}
+	for i := range Drives {
+		args = append(args, d.Drive(i))
+	}
+	d.process = exec.Command(d.binary, args...)
+	d.process.Env = append(os.Environ(), "HOLDFAST_ROOT_USER="+User, "HOLDFAST_ROOT_PASSWORD="+Password)
+	d.process.Stdout, d.process.Stderr = &d.log, &d.log
+	if err := d.process.Start(); err != nil {
+		d.t.Errorf("the daemon does not start: %v", err)
+		return
+	}
+	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		response, err := http.Get(d.URL() + "/minio/health/ready")
+		if err != nil {
+			continue
+		}
+		response.Body.Close()
+		if response.StatusCode == http.StatusOK {
+			return
+		}
+	}
+	d.t.Errorf("the daemon is not ready\n%s", d.log.String())
+}
+
+// Kill ends the daemon with SIGKILL, if it runs.
+func (d *Daemon) Kill() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.process == nil || d.process.ProcessState != nil {
+		return
+	}
+	_ = d.process.Process.Kill() // it may have ended by itself
+	_ = d.process.Wait()         // killed, as it should be
+}
+
+// Stop ends the daemon with SIGTERM and checks that it ends well.
+func (d *Daemon) Stop() {
+	d.t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.process.Process.Signal(syscall.SIGTERM); err != nil {
+		d.t.Fatal(err)
+	}
+	if err := d.process.Wait(); err != nil {
+		d.t.Fatalf("the daemon ended with %v\n%s", err, d.log.String())
+	}
+}
+
+// Status is what the tests read of `holdfast status --json`.
+type Status struct {
+	Missing int `json:"extents_missing_shards"`
+	Away    int `json:"shards_on_lost_drives"`
+	Garbage int `json:"contents_to_collect"`
+	Keepers struct{ SweepsComplete int }
+	Drives  []struct {
+		Path, State string
+		Shards      int
+		Witness     bool
+	}
+}
+
+// Status asks the daemon. Exit status 3, not fully protected, is an answer like another.
+func (d *Daemon) Status() (status Status) {
+	d.t.Helper()
+	out, err := exec.Command(d.binary, "status", "--json", "--state", d.State()).Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 3 {
+		err = nil
+	}
+	if err == nil {
+		err = json.Unmarshal(out, &status)
+	}
+	if err != nil {
+		d.t.Fatalf("holdfast status: %v\n%s", err, out)
+	}
+	return status
+}
