@@ -294,8 +294,11 @@ func (d *Drive) release() (err error) {
 	if d.ring != nil {
 		err = errors.Join(err, d.ring.file.Close())
 	}
-	if d.ownCache && d.db != nil && d.gate.err() == nil {
-		d.options.Cache.Close() // otherwise a compaction that Pebble left behind may use it still
+	if d.gate != nil && (d.db == nil || d.gate.err() != nil) {
+		d.options.Cache.kept.Store(true)
+	}
+	if d.ownCache {
+		d.options.Cache.Close()
 	}
 	return errors.Join(err, d.lock.Close())
 }

@@ -176,9 +176,8 @@ func formatIndex(fsys disk.FS) error {
 	err = cmp.Or(b.Set(markKey, encodeMark(mark{sequence: 1}), nil), b.Set(tailKey, encodeU64(0), nil))
 	err = cmp.Or(err, b.Commit(pebble.NoSync), flushOnce(db, gate))
 	err = cmp.Or(err, closeIndex(db, gate), gate.err(), gate.close())
-	if err == nil {
-		cache.Close() // otherwise a compaction that Pebble left behind may use it still
-	}
+	cache.kept.Store(err != nil)
+	cache.Close()
 	return err
 }
 

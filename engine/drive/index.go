@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -19,6 +20,7 @@ const memtableBytes = 8 << 20
 type Cache struct {
 	blocks *pebble.Cache
 	files  *pebble.FileCache
+	kept   atomic.Bool // an index that failed was left behind, and a compaction of it may be running
 }
 
 // NewCache returns a cache of that many bytes for any number of drives. Close it after them.
@@ -26,8 +28,12 @@ func NewCache(bytes int64) *Cache {
 	return &Cache{blocks: pebble.NewCache(bytes), files: pebble.NewFileCache(1, 1000)}
 }
 
-// Close gives the memory back.
+// Close gives the memory back, unless a drive failed or did not open: Pebble cannot be stopped then, and may use the cache as long as the
+// process lives.
 func (c *Cache) Close() {
+	if c.kept.Load() {
+		return
+	}
 	c.files.Unref()
 	c.blocks.Unref()
 }
