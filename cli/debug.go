@@ -9,8 +9,8 @@ import (
 	"holdfast/engine"
 	"holdfast/engine/disk"
 	"holdfast/engine/drive"
+	"holdfast/engine/group"
 	"holdfast/engine/meta"
-	"holdfast/engine/quorum"
 )
 
 func debugCommand() *cli.Command {
@@ -81,7 +81,7 @@ func debugLog(w io.Writer, fsys disk.FS) error {
 				fmt.Fprintf(w, "    %s\n", r.Text)
 				continue
 			}
-			for _, line := range quorum.DescribeRecord(r.Payload, meta.Describe) {
+			for _, line := range group.DescribeRecord(r.Payload, meta.Describe) {
 				fmt.Fprintf(w, "    %s\n", line)
 			}
 		}

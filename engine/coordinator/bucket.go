@@ -26,11 +26,7 @@ func (c *Coordinator) createBucket(ctx context.Context, name engine.BucketName) 
 	// From here on the outcome must not depend on the caller's patience.
 	ctx, cancel := patient(ctx)
 	defer cancel()
-	view, _, err := c.Root.Group().Store(ctx)
-	if err != nil {
-		return info, err
-	}
-	record, err := meta.LookupBucket(view, name)
+	record, err := meta.LookupBucket(c.Root.Group().Rows(ctx), name)
 	if refusal != nil && (err != nil || record.State != meta.BucketCreating) {
 		return info, refusal
 	}
@@ -104,10 +100,11 @@ func (c *Coordinator) finishDelete(ctx context.Context, record meta.BucketRecord
 
 // finishBuckets finishes creations and deletions that a crash interrupted.
 func (c *Coordinator) finishBuckets(ctx context.Context) error {
-	view, _, err := c.Root.Group().Store(ctx)
+	view, err := c.Root.Group().Read(ctx)
 	if err != nil {
 		return err
 	}
+	defer view.Close()
 	after := engine.BucketName("")
 	for {
 		list, err := meta.ListBuckets(view, "", after, engine.PageMax)

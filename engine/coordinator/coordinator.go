@@ -10,6 +10,7 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -17,8 +18,8 @@ import (
 	"holdfast/engine"
 	"holdfast/engine/buffer"
 	"holdfast/engine/extent"
+	"holdfast/engine/group"
 	"holdfast/engine/meta"
-	"holdfast/engine/quorum"
 
 	md5simd "github.com/minio/md5-simd"
 )
@@ -43,8 +44,8 @@ type Drives interface {
 
 // Config is what a Coordinator is made of.
 type Config struct {
-	Root    *quorum.Writer // to the root group
-	Data    *quorum.Writer // to the group of the buckets
+	Root    *group.Writer // to the root group
+	Data    *group.Writer // to the group of the buckets
 	Drives  Drives
 	Pool    *buffer.Pool
 	Classes map[engine.StorageClass]engine.Redundancy // has ClassStandard
@@ -92,8 +93,8 @@ func (c *Coordinator) Close() {
 	c.md5.Close()
 }
 
-// OldestPin returns the index up to which garbage may be collected: no reader sees an older state. Index is one that Store or Read of
-// the group has shown the caller before.
+// OldestPin returns the index up to which garbage may be collected: no reader sees an older state. Index is that of a view
+// that the caller has read before.
 func (c *Coordinator) OldestPin(index uint64) uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -104,22 +105,17 @@ func (c *Coordinator) OldestPin(index uint64) uint64 {
 }
 
 // view returns a view of the group of buckets, pinned: no content that it shows is collected until unpin is called.
-func (c *Coordinator) view(ctx context.Context) (v *quorum.View, unpin func(), err error) {
-	group := c.Data.Group()
-	_, index, err := group.Store(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
+func (c *Coordinator) view(ctx context.Context) (v *group.View, unpin func(), err error) {
 	p := new(pin)
 	c.mu.Lock()
-	c.pins[p] = index
+	c.pins[p] = c.Data.Group().Applied()
 	c.mu.Unlock()
 	unpin = func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		delete(c.pins, p)
 	}
-	if v, err = group.Read(ctx); err != nil {
+	if v, err = c.Data.Group().Read(ctx); err != nil {
 		unpin()
 		return nil, nil, err
 	}
@@ -131,21 +127,18 @@ func (c *Coordinator) bucket(ctx context.Context, name engine.BucketName) (meta.
 	if err := engine.CheckBucketName(name); err != nil {
 		return meta.BucketRecord{}, err
 	}
-	view, _, err := c.Root.Group().Store(ctx)
-	if err != nil {
-		return meta.BucketRecord{}, err
-	}
-	record, err := meta.LookupBucket(view, name)
+	record, err := meta.LookupBucket(c.Root.Group().Rows(ctx), name)
 	if err == meta.ErrAbsent || err == nil && record.State == meta.BucketCreating {
 		return record, engine.E(engine.KindNoSuchBucket, "there is no bucket %q", name)
 	}
 	return record, rowError(err)
 }
 
-// rowError gives errors of stores their Kind.
+// rowError gives errors of stores their Kind; those of a group have one.
 func rowError(err error) error {
-	if err == nil {
-		return nil
+	var typed *engine.Error
+	if err == nil || errors.As(err, &typed) {
+		return err
 	}
 	return engine.E(engine.KindUnavailable, "the metadata cannot be read: %w", err)
 }

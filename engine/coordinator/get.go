@@ -333,11 +333,10 @@ func (o *object) fillExtent(p *piece, within int64, n *int64) error {
 
 // source reads where an extent's shards are now: repair may have moved them since the object was opened.
 func (o *object) source(id engine.ExtentID) (extent.Source, error) {
-	view, _, err := o.c.Data.Group().Store(o.ctx)
-	if err != nil {
-		return extent.Source{}, err
+	x, err := meta.LoadExtent(o.c.Data.Group().Rows(o.ctx), id)
+	if err != nil && err != meta.ErrAbsent {
+		return extent.Source{}, rowError(err)
 	}
-	x, err := meta.LoadExtent(view, id)
 	if err != nil {
 		return extent.Source{}, engine.E(engine.KindDamaged, "the metadata lacks extent %v: %w", id, err)
 	}

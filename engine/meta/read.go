@@ -12,7 +12,7 @@ import (
 // ErrAbsent is what readers answer where the rows have no such thing; the caller gives it a Kind.
 var ErrAbsent = errors.New("absent")
 
-// View is what reading needs: a Snapshot, or a Store where each answer may be newer than the one before.
+// View is what reading more than one row needs, which is a Snapshot: rows of one instant.
 type View interface {
 	Reader
 	Iterate(lower, upper []byte) Iterator
@@ -75,7 +75,7 @@ func (r *entryRow) info() engine.ObjectInfo {
 }
 
 // HasBucket reports whether the group has the bucket.
-func HasBucket(view View, bucket engine.BucketID) (bool, error) {
+func HasBucket(view Reader, bucket engine.BucketID) (bool, error) {
 	_, ok, err := view.Get(key8(rowBucket, uint64(bucket)))
 	return ok, err
 }
@@ -116,7 +116,7 @@ func LoadContent(view View, id uint64) (*Content, error) {
 }
 
 // LoadExtent reads where an extent's shards are. ErrAbsent.
-func LoadExtent(view View, id engine.ExtentID) (*Extent, error) {
+func LoadExtent(view Reader, id engine.ExtentID) (*Extent, error) {
 	x := &Extent{ID: id}
 	if ok, err := load(view, extentKey(rowExtent, id), x); err != nil {
 		return nil, err
@@ -225,7 +225,7 @@ func CountGarbage(view View) (n int, err error) {
 }
 
 // LoadDrive reports whether the group counts a drive as out, and whether for good.
-func LoadDrive(view View, drive engine.DriveID) (out, gone bool, err error) {
+func LoadDrive(view Reader, drive engine.DriveID) (out, gone bool, err error) {
 	var r driveRow
 	_, err = load(view, key8(rowDrive, uint64(drive)), &r)
 	return r.out, r.gone, err
@@ -255,7 +255,7 @@ type BucketRecord struct {
 }
 
 // LookupBucket finds a bucket in the root group's directory. ErrAbsent.
-func LookupBucket(view View, name engine.BucketName) (BucketRecord, error) {
+func LookupBucket(view Reader, name engine.BucketName) (BucketRecord, error) {
 	var r directoryRow
 	if ok, err := load(view, nameKey(name), &r); err != nil {
 		return BucketRecord{}, err

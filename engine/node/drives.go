@@ -12,8 +12,8 @@ import (
 	"holdfast/engine/coordinator"
 	"holdfast/engine/drive"
 	"holdfast/engine/extent"
+	"holdfast/engine/group"
 	"holdfast/engine/meta"
-	"holdfast/engine/quorum"
 )
 
 // find returns the slot of a drive that is a data drive, or nil.
@@ -259,11 +259,7 @@ func (n *Node) setOut(ctx context.Context, s *slot, out bool) error {
 	if out {
 		record.State = meta.DriveOut
 	}
-	view, _, err := n.data.Store(ctx)
-	if err != nil {
-		return err
-	}
-	committed, _, err := meta.LoadDrive(view, id)
+	committed, _, err := meta.LoadDrive(n.data.Rows(ctx), id)
 	if err != nil {
 		return err
 	}
@@ -358,7 +354,7 @@ func (n *Node) remember(s *slot, m member) error {
 // interrupted anywhere and begun again: what it does next follows from the members that the group has.
 func (n *Node) join(ctx context.Context, s *slot) error {
 	lost := s.Replaces
-	for _, g := range []*quorum.Group{n.root, n.data} {
+	for _, g := range []*group.Group{n.root, n.data} {
 		if err := n.joinGroup(ctx, g, s, lost); err != nil {
 			return err
 		}
@@ -377,34 +373,33 @@ func (n *Node) join(ctx context.Context, s *slot) error {
 	return n.remember(s, m)
 }
 
-// joinGroup removes the replica of a lost drive and, where the group then has fewer than it should, adds one on the new drive.
-func (n *Node) joinGroup(ctx context.Context, g *quorum.Group, s *slot, lost engine.DriveID) error {
-	fresh := quorum.Member{Drive: s.Drive}
-	for _, m := range g.Members() {
-		if m.Drive == lost {
+// joinGroup removes the replica of a lost drive, and what an interrupted call left on the new one, and where the group then has fewer
+// replicas than it should, adds one on the new drive.
+func (n *Node) joinGroup(ctx context.Context, g *group.Group, s *slot, lost engine.DriveID) error {
+	status, err := g.Status(ctx)
+	if err != nil {
+		return err
+	}
+	// A number is never used again: the index of the group is greater than any that was.
+	fresh := group.Member{Replica: status.Commit + 1, Drive: s.Drive}
+	count := 0
+	for _, m := range status.Members {
+		fresh.Replica = max(fresh.Replica, m.Replica+1)
+		switch {
+		case m.Drive == lost, m.Drive == s.Drive && m.Learner:
 			if err := g.RemoveReplica(ctx, m.Replica); err != nil {
 				return err
 			}
-		}
-	}
-	members := g.Members()
-	for _, m := range members {
-		// A number is never used again: the index of the group is greater than any that was.
-		fresh.Replica = max(fresh.Replica, m.Replica+1, g.Status().Answered+1)
-	}
-	for _, m := range members {
-		switch {
-		case m.Drive != s.Drive:
-		case m.Learner:
-			return g.AddReplica(ctx, m, s.drive) // goes on where it was interrupted
-		default:
+		case m.Drive == s.Drive:
 			return nil
+		default:
+			count++
 		}
 	}
-	if len(members) >= n.replicas() {
+	if count >= n.replicas() {
 		return nil
 	}
-	return g.AddReplica(ctx, fresh, s.drive)
+	return g.AddReplica(ctx, fresh, s.host())
 }
 
 // watch looks after the drives: those that fail, vanish or hang go out; an empty folder in their place is taken in.

@@ -24,8 +24,8 @@ import (
 	"holdfast/engine/disk"
 	"holdfast/engine/drive"
 	"holdfast/engine/extent"
+	"holdfast/engine/group"
 	"holdfast/engine/meta"
-	"holdfast/engine/quorum"
 	"holdfast/engine/repair"
 )
 
@@ -79,8 +79,8 @@ type Node struct {
 	lock   io.Closer
 	id     uint64
 
-	root, data *quorum.Group
-	writers    [2]*quorum.Writer // by group
+	root, data *group.Group
+	writers    [2]*group.Writer // by group
 	keeper     *repair.Keeper
 
 	mu    sync.Mutex // guards state and slots
@@ -100,6 +100,15 @@ type slot struct {
 	fs      disk.FS
 	problem error // why it is not at hand
 	out     bool  // committed
+}
+
+// host is the drive as the place of replicas.
+func (s *slot) host() group.Host {
+	h := group.Host{Drive: s.Drive}
+	if s.drive != nil {
+		h.Log, h.Stores = s.drive, s.drive
+	}
+	return h
 }
 
 // Open opens a node's storage, and forms the cluster on the first start. It returns once reads and writes are served; drives that could
@@ -290,21 +299,21 @@ func (n *Node) replicas() int {
 	return count
 }
 
-func (n *Node) replicaMembers() []quorum.Member {
-	var members []quorum.Member
+func (n *Node) replicaMembers() []group.Member {
+	var members []group.Member
 	for i, m := range n.state.Drives {
 		if len(members) < n.replicas() {
-			members = append(members, quorum.Member{Replica: uint64(i + 1), Drive: m.Drive})
+			members = append(members, group.Member{Replica: uint64(i + 1), Drive: m.Drive})
 		}
 	}
 	if w := n.state.Witness; w != nil {
-		members = append(members, quorum.Member{Replica: uint64(len(members) + 1), Drive: w.Drive})
+		members = append(members, group.Member{Replica: uint64(len(members) + 1), Drive: w.Drive})
 	}
 	return members
 }
 
 // formDrive formats a drive and gives it the first state of the groups that have a replica there.
-func (n *Node) formDrive(ctx context.Context, m *member, role drive.Role, members []quorum.Member) error {
+func (n *Node) formDrive(ctx context.Context, m *member, role drive.Role, members []group.Member) error {
 	fsys, err := n.config.OpenDisk(m.Path)
 	if err != nil {
 		return fmt.Errorf("drive %s: %w", m.Path, err)
@@ -335,8 +344,9 @@ func (n *Node) formDrive(ctx context.Context, m *member, role drive.Role, member
 		if replica.Drive != m.Drive {
 			continue
 		}
-		for _, group := range []engine.GroupID{rootGroup, dataGroup} {
-			if err := quorum.Bootstrap(ctx, d, group, replica, members); err != nil {
+		host := group.Host{Drive: m.Drive, Log: d, Stores: d}
+		for _, id := range []engine.GroupID{rootGroup, dataGroup} {
+			if err := group.BootstrapReplica(ctx, id, replica, members, host); err != nil {
 				return errors.Join(fmt.Errorf("drive %s: %w", m.Path, err), d.Close())
 			}
 		}
@@ -405,16 +415,18 @@ func (n *Node) driveFailed() {
 // startGroups starts the groups, opens this process's epochs and closes those of its predecessors, which are dead: the state folder
 // has one owner.
 func (n *Node) startGroups(ctx context.Context) (err error) {
-	drives := map[engine.DriveID]quorum.Drive{}
+	var hosts []group.Host
 	for _, s := range n.slots {
-		if s.drive != nil {
-			drives[s.Drive] = s.drive
-		}
+		hosts = append(hosts, s.host())
 	}
-	start := func(id engine.GroupID) (*quorum.Group, error) {
-		return quorum.Start(ctx, quorum.Config{
-			ID: id, Machine: &meta.Machine{Group: id}, Drives: drives, Logger: n.logger, Everywhere: n.config.ApplyEverywhere,
+	start := func(id engine.GroupID) (*group.Group, error) {
+		g, err := group.Start(ctx, group.Config{
+			Group: id, Machine: &meta.Machine{Group: id}, Hosts: hosts, ApplyEverywhere: n.config.ApplyEverywhere,
 		})
+		if err != nil {
+			return nil, err
+		}
+		return g, g.Await(ctx)
 	}
 	if n.root, err = start(rootGroup); err != nil {
 		return fmt.Errorf("the root group: %w", err)
@@ -423,8 +435,8 @@ func (n *Node) startGroups(ctx context.Context) (err error) {
 		return fmt.Errorf("the group of the buckets: %w", err)
 	}
 	n.id = n.state.Node
-	for i, g := range []*quorum.Group{n.root, n.data} {
-		w, err := quorum.OpenWriter(ctx, g, n.id)
+	for i, g := range []*group.Group{n.root, n.data} {
+		w, err := group.OpenWriter(ctx, g, n.id)
 		if err != nil {
 			return err
 		}
@@ -448,7 +460,7 @@ func (n *Node) Close() error {
 	if n.Coordinator != nil {
 		n.Coordinator.Close()
 	}
-	for _, g := range []*quorum.Group{n.data, n.root} {
+	for _, g := range []*group.Group{n.data, n.root} {
 		if g != nil {
 			g.Close()
 		}

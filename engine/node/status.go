@@ -5,8 +5,8 @@ import (
 	"fmt"
 
 	"holdfast/engine"
+	"holdfast/engine/group"
 	"holdfast/engine/meta"
-	"holdfast/engine/quorum"
 	"holdfast/engine/repair"
 )
 
@@ -82,8 +82,12 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 		}
 		status.Drives = append(status.Drives, d)
 	}
-	for _, g := range []*quorum.Group{n.root, n.data} {
-		status.Groups = append(status.Groups, groupStatus(g.Status()))
+	for _, g := range []*group.Group{n.root, n.data} {
+		s, err := g.Status(ctx)
+		if err != nil {
+			return status, err
+		}
+		status.Groups = append(status.Groups, groupStatus(s))
 	}
 	return status, nil
 }
@@ -108,13 +112,13 @@ func driveStatus(view meta.View, s *slot) (DriveStatus, error) {
 	return d, err
 }
 
-func groupStatus(s quorum.Status) GroupStatus {
-	g := GroupStatus{Group: s.ID, Leader: s.Leader, Quorum: s.Quorum, Index: s.Answered, Replicas: len(s.Replicas)}
-	for _, r := range s.Replicas {
+func groupStatus(s group.Status) GroupStatus {
+	g := GroupStatus{Group: s.Group, Leader: s.Leader, Quorum: s.Missing == "", Index: s.Commit, Replicas: len(s.Members)}
+	for _, r := range s.Members {
 		if !r.Learner {
 			g.Voters++
 		}
-		if r.Local && r.Failed == nil {
+		if r.Here && r.Failed == nil {
 			g.Live++
 		}
 	}
@@ -123,8 +127,12 @@ func groupStatus(s quorum.Status) GroupStatus {
 
 // Ready reports why the node cannot serve reads and writes now, or nil.
 func (n *Node) Ready(ctx context.Context) error {
-	for _, g := range []*quorum.Group{n.root, n.data} {
-		if _, _, err := g.Store(ctx); err != nil {
+	for _, g := range []*group.Group{n.root, n.data} {
+		view, err := g.Read(ctx)
+		if err != nil {
+			return err
+		}
+		if err := view.Close(); err != nil {
 			return err
 		}
 	}

@@ -15,8 +15,8 @@ import (
 
 	"holdfast/engine"
 	"holdfast/engine/extent"
+	"holdfast/engine/group"
 	"holdfast/engine/meta"
-	"holdfast/engine/quorum"
 )
 
 // Drives are the drives of the node as the keepers see them.
@@ -38,7 +38,7 @@ type Drives interface {
 
 // Config is what a Keeper is made of.
 type Config struct {
-	Writer *quorum.Writer
+	Writer *group.Writer
 	Drives Drives
 	// OldestPin bounds the garbage that may be collected, see coordinator.OldestPin.
 	OldestPin func(index uint64) uint64
@@ -157,7 +157,7 @@ func (k *Keeper) run(ctx context.Context) {
 	}
 }
 
-func (k *Keeper) view(ctx context.Context) (*quorum.View, error) {
+func (k *Keeper) view(ctx context.Context) (*group.View, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	return k.config.Writer.Group().Read(ctx)
@@ -339,6 +339,15 @@ func (k *Keeper) rebuild(ctx context.Context, x *meta.Extent, i int) bool {
 	return true
 }
 
+// garbage lists contents that no reader can see any more.
+func (k *Keeper) garbage(view *group.View, n int) ([]meta.Garbage, error) {
+	index, err := view.Index()
+	if err != nil {
+		return nil, err
+	}
+	return meta.ListGarbage(view, k.config.OldestPin(index)+1, n)
+}
+
 // collect deletes the shards of garbage that no reader can see any more, then the rows.
 func (k *Keeper) collect(ctx context.Context) error {
 	stuck := map[meta.Garbage]bool{}
@@ -347,7 +356,7 @@ func (k *Keeper) collect(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		list, err := meta.ListGarbage(view, k.config.OldestPin(view.Index)+1, repairBatch+len(stuck))
+		list, err := k.garbage(view, repairBatch+len(stuck))
 		if err != nil {
 			_ = view.Close() // the first error is the reason
 			return err

@@ -23,7 +23,7 @@ const order = `
 	engine
 	engine/buffer engine/checksum engine/cluster engine/disk+engine/disk/… engine/meta+engine/meta/… engine/memory engine/enginetest access observe
 	engine/erasure engine/drive+engine/drive/… engine/stream
-	engine/extent+engine/extent/… engine/group+engine/group/… engine/quorum access/identity
+	engine/extent+engine/extent/… engine/group+engine/group/… access/identity
 	engine/coordinator+engine/coordinator/… engine/repair+engine/repair/… access/session
 	engine/node gateways
 	gateways/s3/…

@@ -1,4 +1,4 @@
-package quorum
+package group
 
 import (
 	"encoding/binary"
@@ -122,44 +122,71 @@ func decodeHard(b []byte) (term, vote uint64, err error) {
 	return term, vote, r.end()
 }
 
-// logRecord is one append to a replica's log: its hard state and entries. On the drive: format, generation, replica, term, vote,
-// number of entries, and for each type, index, term and length of data, as varints; then all data.
+// logRecord is one append to a replica's log: its hard state, what it begins with if it begins here, and entries. On the drive:
+// format, 0 or 1, generation, replica, term, vote, commit index; after a 1 the length of an applied record and that record; the number of
+// entries, and for each its type, index, term and length of data; then all data. Numbers are varints.
+//
+// A record with a base makes its generation valid: the rows of that generation are flushed. Replica 0 says that the drive has no
+// replica of the group any more.
 type logRecord struct {
 	registry
 	term, vote uint64
+	commit     uint64 // entries known to be decided: they are applied before an election, so that the configuration is not an old one
+	base       *applied
 	entries    []*raftpb.Entry
 }
 
-// parts returns the record in pieces; the data of the entries is not copied.
-func (l *logRecord) parts() [][]byte {
-	head := []byte{recordFormat}
-	head = binary.AppendUvarint(head, uint64(l.generation))
-	for _, v := range []uint64{l.replica, l.term, l.vote, uint64(len(l.entries))} {
-		head = binary.AppendUvarint(head, v)
+// head returns the part of the record that differs between replicas; encodeEntries has the rest.
+func (l *logRecord) head() []byte {
+	b := []byte{recordFormat, 0}
+	for _, v := range []uint64{uint64(l.generation), l.replica, l.term, l.vote, l.commit} {
+		b = binary.AppendUvarint(b, v)
 	}
-	parts := make([][]byte, 1, 1+len(l.entries))
-	for _, e := range l.entries {
-		head = binary.AppendUvarint(head, uint64(e.GetType()))
-		head = binary.AppendUvarint(head, e.GetIndex())
-		head = binary.AppendUvarint(head, e.GetTerm())
-		head = binary.AppendUvarint(head, uint64(len(e.GetData())))
+	if l.base != nil {
+		b[1] = 1
+		base := l.base.encode()
+		b = append(binary.AppendUvarint(b, uint64(len(base))), base...)
+	}
+	return b
+}
+
+// parts returns the record in pieces; the data of the entries is not copied.
+func (l *logRecord) parts() [][]byte { return encodeEntries([][]byte{l.head()}, l.entries) }
+
+// encodeEntries appends the entries to parts, in pieces.
+func encodeEntries(parts [][]byte, entries []*raftpb.Entry) [][]byte {
+	head := binary.AppendUvarint(make([]byte, 0, 2+12*len(entries)), uint64(len(entries)))
+	at := len(parts)
+	parts = append(parts, nil)
+	for _, e := range entries {
+		for _, v := range []uint64{uint64(e.GetType()), e.GetIndex(), e.GetTerm(), uint64(len(e.GetData()))} {
+			head = binary.AppendUvarint(head, v)
+		}
 		if len(e.GetData()) > 0 {
 			parts = append(parts, e.GetData())
 		}
 	}
-	parts[0] = head
+	parts[at] = head
 	return parts
 }
 
 func decodeLogRecord(b []byte) (l logRecord, err error) {
 	r := reader{b: b}
 	r.format()
+	based := r.byte()
 	generation := r.uint()
-	if generation > 1<<32-1 {
+	if generation > 1<<32-1 || based > 1 {
 		return l, errRecord
 	}
 	l.generation = uint32(generation)
-	l.replica, l.term, l.vote = r.uint(), r.uint(), r.uint()
+	l.replica, l.term, l.vote, l.commit = r.uint(), r.uint(), r.uint(), r.uint()
+	if based == 1 {
+		base, err := decodeApplied(r.bytes(r.uint()))
+		if err != nil {
+			return l, err
+		}
+		l.base = &base
+	}
 	n := r.uint()
 	if n > uint64(len(r.b)) {
 		return l, errRecord
@@ -172,12 +199,8 @@ func decodeLogRecord(b []byte) (l logRecord, err error) {
 		l.entries = append(l.entries, &raftpb.Entry{Type: &kind, Index: &index, Term: &term})
 	}
 	for i, length := range lengths {
-		if length > uint64(len(r.b)) {
-			return l, errRecord
-		}
 		if length > 0 {
-			l.entries[i].Data = r.b[:length:length]
-			r.b = r.b[length:]
+			l.entries[i].Data = r.bytes(length)
 		}
 	}
 	return l, r.end()
@@ -190,7 +213,7 @@ func DescribeRecord(payload []byte, command func([]byte) string) []string {
 	if err != nil {
 		return []string{fmt.Sprintf("%d bytes: %v", len(payload), err)}
 	}
-	lines := []string{fmt.Sprintf("replica %d generation %d term %d vote %d entries %d", l.replica, l.generation, l.term, l.vote, len(l.entries))}
+	lines := []string{fmt.Sprintf("replica %d generation %d term %d vote %d commit %d entries %d", l.replica, l.generation, l.term, l.vote, l.commit, len(l.entries))}
 	for _, e := range l.entries {
 		what := e.GetType().String()
 		if e.GetType() == raftpb.EntryNormal && len(e.GetData()) > 0 {
@@ -220,6 +243,16 @@ func (r *reader) byte() byte {
 	}
 	v := r.b[0]
 	r.b = r.b[1:]
+	return v
+}
+
+func (r *reader) bytes(n uint64) []byte {
+	if n > uint64(len(r.b)) {
+		r.bad, r.b = true, nil
+		return nil
+	}
+	v := r.b[:n:n]
+	r.b = r.b[n:]
 	return v
 }
 

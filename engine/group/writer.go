@@ -1,4 +1,4 @@
-package quorum
+package group
 
 import (
 	"context"
@@ -47,7 +47,7 @@ func (w *Writer) NewExtent() engine.ExtentID {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.extents++
-	return engine.ExtentID{Group: w.group.config.ID, Epoch: w.epoch, Counter: w.extents}
+	return engine.ExtentID{Group: w.group.id, Epoch: w.epoch, Counter: w.extents}
 }
 
 // Do commits a command and returns its answer and its index. The error is the answer's, or KindUnavailable if the outcome is not
@@ -77,7 +77,7 @@ func propose(ctx context.Context, g *Group, command []byte) (meta.Answer, uint64
 	}
 	answer, err := meta.ParseAnswer(data)
 	if err != nil {
-		return answer, 0, engine.E(engine.KindInternal, "the answer of group %d: %w", g.config.ID, err)
+		return answer, 0, engine.E(engine.KindInternal, "the answer of group %d: %w", g.id, err)
 	}
 	return answer, index, answer.Err()
 }
