@@ -1,16 +1,20 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 
 	"github.com/urfave/cli/v2"
 
+	"holdfast/daemon"
 	"holdfast/engine"
 	"holdfast/engine/disk"
 	"holdfast/engine/drive"
 	"holdfast/engine/group"
 	"holdfast/engine/meta"
+	"holdfast/observe"
 )
 
 func debugCommand() *cli.Command {
@@ -34,12 +38,52 @@ func debugCommand() *cli.Command {
 		Name: "debug", Usage: "look into the drives of a stopped node",
 		Description: "These commands read the folder of one drive and change nothing that a node would miss. Stop the daemon first.",
 		Subcommands: []*cli.Command{
+			{
+				Name: "steps", Usage: "show how often each step of the daemon's work was begun, and which were under way when it ended", ArgsUsage: "STATE",
+				Action: func(c *cli.Context) error {
+					if c.NArg() != 1 {
+						return usageError{errors.New("debug steps takes the state folder of a node")}
+					}
+					return debugSteps(c.App.Writer, filepath.Join(c.Args().First(), daemon.StepsFile))
+				},
+			},
+			sub("check", "hold all rows of each group's replica on a drive against each other", debugCheck),
 			sub("drive", "show the identity and the segments of a drive", debugDrive),
 			sub("log", "show the frames and records of a drive's meta stream, commands in words", debugLog),
 			sub("index", "show every row of a drive's index", debugIndex),
 			sub("extent", "list the shards on a drive with their places and checksums' count", debugExtent),
 		},
 	}
+}
+
+func debugSteps(w io.Writer, path string) error {
+	list, err := observe.ReadRecord(path)
+	for _, s := range list {
+		fmt.Fprintf(w, "%10d begun %3d under way  %s\n", s.Entered, s.Entered-s.Left, s.Name)
+	}
+	return err
+}
+
+// debugCheck checks the rows as they are on the drive: what its log has beyond them is not there yet, and need not be.
+func debugCheck(w io.Writer, fsys disk.FS) error {
+	return withDrive(fsys, func(d *drive.Drive) error {
+		for _, id := range []engine.GroupID{0, 1} {
+			rows, index, err := group.RowsOn(id, d)
+			if err != nil {
+				return err
+			}
+			if rows == nil {
+				fmt.Fprintf(w, "group %d has no replica here\n", id)
+				continue
+			}
+			census, err := meta.Check(rows)
+			if err != nil {
+				return fmt.Errorf("the rows of group %d at entry %d contradict each other: %w", id, index, err)
+			}
+			fmt.Fprintf(w, "group %d agrees at entry %d: %+v\n", id, index, census)
+		}
+		return nil
+	})
 }
 
 func debugDrive(w io.Writer, fsys disk.FS) error {

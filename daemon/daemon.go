@@ -26,6 +26,7 @@ import (
 	"holdfast/engine/node"
 	"holdfast/gateways"
 	"holdfast/gateways/s3"
+	"holdfast/observe"
 )
 
 // drainTime is how long requests in progress may take once the daemon was told to stop.
@@ -40,15 +41,16 @@ type Status struct {
 }
 
 type daemon struct {
-	config  *config.Config
-	logger  *slog.Logger
-	node    *node.Node
-	started time.Time
-	s3      net.Listener
-	local   net.Listener
-	servers []*http.Server
-	serving sync.WaitGroup // one for each server
-	gate    sync.RWMutex   // held for reading by each request, and for good by stop
+	config   *config.Config
+	logger   *slog.Logger
+	node     *node.Node
+	started  time.Time
+	s3       net.Listener
+	local    net.Listener
+	servers  []*http.Server
+	serving  sync.WaitGroup // one for each server
+	gate     sync.RWMutex   // held for reading by each request, and for good by stop
+	recorder func() error   // ends the record of steps
 }
 
 // Run runs a daemon until ctx ends, then stops it. Out is told, in words, where everything is; terminal says that a person reads it.
@@ -72,6 +74,7 @@ func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) er
 	defer d.closeListeners()
 	d.node, err = node.Open(ctx, node.Config{
 		State: c.State, Drives: c.Drives, Standard: c.Redundancy, Memory: c.MemoryBytes, Logger: d.logger,
+		Locked: d.record,
 	})
 	if err != nil {
 		return err
@@ -128,7 +131,29 @@ func (d *daemon) stop() error {
 	}
 	d.serving.Wait()
 	d.gate.Lock() // requests that were cut see their connection and their context closed
-	return d.node.Close()
+	err := d.node.Close()
+	if d.recorder != nil {
+		err = errors.Join(err, d.recorder())
+	}
+	return err
+}
+
+// record keeps the steps of this process in a file of the state folder, after a word on what a former process that was killed was doing.
+func (d *daemon) record() (err error) {
+	path := filepath.Join(d.config.State, StepsFile)
+	if list, err := observe.ReadRecord(path); err == nil {
+		var under []string
+		for _, s := range list {
+			if s.Entered != s.Left {
+				under = append(under, s.Name)
+			}
+		}
+		if len(under) > 0 {
+			d.logger.Warn("the daemon before this one was killed at work; what it had acknowledged is there", "under_way", under)
+		}
+	}
+	d.recorder, err = observe.Record(path)
+	return err
 }
 
 func logger(c *config.Config) *slog.Logger {
@@ -140,6 +165,9 @@ func logger(c *config.Config) *slog.Logger {
 	}
 	return slog.New(slog.NewTextHandler(os.Stderr, options))
 }
+
+// StepsFile is where in the state folder the steps of the running daemon, or of the last one, are counted.
+const StepsFile = "steps"
 
 // ensureFolder makes the state folder where it is absent. A drive's folder must exist: an absent one may be a mount that failed.
 func ensureFolder(dir string, state bool) error {

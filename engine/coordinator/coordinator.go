@@ -20,6 +20,7 @@ import (
 	"holdfast/engine/extent"
 	"holdfast/engine/group"
 	"holdfast/engine/meta"
+	"holdfast/observe"
 
 	md5simd "github.com/minio/md5-simd"
 )
@@ -53,6 +54,17 @@ type Config struct {
 	Damaged func(id engine.ShardID, drive engine.DriveID, err error)
 	Logger  *slog.Logger
 }
+
+// The steps of a request that the recorder knows.
+var (
+	stepShards   = observe.NewStep("coordinator: a body is read and its shards are written")
+	stepCommit   = observe.NewStep("coordinator: all shards of an extent are synced and recorded")
+	stepInline   = observe.NewStep("coordinator: a small body is read")
+	stepPut      = observe.NewStep("coordinator: the command of a put is decided")
+	stepDelete   = observe.NewStep("coordinator: the command of a delete is decided")
+	stepPart     = observe.NewStep("coordinator: the command of a part is decided")
+	stepComplete = observe.NewStep("coordinator: an upload is completed")
+)
 
 // Coordinator is an engine.Engine over groups and drives.
 type Coordinator struct {

@@ -19,6 +19,7 @@ func (c *Coordinator) Delete(ctx context.Context, ref engine.Ref, o engine.Delet
 	if err := checkWrite(&o.If); err != nil {
 		return engine.DeleteResult{}, engine.Wrap("delete", ref, err)
 	}
+	defer stepDelete.Enter().Leave()
 	answer, _, err := c.Data.Do(ctx, &meta.Delete{Bucket: record.ID, Key: ref.Key, If: o.If})
 	return engine.DeleteResult{Existed: answer.Existed}, engine.Wrap("delete", ref, err)
 }

@@ -43,7 +43,9 @@ func (c *Coordinator) put(ctx context.Context, ref engine.Ref, body io.Reader, o
 	if o.Checksum != nil {
 		command.Checksum = o.Checksum()
 	}
+	stepPut.Enter()
 	answer, _, err := c.Data.Do(ctx, command)
+	stepPut.Leave()
 	if err != nil {
 		c.condemn(stored.data.Extents)
 		return info, err
@@ -105,6 +107,7 @@ func (c *Coordinator) store(ctx context.Context, body io.Reader, size int64, cla
 }
 
 func (c *Coordinator) storeInline(ctx context.Context, body io.Reader, size int64, sum []byte) (*stored, error) {
+	defer stepInline.Enter().Leave()
 	lease, err := c.Pool.Acquire(ctx, 2*engine.InlineBytesMax)
 	if err != nil {
 		return nil, err
@@ -192,7 +195,9 @@ type storing struct {
 }
 
 func (s *storing) run(sum []byte) (*stored, error) {
+	stepShards.Enter()
 	result, err := s.copy(sum)
+	stepShards.Leave()
 	if err != nil {
 		s.c.condemn(s.extents)
 		return nil, err
@@ -294,7 +299,9 @@ func (s *storing) writeBlock(block []byte) error {
 		return nil
 	}
 	x := &s.extents[len(s.extents)-1]
+	stepCommit.Enter()
 	result, err := s.writer.Commit(s.ctx)
+	stepCommit.Leave()
 	if err != nil {
 		return err
 	}

@@ -102,7 +102,9 @@ func (c *Coordinator) putPart(ctx context.Context, ref engine.Ref, id engine.Upl
 	if o.Checksum != nil {
 		command.Checksum = o.Checksum()
 	}
+	stepPart.Enter()
 	answer, _, err := c.Data.Do(ctx, command)
+	stepPart.Leave()
 	if err != nil {
 		c.condemn(stored.data.Extents)
 		return info, err
@@ -163,6 +165,7 @@ func (c *Coordinator) CompleteUpload(ctx context.Context, ref engine.Ref, id eng
 }
 
 func (c *Coordinator) completeUpload(ctx context.Context, ref engine.Ref, id engine.UploadID, o engine.CompleteUploadOptions) (info engine.ObjectInfo, err error) {
+	defer stepComplete.Enter().Leave()
 	if err := cmp.Or(checkPartOrder(o.Parts), checkWrite(&o.If)); err != nil {
 		return info, err
 	}

@@ -31,6 +31,7 @@ import (
 	"holdfast/engine"
 	"holdfast/engine/buffer"
 	"holdfast/engine/disk"
+	"holdfast/observe"
 )
 
 // When the index is flushed at the latest.
@@ -94,6 +95,17 @@ type Drive struct {
 	stats     Stats
 }
 
+// The steps of a drive's work that the recorder knows.
+var (
+	stepRing    = observe.NewStep("drive: a frame of the meta stream is written and synced")
+	stepFlush   = observe.NewStep("drive: the index is flushed")
+	stepWrite   = observe.NewStep("drive: shard data is written")
+	stepSync    = observe.NewStep("drive: shard data is synced")
+	stepReap    = observe.NewStep("drive: room of deleted shards is given back")
+	stepSegment = observe.NewStep("drive: a segment is created")
+	stepReplay  = observe.NewStep("drive: opened, the meta stream replayed")
+)
+
 // Open opens a drive, takes its lock and replays the meta stream. It never formats. ErrUnformatted, ErrForeign, ErrNewer, ErrDamaged, ErrLocked.
 // The drive uses fsys until Close, which leaves it open.
 func Open(fsys disk.FS, o Options) (*Drive, error) {
@@ -126,6 +138,7 @@ func Open(fsys disk.FS, o Options) (*Drive, error) {
 
 // recover opens the streams and the index and brings the index up to the meta stream.
 func (d *Drive) recover() error {
+	defer stepReplay.Enter().Leave()
 	if err := d.openIndex(); err != nil {
 		return err
 	}
@@ -532,6 +545,7 @@ func (d *Drive) writeMarks() error {
 }
 
 func (d *Drive) flushIndex() error {
+	defer stepFlush.Enter().Leave()
 	defer d.watch.begin()()
 	done, err := d.db.AsyncFlush()
 	if err != nil {

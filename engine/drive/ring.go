@@ -292,6 +292,7 @@ func (r *ring) isBlocked() bool {
 
 // put writes the frame, in two parts where the ring ends, and syncs it.
 func (r *ring) put(b []byte, position uint64) error {
+	defer stepRing.Enter().Leave()
 	defer r.d.watch.begin()()
 	at := position % r.size
 	first := min(uint64(len(b)), r.size-at)

@@ -245,6 +245,7 @@ func (s *segments) take(bytes int64) (best *segment, offset int64) {
 // create makes a segment of the usual size, or of bytes where that is too much for the file system. Its names are durable before its record is
 // queued, and its record is durable before that of any shard in it, because the meta stream is in order.
 func (s *segments) create(bytes int64) error {
+	defer stepSegment.Enter().Leave()
 	size := s.d.geometry.SegmentBytes
 	usage, err := s.d.fsys.Usage()
 	if err != nil {
@@ -411,6 +412,7 @@ func (s *segments) nextJob() (job, bool) {
 }
 
 func (s *segments) reap(j job) error {
+	defer stepReap.Enter().Leave()
 	if j.length == 0 {
 		return s.remove(j.segment)
 	}

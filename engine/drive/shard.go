@@ -74,6 +74,7 @@ func (w *ShardWriter) Write(p []byte, sums []uint64) error {
 }
 
 func (w *ShardWriter) write(p []byte) error {
+	defer stepWrite.Enter().Leave()
 	for len(p) > 0 {
 		if len(w.rest) == 0 && len(p) >= blockBytes {
 			n := len(p) &^ (blockBytes - 1)
@@ -184,6 +185,7 @@ func (w *ShardWriter) complete() error {
 }
 
 func (w *ShardWriter) sync() error {
+	defer stepSync.Enter().Leave()
 	defer w.d.watch.begin()()
 	return w.segment.write.Sync()
 }

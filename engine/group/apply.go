@@ -7,6 +7,7 @@ import (
 
 	"holdfast/engine"
 	"holdfast/engine/meta"
+	"holdfast/observe"
 )
 
 // Machine is a deterministic state machine over rows.
@@ -16,8 +17,16 @@ type Machine interface {
 	Apply(view *meta.Overlay, entries []meta.Entry) (answers [][]byte, err error)
 }
 
+// The steps of a group's work that the recorder knows.
+var (
+	stepApply    = observe.NewStep("group: changes of decided commands go into a replica's rows")
+	stepDecide   = observe.NewStep("group: a command is decided and applied")
+	stepSnapshot = observe.NewStep("group: a replica takes over the rows of another")
+)
+
 // perform brings a job's changes into the rows of its replica, computing them if no other replica has.
 func (j *applyJob) perform(store meta.Store, machine Machine) appliedEvent {
+	defer stepApply.Enter().Leave()
 	e := appliedEvent{job: j}
 	if j.shared != nil {
 		e.ops = j.shared.ops

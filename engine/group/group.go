@@ -282,6 +282,7 @@ func (g *Group) Propose(ctx context.Context, command []byte) (answer []byte, ind
 	}
 	defer g.budget.give(len(command))
 	p := &proposal{key: key, data: append([]byte(nil), command...), done: make(chan struct{})}
+	defer stepDecide.Enter().Leave()
 	if !g.post(proposeEvent{p}) {
 		return nil, 0, g.interrupted(errStopped)
 	}

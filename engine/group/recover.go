@@ -236,6 +236,21 @@ func loadRow(from meta.Reader, key []byte, decode func([]byte) error) error {
 	return nil
 }
 
+// RowsOn returns the valid rows of a group's replica on a drive that no group uses, and the entry that they go up to; nil if it has none.
+func RowsOn(group engine.GroupID, on Stores) (rows meta.View, index uint64, err error) {
+	var r registry
+	if err := loadRow(on.Store(registryPrefix(group)), registryKey, func(b []byte) (err error) { r, err = decodeRegistry(b); return err }); err != nil {
+		return nil, 0, err
+	}
+	if r.replica == 0 {
+		return nil, 0, nil
+	}
+	store := on.Store(storePrefix(group, r.generation))
+	var a applied
+	err = loadRow(store, appliedKey, func(b []byte) (err error) { a, err = decodeApplied(b); return err })
+	return store, a.index, err
+}
+
 // Bootstrap makes a new group: one replica for each member, on the host of the same drive, as BootstrapReplica does.
 func Bootstrap(ctx context.Context, group engine.GroupID, members []Member, hosts []Host) error {
 	byDrive := map[engine.DriveID]Host{}

@@ -128,6 +128,7 @@ func (g *Group) copy(s *snapshotCopy) {
 	g.tasks.Add(1)
 	go func() {
 		defer g.tasks.Done()
+		defer stepSnapshot.Enter().Leave()
 		e := copiedEvent{copy: s}
 		snapshot := from.Stores.Store(storePrefix(g.id, s.fromGeneration)).Snapshot()
 		e.store, e.base, e.err = g.bring(s, snapshot.Iterate(allRows[0], allRows[1]))

@@ -40,6 +40,8 @@ type Config struct {
 	Logger   *slog.Logger
 	// OpenDisk opens a folder; nil means the operating system's.
 	OpenDisk func(path string) (disk.FS, error)
+	// Locked is called when the state folder is found to be this process's own, before anything else is opened; nil: nothing is.
+	Locked func() error
 	// CheckInterval is how often drives are looked at; 0 means 1 s.
 	CheckInterval time.Duration
 	// KeeperInterval is how long the keepers rest; 0 means 10 s.
@@ -164,6 +166,11 @@ func (n *Node) open(ctx context.Context) (err error) {
 	}
 	if n.lock, err = n.home.Lock("lock"); err != nil {
 		return fmt.Errorf("the state folder %s is in use by another process: %w", n.config.State, err)
+	}
+	if n.config.Locked != nil {
+		if err := n.config.Locked(); err != nil {
+			return err
+		}
 	}
 	n.cache = drive.NewCache(max(n.config.Memory/8, 8<<20))
 	n.pool = buffer.New(n.config.Memory)

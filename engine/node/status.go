@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"holdfast/engine"
@@ -123,6 +124,21 @@ func groupStatus(s group.Status) GroupStatus {
 		}
 	}
 	return g
+}
+
+// Check holds all rows of a group against each other, as meta.Check does: of the root group, then of the group of the buckets.
+func (n *Node) Check(ctx context.Context) (census [2]meta.Census, err error) {
+	for i, g := range []*group.Group{n.root, n.data} {
+		view, err := g.Read(ctx)
+		if err != nil {
+			return census, err
+		}
+		census[i], err = meta.Check(view)
+		if err := errors.Join(err, view.Close()); err != nil {
+			return census, fmt.Errorf("group %d: %w", g.ID(), err)
+		}
+	}
+	return census, nil
 }
 
 // Ready reports why the node cannot serve reads and writes now, or nil.

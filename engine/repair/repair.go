@@ -17,6 +17,7 @@ import (
 	"holdfast/engine/extent"
 	"holdfast/engine/group"
 	"holdfast/engine/meta"
+	"holdfast/observe"
 )
 
 // Drives are the drives of the node as the keepers see them.
@@ -58,6 +59,14 @@ type Stats struct {
 	SweepsComplete uint64
 	Reported       uint64 // shards that readers found missing or rotten
 }
+
+// The steps of the keepers that the recorder knows.
+var (
+	stepCollect = observe.NewStep("repair: a deleted content's shards are deleted")
+	stepRebuild = observe.NewStep("repair: a shard is made again")
+	stepSweep   = observe.NewStep("repair: shards that no command placed are looked for")
+	stepTrash   = observe.NewStep("repair: what detached subtrees and uploads left is taken apart")
+)
 
 // Keeper runs the keepers of one group.
 type Keeper struct {
@@ -219,6 +228,7 @@ func (k *Keeper) readShard(ctx context.Context, store extent.ShardStore, id engi
 }
 
 func (k *Keeper) clearTrash(ctx context.Context) error {
+	defer stepTrash.Enter().Leave()
 	for {
 		view, err := k.view(ctx)
 		if err != nil {
@@ -311,6 +321,7 @@ func (k *Keeper) repairAway(ctx context.Context) error {
 
 // rebuild makes one shard again, on its own drive if that takes shards, else on a spare one, and commits the move.
 func (k *Keeper) rebuild(ctx context.Context, x *meta.Extent, i int) bool {
+	defer stepRebuild.Enter().Leave()
 	from, to := x.Drives[i], x.Drives[i]
 	if k.config.Drives.Out(from) || k.config.Drives.Store(from) == nil {
 		spare, ok := k.config.Drives.Spare(x.Drives)
@@ -385,6 +396,7 @@ func (k *Keeper) collect(ctx context.Context) error {
 
 // collectOne deletes what it can of one content; done means that the content is forgotten.
 func (k *Keeper) collectOne(ctx context.Context, view meta.View, g meta.Garbage) (done bool, err error) {
+	defer stepCollect.Enter().Leave()
 	content, err := meta.LoadContent(view, g.Content)
 	if err == meta.ErrAbsent {
 		return true, nil
@@ -454,6 +466,7 @@ func (k *Keeper) Sweep(ctx context.Context) error { return k.sweep(ctx) }
 // sweep deletes shards of closed epochs that the group does not place where they are. The view is younger than the closing, so no
 // command can place them any more; shards that this process's own repair writes are of extents that are placed.
 func (k *Keeper) sweep(ctx context.Context) error {
+	defer stepSweep.Enter().Leave()
 	for _, drive := range k.config.Drives.All() {
 		var after engine.ShardID
 		for {

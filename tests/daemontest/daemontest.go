@@ -74,8 +74,8 @@ func (d *Daemon) State() string { return filepath.Join(d.Dir, "state") }
 // URL returns where S3 is.
 func (d *Daemon) URL() string { return "http://" + d.Address }
 
-// Start starts the daemon and waits until it is ready.
-func (d *Daemon) Start() {
+// Launch starts the daemon and does not wait.
+func (d *Daemon) Launch() {
 	d.t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -88,8 +88,13 @@ func (d *Daemon) Start() {
 	d.process.Stdout, d.process.Stderr = &d.log, &d.log
 	if err := d.process.Start(); err != nil {
 		d.t.Errorf("the daemon does not start: %v", err)
-		return
 	}
+}
+
+// Start starts the daemon and waits until it is ready.
+func (d *Daemon) Start() {
+	d.t.Helper()
+	d.Launch()
 	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		response, err := http.Get(d.URL() + "/minio/health/ready")
 		if err != nil {

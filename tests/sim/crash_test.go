@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/md5"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -40,7 +41,8 @@ type machine struct {
 	cut       int64        // the power goes at this call; 0 never
 	dead      atomic.Bool
 	died      chan struct{}
-	operation atomic.Value // string: what the client is doing
+	operation atomic.Value              // string: what the client is doing
+	hook      func(sim.Call) *sim.Fault // asked with mu held before every call that changes a disk; nil: none
 	mu        sync.Mutex
 	at        point
 }
@@ -50,6 +52,8 @@ type point struct {
 	operation, site string
 	ordinal         int64
 }
+
+const ringBytes = 512 << 10
 
 var folders = []string{"/state", "/state/witness", "/d1", "/d2", "/d3", "/d4"}
 
@@ -84,15 +88,39 @@ func (m *machine) call(c sim.Call) *sim.Fault {
 	if !c.Changes() {
 		return nil
 	}
+	if m.hook != nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.hook(c)
+	}
 	if n := m.calls.Add(1); m.cut == 0 || n != m.cut {
 		return nil
 	}
 	m.mu.Lock()
 	m.at = point{m.operation.Load().(string), c.Site, m.cut}
 	m.mu.Unlock()
+	m.die()
+	return &sim.Fault{Err: sim.ErrCrashed}
+}
+
+// die cuts the power of all disks.
+func (m *machine) die() {
 	m.dead.Store(true)
 	close(m.died)
-	return &sim.Fault{Err: sim.ErrCrashed}
+}
+
+// context ends when the power goes.
+func (m *machine) context(t *testing.T) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	died := m.died
+	go func() {
+		select {
+		case <-died:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // powerOff cuts what is left and leaves what the platters have.
@@ -103,20 +131,11 @@ func (m *machine) powerOff() {
 }
 
 func (m *machine) open(t *testing.T) (*node.Node, error) {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := m.context(t)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() {})
-	defer stop()
-	go func() {
-		select {
-		case <-m.died:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	return node.Open(ctx, node.Config{
 		State: "/state", Drives: folders[2:], Memory: 32 << 20,
-		Geometry:      drive.Geometry{RingBytes: 512 << 10, SegmentBytes: 8 << 20, ReserveBytes: 1 << 20},
+		Geometry:      drive.Geometry{RingBytes: ringBytes, SegmentBytes: 8 << 20, ReserveBytes: 1 << 20},
 		CheckInterval: time.Hour, KeeperInterval: 20 * time.Millisecond, Logger: m.logger, ApplyEverywhere: m.seed%3 == 0,
 		OpenDisk: func(p string) (disk.FS, error) {
 			d := m.disks[path.Clean(p)]
@@ -190,6 +209,19 @@ func multipart(ctx context.Context, n *node.Node, key engine.Key, b []byte) erro
 	return err
 }
 
+// read returns the state of a key.
+func read(ctx context.Context, n *node.Node, key engine.Key) (string, error) {
+	o, err := n.Open(ctx, ref(key), engine.OpenOptions{})
+	if engine.Is(err, engine.KindNoSuchKey) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	b, err := io.ReadAll(o)
+	return sum(b), errors.Join(err, o.Close())
+}
+
 // check reads every key, and the listing, and holds them against the model.
 func check(ctx context.Context, n *node.Node, states model) error {
 	listed := map[engine.Key]bool{}
@@ -201,16 +233,8 @@ func check(ctx context.Context, n *node.Node, states model) error {
 		listed[o.Key] = true
 	}
 	for _, key := range keys {
-		got := ""
-		o, err := n.Open(ctx, ref(key), engine.OpenOptions{})
-		if err == nil {
-			b, readErr := io.ReadAll(o)
-			_ = o.Close() // it cannot fail
-			if readErr != nil {
-				return readErr
-			}
-			got = sum(b)
-		} else if !engine.Is(err, engine.KindNoSuchKey) {
+		got, err := read(ctx, n, key)
+		if err != nil {
 			return err
 		}
 		allowed := states[key]
@@ -283,15 +307,8 @@ func (m *machine) run(t *testing.T) (point, error) {
 		states[key] = []string{""}
 	}
 	m.powerOn(1 + rng.Int64N(1500))
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := m.context(t)
 	defer cancel()
-	go func() {
-		select {
-		case <-m.died:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
 	if n, err = m.open(t); err == nil {
 		for range 400 {
 			if !m.step(ctx, n, rng, states) {

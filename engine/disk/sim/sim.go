@@ -145,6 +145,15 @@ func (f *FS) Restart() *FS {
 	return newFS(f.seed, f.options, f.root.survivor(rng, map[*node]*node{}), f.restarts+1)
 }
 
+// Image returns a disk of its own with what a power cut at this moment would leave of this one, which goes on. Seed is the new disk's.
+func (f *FS) Image(seed uint64) *FS {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	image := newFS(seed, f.options, f.root.survivor(rand.New(rand.NewPCG(seed, f.restarts)), map[*node]*node{}), f.restarts)
+	image.device = f.device
+	return image
+}
+
 // Trace returns the calls so far.
 func (f *FS) Trace() []Call {
 	f.mu.Lock()

@@ -1,0 +1,460 @@
+package meta
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"holdfast/engine"
+)
+
+// Census counts what Check went through.
+type Census struct {
+	Buckets, Directories, Objects, Inodes      int
+	Contents, Runs, Extents, Shards            int
+	Garbage, MissingExtents, Uploads, Parts    int
+	Epochs, Answers, Staged, Condemned, Trash  int
+	References                                 uint64 // to contents
+	AggregateObjects, AggregateBytes, Versions uint64 // of all buckets' roots, recounted
+}
+
+// Check holds every row of a group against all the others: each entry names an inode that says the same, each directory counts what lies beneath it,
+// each content has as many references as it says and is garbage exactly when it has none, each extent belongs to the content that has a
+// run of it, placement and missing shards are those that the extents have, and nothing is left over. It returns the first
+// contradictions, at most 20, as one error. It reads all rows and keeps some bytes for each: it is for a look at a drive and for tests.
+func Check(view View) (Census, error) {
+	c := checker{view: view, refs: map[uint64]uint64{}, owned: map[engine.ExtentID]uint64{}, inodes: map[[2]uint64]*inodeSeen{}, trash: map[string]bool{}}
+	for _, f := range []func() error{c.trashRows, c.buckets, c.inodeRows, c.uploads, c.parts, c.contents, c.extents, c.placements, c.leftOver} {
+		if err := f(); err != nil {
+			return c.census, err
+		}
+	}
+	return c.census, errors.Join(c.problems...)
+}
+
+type checker struct {
+	view     View
+	census   Census
+	problems []error
+	refs     map[uint64]uint64          // found, by content
+	owned    map[engine.ExtentID]uint64 // content that has a run of it
+	inodes   map[[2]uint64]*inodeSeen   // by bucket and inode
+	trash    map[string]bool            // keys without the first byte
+}
+
+// inodeSeen is what the tree says of an inode.
+type inodeSeen struct {
+	entry     entryRow
+	parent    uint64
+	name      string
+	links     uint64
+	aggregate aggregateRow // of a directory, recounted
+}
+
+const problemsMax = 20
+
+func (c *checker) problem(format string, args ...any) {
+	if len(c.problems) < problemsMax {
+		c.problems = append(c.problems, fmt.Errorf(format, args...))
+	}
+}
+
+// rows calls f for all rows of a kind; key is without its first byte.
+func (c *checker) rows(kind byte, f func(key, value []byte) error) error {
+	return scan(c.view, []byte{kind}, nil, func(key, value []byte) (bool, error) {
+		return true, f(key[1:], value)
+	})
+}
+
+func (c *checker) trashRows() error {
+	return c.rows(rowTrash, func(key, _ []byte) error {
+		c.census.Trash++
+		c.trash[string(key)] = true
+		return nil
+	})
+}
+
+func (c *checker) buckets() error {
+	return c.rows(rowBucket, func(key, value []byte) error {
+		c.census.Buckets++
+		var b bucketRow
+		if err := parse(key, value, &b); err != nil {
+			return err
+		}
+		id := binary.BigEndian.Uint64(key)
+		root := &inodeSeen{entry: entryRow{kind: entryDirectory, inode: rootInode}, links: 1}
+		c.inodes[[2]uint64{id, rootInode}] = root
+		if err := c.directory(id, rootInode, &b, root); err != nil {
+			return err
+		}
+		c.census.AggregateObjects += root.aggregate.objects
+		c.census.AggregateBytes += root.aggregate.bytes
+		c.census.Versions += root.aggregate.versions
+		return nil
+	})
+}
+
+// directory walks what lies beneath a directory, counts it, and holds the count against the directory's own.
+func (c *checker) directory(bucket, inode uint64, b *bucketRow, seen *inodeSeen) error {
+	c.census.Directories++
+	var children []*inodeSeen
+	err := scan(c.view, key16(rowEntry, bucket, inode), nil, func(key, value []byte) (bool, error) {
+		child := &inodeSeen{parent: inode, name: string(key[17:]), links: 1}
+		if err := parse(key, value, &child.entry); err != nil {
+			return false, err
+		}
+		if child.entry.kind == entryDirectory {
+			children = append(children, child)
+			return true, nil
+		}
+		c.object(bucket, b, child)
+		if child.entry.kind == entryObject {
+			seen.aggregate.objects++
+			seen.aggregate.bytes += uint64(child.entry.size)
+		}
+		seen.aggregate.versions += 1 + child.entry.older
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, child := range children {
+		if !strings.HasSuffix(child.name, "/") || c.inodes[[2]uint64{bucket, child.entry.inode}] != nil || child.entry.inode > b.inode {
+			c.problem("bucket %d: directory %q of directory %d cannot be inode %d", bucket, child.name, inode, child.entry.inode)
+			continue
+		}
+		c.inodes[[2]uint64{bucket, child.entry.inode}] = child
+		if err := c.directory(bucket, child.entry.inode, b, child); err != nil {
+			return err
+		}
+		seen.aggregate.objects += child.aggregate.objects
+		seen.aggregate.bytes += child.aggregate.bytes
+		seen.aggregate.versions += child.aggregate.versions
+	}
+	var r aggregateRow
+	if ok, err := load(c.view, key16(rowAggregate, bucket, inode), &r); err != nil {
+		return err
+	} else if r != seen.aggregate || !ok {
+		c.problem("bucket %d: directory %d counts %+v; beneath it are %+v", bucket, inode, r, seen.aggregate)
+	}
+	if inode != rootInode && seen.aggregate.versions == 0 {
+		c.problem("bucket %d: directory %d holds nothing", bucket, inode)
+	}
+	return nil
+}
+
+func (c *checker) object(bucket uint64, b *bucketRow, child *inodeSeen) {
+	c.census.Objects++
+	id := [2]uint64{bucket, child.entry.inode}
+	switch {
+	case strings.Contains(child.name, "/"):
+		c.problem("bucket %d: object %q has a slash in its name", bucket, child.name)
+	case child.entry.sequence > b.sequence || child.entry.inode > b.inode:
+		c.problem("bucket %d: object %q has inode %d and sequence %d; the bucket is at %d and %d",
+			bucket, child.name, child.entry.inode, child.entry.sequence, b.inode, b.sequence)
+	}
+	if child.entry.kind == entryMarker {
+		return
+	}
+	if c.inodes[id] != nil {
+		c.inodes[id].links++
+		return
+	}
+	c.inodes[id] = child
+}
+
+func (c *checker) inodeRows() error {
+	found := 0
+	err := c.rows(rowInode, func(key, value []byte) error {
+		c.census.Inodes++
+		id := [2]uint64{binary.BigEndian.Uint64(key), binary.BigEndian.Uint64(key[8:])}
+		var r inodeRow
+		if err := parse(key, value, &r); err != nil {
+			return err
+		}
+		seen := c.inodes[id]
+		if seen == nil {
+			c.problem("bucket %d: inode %d has no name", id[0], id[1])
+			return nil
+		}
+		found++
+		if r.links != seen.links {
+			c.problem("bucket %d: inode %d has %d links; %d entries name it", id[0], id[1], r.links, seen.links)
+		}
+		if r.kind == inodeDirectory {
+			if seen.entry.kind != entryDirectory || r.parent != seen.parent || r.name != seen.name {
+				c.problem("bucket %d: inode %d is directory %q of %d; the tree has %q of %d", id[0], id[1], r.name, r.parent, seen.name, seen.parent)
+			}
+			return nil
+		}
+		e := seen.entry
+		if e.kind != entryObject || e.size != r.size || e.stamp != r.stamp || e.sequence != r.sequence || e.etag != r.etag || e.class != r.class {
+			c.problem("bucket %d: entry %q says %+v; its inode %d says otherwise", id[0], seen.name, e, id[1])
+		}
+		c.refer(r.content)
+		return c.sized(r.content, r.size, "inode", id[1])
+	})
+	if err == nil && found != len(c.inodes) {
+		c.problem("%d inodes are named and %d are there", len(c.inodes), found)
+	}
+	return err
+}
+
+func (c *checker) refer(content uint64) {
+	c.refs[content]++
+	c.census.References++
+}
+
+// sized holds the size that a referrer gives against the content's.
+func (c *checker) sized(content uint64, size int64, what string, id uint64) error {
+	var r contentRow
+	ok, err := load(c.view, key8(rowContent, content), &r)
+	if err == nil && (!ok || r.size != size) {
+		c.problem("%s %d has %d bytes; its content %d is there: %v, with %d bytes", what, id, size, content, ok, r.size)
+	}
+	return err
+}
+
+func (c *checker) uploads() error {
+	return c.rows(rowUpload, func(key, value []byte) error {
+		c.census.Uploads++
+		var r uploadRow
+		if err := parse(key, value, &r); err != nil {
+			return err
+		}
+		_, id, err := splitUploadKey(key[8:])
+		if err != nil {
+			return err
+		}
+		bucket := binary.BigEndian.Uint64(key)
+		if c.inodes[[2]uint64{bucket, rootInode}] == nil && !c.trash[string(key[:8])] {
+			c.problem("upload %x lies in bucket %d, which is not there", id, bucket)
+		}
+		c.trash["upload"+string(key[:8])+id] = true
+		return nil
+	})
+}
+
+func (c *checker) parts() error {
+	return c.rows(rowPart, func(key, value []byte) error {
+		c.census.Parts++
+		var r partRow
+		if err := parse(key, value, &r); err != nil {
+			return err
+		}
+		upload := string(key[:len(key)-2])
+		if !c.trash["upload"+upload] && !c.trash[upload] {
+			c.problem("part %x is of no upload", key)
+		}
+		c.refer(r.content)
+		return c.sized(r.content, r.size, "part", uint64(binary.BigEndian.Uint16(key[len(key)-2:])))
+	})
+}
+
+func (c *checker) contents() error {
+	last := uint64(0)
+	if value, ok, err := c.view.Get([]byte{rowGroup, 0, 0, 0, 0, 0, 0, 0, 0}); err != nil {
+		return err
+	} else if ok {
+		var r groupRow
+		if err := parse([]byte{rowGroup}, value, &r); err != nil {
+			return err
+		}
+		last = r.content
+	}
+	rows := map[uint64]contentRow{}
+	err := c.rows(rowContent, func(key, value []byte) error {
+		c.census.Contents++
+		id := binary.BigEndian.Uint64(key)
+		var r contentRow
+		if err := parse(key, value, &r); err != nil {
+			return err
+		}
+		if id > last {
+			c.problem("content %d is beyond the last one given, %d", id, last)
+		}
+		if r.staged != 0 {
+			c.refer(id)
+			if _, ok, err := c.view.Get(key16(rowStaged, r.staged, id)); err != nil || !ok {
+				c.problem("content %d is staged, and not listed (%v)", id, err)
+			}
+		}
+		r.data = nil
+		if err := c.content(id, &r); err != nil {
+			return err
+		}
+		rows[id] = r
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	garbage := map[uint64]bool{}
+	if err := c.rows(rowGarbage, func(key, _ []byte) error {
+		c.census.Garbage++
+		garbage[binary.BigEndian.Uint64(key[8:])] = true
+		return nil
+	}); err != nil {
+		return err
+	}
+	for id, r := range rows {
+		if r.refs != c.refs[id] || garbage[id] != (r.refs == 0) {
+			c.problem("content %d says %d references; %d are there; it is garbage: %v", id, r.refs, c.refs[id], garbage[id])
+		}
+		delete(c.refs, id)
+		delete(garbage, id)
+	}
+	if len(c.refs)+len(garbage) > 0 {
+		c.problem("contents that are not there are referred to: %v, garbage: %v", c.refs, garbage)
+	}
+	return nil
+}
+
+// content goes through the runs of a content.
+func (c *checker) content(id uint64, r *contentRow) error {
+	runs := r.runs
+	if !r.inline && len(runs) == 0 && r.count > 0 {
+		if err := scan(c.view, key8(rowRun, id), nil, func(_, value []byte) (bool, error) {
+			run, err := parseRun(value)
+			runs = append(runs, run)
+			return true, err
+		}); err != nil {
+			return err
+		}
+	}
+	c.census.Runs += len(runs)
+	if !r.inline && len(runs) != r.count {
+		c.problem("content %d has %d runs and says %d", id, len(runs), r.count)
+	}
+	var size int64
+	for _, run := range runs {
+		size += run.Length
+		switch {
+		case run.Content == id:
+			c.problem("content %d has a run of itself", id)
+		case run.Content != 0:
+			c.refer(run.Content)
+		case c.owned[run.Extent] != 0 && c.owned[run.Extent] != id:
+			c.problem("extent %v has runs in contents %d and %d", run.Extent, c.owned[run.Extent], id)
+		default:
+			c.owned[run.Extent] = id
+		}
+	}
+	if !r.inline && r.refs > 0 && size != r.size {
+		c.problem("content %d has %d bytes; its runs have %d", id, r.size, size)
+	}
+	return nil
+}
+
+func (c *checker) extents() error {
+	err := c.rows(rowExtent, func(key, value []byte) error {
+		c.census.Extents++
+		d := decoder{b: key}
+		x := Extent{ID: d.extent()}
+		if err := parse(key, value, &x); err != nil {
+			return err
+		}
+		if c.owned[x.ID] != x.Content {
+			c.problem("extent %v says that content %d owns it; content %d has the run", x.ID, x.Content, c.owned[x.ID])
+		}
+		delete(c.owned, x.ID)
+		for i, drive := range x.Drives {
+			c.census.Shards++
+			value, _, err := c.view.Get(placementKey(drive, x.ID))
+			if err != nil {
+				return err
+			}
+			if !slices.Equal(value, []byte{rowFormat, byte(i)}) {
+				c.problem("shard %d of extent %v is not placed on drive %d", i, x.ID, drive)
+			}
+		}
+		_, listed, err := c.view.Get(missingKey(x.slack(), x.ID))
+		if err == nil && listed != (x.Missing != 0) {
+			c.problem("extent %v misses shards %b; it is listed so: %v", x.ID, x.Missing, listed)
+		}
+		if listed {
+			c.census.MissingExtents++
+		}
+		return err
+	})
+	if err == nil && len(c.owned) > 0 {
+		c.problem("%d extents have runs and are not there", len(c.owned))
+	}
+	return err
+}
+
+func (c *checker) placements() error {
+	placed := 0
+	if err := c.rows(rowPlacement, func(_, _ []byte) error { placed++; return nil }); err != nil {
+		return err
+	}
+	if placed != c.census.Shards {
+		c.problem("%d shards are placed; the extents have %d", placed, c.census.Shards)
+	}
+	missing := 0
+	if err := c.rows(rowMissing, func(_, _ []byte) error { missing++; return nil }); err != nil {
+		return err
+	}
+	if missing != c.census.MissingExtents {
+		c.problem("%d extents are listed for repair; %d miss shards", missing, c.census.MissingExtents)
+	}
+	return nil
+}
+
+// leftOver goes through what belongs to open epochs only, and looks for rows whose owner is gone.
+func (c *checker) leftOver() error {
+	open := map[uint64]bool{}
+	if err := c.rows(rowEpoch, func(key, value []byte) error {
+		c.census.Epochs++
+		var r epochRow
+		open[binary.BigEndian.Uint64(key)] = true
+		if err := parse(key, value, &r); err != nil || r.closed {
+			delete(open, binary.BigEndian.Uint64(key))
+			return err
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	of := func(what string, count *int, epoch func(key []byte) uint64) func(key, _ []byte) error {
+		return func(key, _ []byte) error {
+			*count++
+			if e := epoch(key); !open[e] && e != 0 {
+				c.problem("%s %x is of epoch %d, which is closed", what, key, e)
+			}
+			return nil
+		}
+	}
+	first := func(key []byte) uint64 { return binary.BigEndian.Uint64(key) }
+	err := errors.Join(
+		c.rows(rowAnswer, of("answer", &c.census.Answers, first)),
+		c.rows(rowStaged, of("staged content", &c.census.Staged, first)),
+		c.rows(rowCondemned, of("condemned extent", &c.census.Condemned, func(key []byte) uint64 {
+			d := decoder{b: key}
+			return d.extent().Epoch
+		})),
+	)
+	runs, aggregates := 0, 0
+	err = errors.Join(err,
+		c.rows(rowRun, func(key, _ []byte) error {
+			if _, ok, err := c.view.Get(key8(rowContent, first(key))); err != nil || !ok {
+				c.problem("a run is left of content %d (%v)", first(key), err)
+			}
+			runs++
+			return nil
+		}),
+		c.rows(rowAggregate, func(_, _ []byte) error { aggregates++; return nil }),
+		c.rows(rowEntry, func(key, _ []byte) error {
+			if c.inodes[[2]uint64{first(key), first(key[8:])}] == nil {
+				c.problem("an entry %q is left of directory %d of bucket %d", key[16:], first(key[8:]), first(key))
+			}
+			return nil
+		}),
+	)
+	if aggregates != c.census.Directories {
+		c.problem("%d directories are counted; %d are there", aggregates, c.census.Directories)
+	}
+	return err
+}

@@ -1,0 +1,479 @@
+package sim_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"holdfast/engine"
+	"holdfast/engine/disk/sim"
+	"holdfast/engine/node"
+)
+
+// An operation is something that a node does, and the state that it begins with. Every call that changes a disk while it is under way is a point:
+// (operation, call site, ordinal of the call among those of its site).
+type operation struct {
+	name string
+	// prepare makes the state; the power is cut after it if it says so, else the node is closed.
+	prepare func(ctx context.Context, n *node.Node, states model) error
+	unclean bool
+	// disks changes disks after prepare.
+	disks func(m *machine)
+	// whole says that the start of the node belongs to the operation, closing that its end does.
+	whole, closing bool
+	// fresh says that the disks are empty: the operation is the first start.
+	fresh bool
+	do    func(ctx context.Context, n *node.Node, states model) error
+}
+
+// write puts content under a key and notes what may be there from then on.
+func write(ctx context.Context, n *node.Node, states model, key engine.Key, size int, seed byte) error {
+	b := bytes.Repeat([]byte{seed, byte(size), byte(size >> 8)}, size/3+1)[:size]
+	old := states[key]
+	states[key] = append(slices.Clone(old), sum(b))
+	_, err := n.Put(ctx, ref(key), bytes.NewReader(b), engine.PutOptions{Size: int64(size)})
+	if err == nil {
+		states[key] = []string{sum(b)}
+	}
+	return err
+}
+
+func remove(ctx context.Context, n *node.Node, states model, key engine.Key) error {
+	states[key] = append(slices.Clone(states[key]), "")
+	_, err := n.Delete(ctx, ref(key), engine.DeleteOptions{})
+	if err == nil {
+		states[key] = []string{""}
+	}
+	return err
+}
+
+// some puts one object of each kind.
+func some(ctx context.Context, n *node.Node, states model) error {
+	for i, size := range []int{100, 8193, 70_000, 1<<20 + 5} {
+		if err := write(ctx, n, states, keys[i], size, byte(i+1)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func idle(ctx context.Context, n *node.Node, _ model) error { return quiet(ctx, n) }
+
+func nothing(context.Context, *node.Node, model) error { return nil }
+
+var operations = []operation{
+	{name: "first start", fresh: true, whole: true, do: nothing},
+	{name: "put inline", prepare: some, do: func(ctx context.Context, n *node.Node, states model) error {
+		return write(ctx, n, states, "z", 8192, 9)
+	}},
+	{name: "put", prepare: some, do: func(ctx context.Context, n *node.Node, states model) error {
+		return write(ctx, n, states, "z", 1<<20+70_000, 9)
+	}},
+	{name: "overwrite", prepare: some, do: func(ctx context.Context, n *node.Node, states model) error {
+		return errors.Join(write(ctx, n, states, "a//b", 70_001, 9), quiet(ctx, n))
+	}},
+	{name: "delete", prepare: some, do: func(ctx context.Context, n *node.Node, states model) error {
+		return errors.Join(remove(ctx, n, states, "deep/er/and/deeper"), remove(ctx, n, states, "a//b"), quiet(ctx, n))
+	}},
+	{name: "multipart", prepare: some, do: func(ctx context.Context, n *node.Node, states model) error {
+		b := bytes.Repeat([]byte("multipart"), 10_000)
+		states["z"] = []string{"", sum(b)}
+		err := multipart(ctx, n, "z", b)
+		if err == nil {
+			states["z"] = []string{sum(b)}
+		}
+		return err
+	}},
+	{name: "abort", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
+		upload, err := n.StartUpload(ctx, ref("z"), engine.StartUploadOptions{})
+		if err != nil {
+			return err
+		}
+		if _, err := n.PutPart(ctx, ref("z"), upload.ID, 1, bytes.NewReader(make([]byte, 9000)), engine.PutPartOptions{Size: 9000}); err != nil {
+			return err
+		}
+		return errors.Join(n.AbortUpload(ctx, ref("z"), upload.ID), quiet(ctx, n))
+	}},
+	{name: "list while writing", prepare: some, do: listWhileWriting},
+	{name: "ring recycled", prepare: some, do: func(ctx context.Context, n *node.Node, states model) error {
+		for i := range 2 * ringBytes / 8192 {
+			if err := write(ctx, n, states, keys[4+i%3], 8192, byte(i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}},
+	{name: "stop", prepare: some, closing: true, do: func(ctx context.Context, n *node.Node, states model) error {
+		return write(ctx, n, states, "z", 9000, 9)
+	}},
+	{name: "start after a cut", unclean: true, whole: true, do: nothing, prepare: func(ctx context.Context, n *node.Node, states model) error {
+		if err := some(ctx, n, states); err != nil {
+			return err
+		}
+		for i := range 20 {
+			if err := write(ctx, n, states, keys[4+i%3], 3000+i*500, byte(i)); err != nil {
+				return err
+			}
+		}
+		return remove(ctx, n, states, "a//b")
+	}},
+	{name: "sweep", unclean: true, whole: true, do: idle, prepare: func(ctx context.Context, n *node.Node, states model) error {
+		upload, err := n.StartUpload(ctx, ref("z"), engine.StartUploadOptions{})
+		if err != nil {
+			return err
+		}
+		// A put whose reader fails after the first block leaves shards that no command names.
+		stuck, cancel := context.WithCancel(ctx)
+		defer cancel()
+		reader := &stopping{b: make([]byte, 1<<20+5000), stop: cancel}
+		if _, err := n.PutPart(stuck, ref("z"), upload.ID, 1, reader, engine.PutPartOptions{Size: 3 << 20}); err == nil {
+			return errors.New("a part whose body ended early was taken")
+		}
+		return some(ctx, n, states)
+	}},
+	{name: "drive replaced", prepare: some, whole: true, do: idle, disks: func(m *machine) {
+		m.disks["/d2"] = sim.New(m.seed*16+100, sim.Options{TotalBytes: 1 << 30})
+	}},
+	{name: "repair", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
+		if err := loseShard(ctx, n); err != nil {
+			return err
+		}
+		for _, key := range keys[:4] {
+			if _, err := read(ctx, n, key); err != nil {
+				return err
+			}
+		}
+		return quiet(ctx, n)
+	}},
+	{name: "bucket", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
+		if _, err := n.CreateBucket(ctx, "other"); err != nil {
+			return err
+		}
+		return n.DeleteBucket(ctx, "other")
+	}},
+}
+
+// loseShard deletes a data shard from its drive, which nobody is told. The loss of a parity shard is for the scrub to find: readers do not ask
+// for one.
+func loseShard(ctx context.Context, n *node.Node) error {
+	for _, drive := range n.All() {
+		list, _, err := n.Shards(drive, engine.ShardID{}, 100)
+		if err != nil {
+			return err
+		}
+		for _, id := range list {
+			if id.Index < 2 {
+				return n.Store(drive).DeleteShards(ctx, []engine.ShardID{id})
+			}
+		}
+	}
+	return errors.New("no drive has a data shard")
+}
+
+// stopping is a body whose client goes away.
+type stopping struct {
+	b    []byte
+	stop func()
+}
+
+func (r *stopping) Read(p []byte) (int, error) {
+	if len(r.b) == 0 {
+		r.stop()
+		return 0, context.Canceled
+	}
+	n := copy(p, r.b)
+	r.b = r.b[n:]
+	return n, nil
+}
+
+// listWhileWriting lists without a pause while objects come and go; each listing must be one that some instant had.
+func listWhileWriting(ctx context.Context, n *node.Node, states model) error {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	var listErr error
+	wg.Go(func() {
+		for ended := false; !ended && listErr == nil; {
+			select {
+			case <-done:
+				ended = true
+			default:
+			}
+			page, err := n.List(ctx, "bucket", engine.ListOptions{})
+			if err == nil && len(page.Objects) < 4 {
+				err = fmt.Errorf("a listing shows %d objects; 4 are there all the time", len(page.Objects))
+			}
+			listErr = err
+		}
+	})
+	err := errors.Join(write(ctx, n, states, "z", 5000, 1), write(ctx, n, states, "../x", 20_000, 2), remove(ctx, n, states, "z"))
+	close(done)
+	wg.Wait()
+	if err != nil {
+		return err
+	}
+	return listErr
+}
+
+// quiet waits until the keepers have nothing to do, or a drive failed, without which they cannot go on.
+func quiet(ctx context.Context, n *node.Node) error {
+	for {
+		s, err := n.Status(ctx)
+		if err != nil {
+			return err
+		}
+		failed := slices.ContainsFunc(s.Drives, func(d node.DriveStatus) bool { return d.Problem != "" })
+		if failed || s.Garbage == 0 && s.Protected() && s.Keeper.SweepsComplete > 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the keepers are not done: %+v", s)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// image is the state that an operation begins with.
+type image struct {
+	disks  map[string]*sim.FS
+	states model
+}
+
+func (o *operation) image(t *testing.T) (*image, error) {
+	m := newMachine(1)
+	states := model{}
+	for _, key := range keys {
+		states[key] = []string{""}
+	}
+	if o.fresh {
+		return &image{m.disks, states}, nil
+	}
+	n, err := m.open(t)
+	if err != nil {
+		return nil, err
+	}
+	_, err = n.CreateBucket(t.Context(), "bucket")
+	if err == nil {
+		err = o.prepare(t.Context(), n, states)
+	}
+	if err == nil {
+		err = quiet(t.Context(), n)
+	}
+	if o.unclean {
+		m.dead.Store(true)
+		_ = n.Close() // with dead disks it says so
+	} else {
+		err = errors.Join(err, n.Close())
+	}
+	m.powerOff()
+	if o.disks != nil {
+		o.disks(m)
+	}
+	return &image{m.disks, states}, err
+}
+
+// run does the operation on a copy of the image. A target is a point at which the power is cut, or, if failing, a call answers EIO; nil only
+// counts the calls by site.
+func (o *operation) run(t *testing.T, from *image, target *point, failing bool, seed uint64) (visits map[string]int64, reached bool, err error) {
+	m := &machine{seed: seed, disks: map[string]*sim.FS{}}
+	for i, name := range folders {
+		m.disks[name] = from.disks[name].Image(seed*16 + uint64(i))
+	}
+	states := model{}
+	for key, s := range from.states {
+		states[key] = s
+	}
+	m.powerOn(0)
+	visits = map[string]int64{}
+	armed := o.whole
+	m.hook = func(c sim.Call) *sim.Fault {
+		if !armed {
+			return nil
+		}
+		visits[c.Site]++
+		if target == nil || c.Site != target.site || visits[c.Site] != target.ordinal || reached {
+			return nil
+		}
+		reached = true
+		if failing {
+			return &sim.Fault{Err: syscall.EIO}
+		}
+		m.die()
+		return &sim.Fault{Err: sim.ErrCrashed}
+	}
+	arm := func(on bool) {
+		m.mu.Lock()
+		armed = on
+		m.mu.Unlock()
+	}
+	err = o.live(t, m, states, arm)
+	if err != nil && !reached {
+		return visits, reached, fmt.Errorf("nothing was cut: %w", err)
+	}
+	m.powerOff()
+	m.hook = nil
+	m.powerOn(0)
+	return visits, reached, o.verify(t, m, states)
+}
+
+// live opens the node, does the operation and closes the node.
+func (o *operation) live(t *testing.T, m *machine, states model, arm func(bool)) error {
+	ctx, cancel := m.context(t)
+	defer cancel()
+	n, err := m.open(t)
+	if err != nil {
+		return err
+	}
+	if !o.fresh && !o.whole {
+		if err := quiet(ctx, n); err != nil {
+			return errors.Join(err, n.Close())
+		}
+	}
+	arm(!o.closing)
+	err = o.do(ctx, n, states)
+	arm(o.closing || o.whole)
+	return errors.Join(err, n.Close())
+}
+
+// verify starts the node again and holds everything against everything.
+func (o *operation) verify(t *testing.T, m *machine, states model) error {
+	n, err := m.open(t)
+	if err != nil {
+		return fmt.Errorf("the node does not start again: %w", err)
+	}
+	defer n.Close()
+	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	defer stop()
+	if o.fresh {
+		if _, err := n.CreateBucket(ctx, "bucket"); err != nil {
+			return err
+		}
+	}
+	if err := check(ctx, n, states); err != nil {
+		return err
+	}
+	if err := quiet(ctx, n); err != nil {
+		return err
+	}
+	if _, err := n.Check(ctx); err != nil {
+		return err
+	}
+	if err := placed(ctx, n); err != nil {
+		return err
+	}
+	return write(ctx, n, states, "ü", 9000, 200)
+}
+
+// placed compares the shards that drives hold with those that the metadata places there.
+func placed(ctx context.Context, n *node.Node) error {
+	s, err := n.Status(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range s.Drives {
+		if d.State != "in" || d.Problem != "" {
+			return fmt.Errorf("drive %d is %s: %s", d.Drive, d.State, d.Problem)
+		}
+		if d.Witness {
+			continue
+		}
+		list, _, err := n.Shards(d.Drive, engine.ShardID{}, 10_000)
+		if err != nil || len(list) != d.Shards {
+			return fmt.Errorf("drive %d holds %d shards; the metadata places %d there (%w)", d.Drive, len(list), d.Shards, err)
+		}
+	}
+	return nil
+}
+
+// TestEveryPoint cuts the power at every point of every operation, and has every call fail in turn. HOLDFAST_SIM_POINTS says how many ordinals of a
+// site are taken, evenly; without it 1, and "all" is every one.
+func TestEveryPoint(t *testing.T) {
+	most := int64(1)
+	if s := os.Getenv("HOLDFAST_SIM_POINTS"); s == "all" {
+		most = 1 << 40
+	} else if s != "" {
+		if _, err := fmt.Sscan(s, &most); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sites := map[string][2]int{} // planned and reached
+	for _, failing := range []bool{false, true} {
+		kind := "power cut"
+		if failing {
+			kind = "EIO"
+		}
+		for i := range operations {
+			o := &operations[i]
+			if failing && o.fresh {
+				continue // a drive that cannot be formatted ends the first start, and says so
+			}
+			began := time.Now()
+			planned, reached := o.enumerate(t, failing, most, sites)
+			if t.Failed() {
+				return
+			}
+			t.Logf("%-9s  %-20s %5d points, %5d reached in %.1f s", kind, o.name, planned, reached, time.Since(began).Seconds())
+			if reached == 0 {
+				t.Errorf("%s: no point of %q was reached", kind, o.name)
+			}
+		}
+	}
+	var lines []string
+	for site, n := range sites {
+		lines = append(lines, fmt.Sprintf("%6d of %6d  %s", n[1], n[0], site))
+		if n[1] == 0 {
+			t.Errorf("no point at %s was reached", site)
+		}
+	}
+	sort.Strings(lines)
+	t.Logf("%d call sites, points reached of those planned:\n%s", len(lines), strings.Join(lines, "\n"))
+}
+
+// enumerate runs an operation once for each point.
+func (o *operation) enumerate(t *testing.T, failing bool, most int64, sites map[string][2]int) (planned, reached int) {
+	from, err := o.image(t)
+	if err != nil {
+		t.Fatalf("%s: %v", o.name, err)
+	}
+	visits, _, err := o.run(t, from, nil, false, 1)
+	if err != nil {
+		t.Fatalf("%s without a fault: %v", o.name, err)
+	}
+	names := make([]string, 0, len(visits))
+	for site := range visits {
+		names = append(names, site)
+	}
+	sort.Strings(names)
+	seed := uint64(1)
+	for _, site := range names {
+		count := visits[site]
+		step := max(1, (count+most-1)/most)
+		for ordinal := int64(1); ordinal <= count; ordinal += step {
+			seed++
+			planned++
+			at := point{o.name, site, ordinal}
+			_, hit, err := o.run(t, from, &at, failing, seed)
+			if err != nil {
+				t.Errorf("%s at %s, call %d (fails: %v, seed %d): %v", o.name, site, ordinal, failing, seed, err)
+				return planned, reached
+			}
+			n := sites[site]
+			n[0]++
+			if hit {
+				reached++
+				n[1]++
+			}
+			sites[site] = n
+		}
+	}
+	return planned, reached
+}
