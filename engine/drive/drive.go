@@ -545,8 +545,7 @@ func (d *Drive) writeMarks() error {
 }
 
 func (d *Drive) flushIndex() error {
-	defer stepFlush.Enter().Leave()
-	defer d.watch.begin()()
+	defer stepFlush.Enter().Leave() // not watched: it may take long on a drive that does not hang
 	done, err := d.db.AsyncFlush()
 	if err != nil {
 		return d.fail(err)

@@ -114,13 +114,10 @@ func (n *Node) candidates() []candidate {
 	for _, s := range slots {
 		n.mu.Lock()
 		takes := !s.witness && s.usable() && !s.out
-		d := s.drive
+		free := s.usage.Free
 		n.mu.Unlock()
-		if !takes {
-			continue
-		}
-		if usage, err := d.Usage(); err == nil {
-			list = append(list, candidate{s.Drive, usage.Free})
+		if takes {
+			list = append(list, candidate{s.Drive, free})
 		}
 	}
 	return list
@@ -250,11 +247,7 @@ func (n *Node) setOut(ctx context.Context, s *slot, out bool) error {
 	n.mu.Lock()
 	id, was := s.Drive, s.out
 	record := meta.DriveRecord{Node: n.id, Path: s.Path, Incarnation: s.Incarnation, State: meta.DriveIn}
-	if s.drive != nil && !out {
-		if usage, err := s.drive.Usage(); err == nil {
-			record.Bytes = usage.Total
-		}
-	}
+	record.Bytes = s.usage.Total
 	n.mu.Unlock()
 	if out {
 		record.State = meta.DriveOut
@@ -280,6 +273,9 @@ func (n *Node) setOut(ctx context.Context, s *slot, out bool) error {
 
 // replaceable reports whether the folder of a lost drive is empty and the same kind of mount as before.
 func (n *Node) replaceable(s *slot) bool {
+	if s.hangs {
+		return false
+	}
 	fsys, err := n.config.OpenDisk(s.Path)
 	if err != nil {
 		return false
@@ -419,24 +415,19 @@ func (n *Node) watch(ctx context.Context) {
 }
 
 func (n *Node) look(ctx context.Context) {
+	n.lookForHanging()
 	for _, s := range n.slots {
 		n.mu.Lock()
-		usable, out := s.usable(), s.out
-		d := s.drive
+		usable, out, hangs := s.usable(), s.out, s.hangs
 		n.mu.Unlock()
-		if usable {
-			if err := d.CheckIdentity(); err != nil {
-				n.mu.Lock()
-				s.problem = fmt.Errorf("the folder is not this drive any more: %w", err)
-				n.mu.Unlock()
-				usable = false
-			}
+		if usable && !n.sameFolder(s) {
+			usable = false
 		}
-		if usable || s.witness && usable {
-			continue
-		}
-		if out && !n.replaceable(s) {
-			continue
+		switch {
+		case usable && !out, usable && s.witness:
+			continue // as it should be
+		case hangs && out, !usable && out && !n.replaceable(s):
+			continue // nothing to be done
 		}
 		if err := n.settle(ctx, s); err != nil && ctx.Err() == nil {
 			n.logger.Error("a drive's state cannot be committed", "drive", s.Drive, "path", s.Path, "error", err)
@@ -444,5 +435,91 @@ func (n *Node) look(ctx context.Context) {
 		if n.keeper != nil {
 			n.keeper.Wake()
 		}
+	}
+}
+
+// sameFolder reports whether a slot's folder still is the drive that was opened there; if not, that becomes the slot's problem. The folder may
+// hang: then the answer of an earlier look stands until it comes to an end.
+func (n *Node) sameFolder(s *slot) bool {
+	if s.checking == nil {
+		s.checking = make(chan error, 1)
+		go func(d *drive.Drive, done chan<- error) {
+			n.measure(s, d)
+			done <- d.CheckIdentity()
+		}(s.drive, s.checking)
+	}
+	patience := time.NewTimer(n.config.CheckInterval)
+	defer patience.Stop()
+	select {
+	case err := <-s.checking:
+		s.checking = nil
+		if err == nil {
+			return true
+		}
+		n.mu.Lock()
+		s.problem = fmt.Errorf("the folder is not this drive any more: %w", err)
+		n.mu.Unlock()
+		return false
+	case <-patience.C:
+		return true
+	}
+}
+
+// measure takes note of a drive's room. Writers and people who ask see what was noted last: a drive that hangs must not hold them up.
+func (n *Node) measure(s *slot, d *drive.Drive) {
+	usage, err := d.Usage()
+	if err != nil {
+		return // the next look tells more
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s.usage = usage
+}
+
+// A drive whose oldest call is under way for hangAfter goes out, while not more drives than the parity can spare are slow.
+const (
+	hangAfter = 1500 * time.Millisecond
+	slowAfter = 500 * time.Millisecond
+)
+
+var errHangs = fmt.Errorf("a call has not returned for more than %v", hangAfter)
+
+// lookForHanging finds drives whose calls do not return, and those that are quick again. Where more hang than the parity can spare, it is the
+// machine that is slow, not the drives, and putting them out would help nobody.
+func (n *Node) lookForHanging() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var slow []*slot
+	count := 0
+	for _, s := range n.slots {
+		if s.drive == nil || s.witness || s.drive.Failed() != nil || s.problem != nil && !s.hangs {
+			continue
+		}
+		age := s.drive.OldestIO()
+		if age >= slowAfter {
+			count++
+		}
+		switch {
+		case age >= hangAfter && !s.hangs:
+			slow = append(slow, s)
+		case age >= slowAfter:
+			s.quick = time.Time{}
+		case !s.hangs:
+		case s.quick.IsZero():
+			s.quick = time.Now()
+		case time.Since(s.quick) >= n.config.HangQuiet:
+			s.hangs, s.problem = false, nil
+			n.logger.Warn("a drive that hung is quick again", "drive", s.Drive, "path", s.Path)
+		}
+	}
+	if len(slow) == 0 {
+		return
+	}
+	if count > n.code.Parity {
+		n.logger.Warn("drives hang, but more are slow than could be done without, so none goes out", "slow", count)
+		return
+	}
+	for _, s := range slow {
+		s.hangs, s.problem = true, errHangs
 	}
 }

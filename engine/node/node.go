@@ -42,10 +42,12 @@ type Config struct {
 	OpenDisk func(path string) (disk.FS, error)
 	// Locked is called when the state folder is found to be this process's own, before anything else is opened; nil: nothing is.
 	Locked func() error
-	// CheckInterval is how often drives are looked at; 0 means 1 s.
+	// CheckInterval is how often drives are looked at; 0 means 0.5 s.
 	CheckInterval time.Duration
 	// KeeperInterval is how long the keepers rest; 0 means 10 s.
 	KeeperInterval time.Duration
+	// HangQuiet is how long a drive that hung must be quick before it takes part again; 0 means 10 s.
+	HangQuiet time.Duration
 	// ApplyEverywhere makes every replica apply commands by itself and compares; for tests.
 	ApplyEverywhere bool
 }
@@ -100,8 +102,13 @@ type slot struct {
 	witness bool
 	drive   *drive.Drive // nil: not at hand
 	fs      disk.FS
-	problem error // why it is not at hand
-	out     bool  // committed
+	usage   drive.Usage // when it was looked at last
+	problem error       // why it is not at hand
+	out     bool        // committed
+	hangs   bool        // the problem is that its calls do not return
+	quick   time.Time   // since when a drive that hung does not
+
+	checking chan error // a look at the folder that has not come back; owned by watch
 }
 
 // host is the drive as the place of replicas.
@@ -155,7 +162,10 @@ func (n *Node) check() error {
 		c.Memory = 256 << 20
 	}
 	if c.CheckInterval == 0 {
-		c.CheckInterval = time.Second
+		c.CheckInterval = 500 * time.Millisecond
+	}
+	if c.HangQuiet == 0 {
+		c.HangQuiet = 10 * time.Second
 	}
 	return nil
 }
@@ -409,6 +419,7 @@ func (n *Node) openSlot(s *slot) error {
 		return errors.Join(err, fsys.Close())
 	}
 	s.drive, s.fs = d, fsys
+	n.measure(s, d)
 	return nil
 }
 

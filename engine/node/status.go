@@ -104,9 +104,7 @@ func driveStatus(view meta.View, s *slot) (DriveStatus, error) {
 		d.Problem = s.drive.Failed().Error()
 	}
 	if s.usable() {
-		if usage, err := s.drive.Usage(); err == nil {
-			d.Total, d.Free = usage.Total, usage.Free
-		}
+		d.Total, d.Free = s.usage.Total, s.usage.Free
 	}
 	var err error
 	d.Shards, err = meta.CountPlaced(view, s.Drive)

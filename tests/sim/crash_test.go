@@ -41,6 +41,8 @@ type machine struct {
 	cut       int64        // the power goes at this call; 0 never
 	dead      atomic.Bool
 	died      chan struct{}
+	check     time.Duration // how often the node looks at its drives
+	hangQuiet time.Duration
 	operation atomic.Value              // string: what the client is doing
 	hook      func(sim.Call) *sim.Fault // asked with mu held before every call that changes a disk; nil: none
 	mu        sync.Mutex
@@ -58,7 +60,7 @@ const ringBytes = 512 << 10
 var folders = []string{"/state", "/state/witness", "/d1", "/d2", "/d3", "/d4"}
 
 func newMachine(seed uint64) *machine {
-	m := &machine{seed: seed, disks: map[string]*sim.FS{}}
+	m := &machine{seed: seed, disks: map[string]*sim.FS{}, check: time.Hour}
 	if os.Getenv("HOLDFAST_SIM_LOG") != "" {
 		m.logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
@@ -136,7 +138,7 @@ func (m *machine) open(t *testing.T) (*node.Node, error) {
 	return node.Open(ctx, node.Config{
 		State: "/state", Drives: folders[2:], Memory: 32 << 20,
 		Geometry:      drive.Geometry{RingBytes: ringBytes, SegmentBytes: 8 << 20, ReserveBytes: 1 << 20},
-		CheckInterval: time.Hour, KeeperInterval: 20 * time.Millisecond, Logger: m.logger, ApplyEverywhere: m.seed%3 == 0,
+		CheckInterval: m.check, HangQuiet: m.hangQuiet, KeeperInterval: 20 * time.Millisecond, Logger: m.logger, ApplyEverywhere: m.seed%3 == 0,
 		OpenDisk: func(p string) (disk.FS, error) {
 			d := m.disks[path.Clean(p)]
 			if d == nil {

@@ -284,7 +284,7 @@ func (o *operation) image(t *testing.T) (*image, error) {
 // run does the operation on a copy of the image. A target is a point at which the power is cut, or, if failing, a call answers EIO; nil only
 // counts the calls by site.
 func (o *operation) run(t *testing.T, from *image, target *point, failing bool, seed uint64) (visits map[string]int64, reached bool, err error) {
-	m := &machine{seed: seed, disks: map[string]*sim.FS{}}
+	m := &machine{seed: seed, disks: map[string]*sim.FS{}, check: time.Hour}
 	for i, name := range folders {
 		m.disks[name] = from.disks[name].Image(seed*16 + uint64(i))
 	}
