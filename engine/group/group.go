@@ -367,16 +367,26 @@ type rows struct {
 // Get implements meta.Reader.
 func (r rows) Get(key []byte) (value []byte, ok bool, err error) { return r.group.Get(r.ctx, key) }
 
+// awaitMax is how long Await waits for a sign of progress: on a busy machine a drive may take long over its first record.
+const awaitMax = time.Minute
+
 // Await returns when a replica of this process leads and has applied all that earlier processes had decided, or with KindUnavailable
-// when that comes no nearer.
+// when too few replicas are there or that comes no nearer.
 func (g *Group) Await(ctx context.Context) error {
+	before, since := g.Applied(), g.clock.Boot()
 	for {
-		before := g.Applied()
 		view, err := g.Read(ctx)
 		if err == nil {
 			return view.Close()
 		}
-		if ctx.Err() != nil || g.Applied() == before {
+		status, statusErr := g.Status(ctx)
+		if ctx.Err() != nil || statusErr != nil || status.Missing != "" {
+			return err
+		}
+		if applied := g.Applied(); applied != before {
+			before, since = applied, g.clock.Boot()
+		}
+		if g.clock.Boot()-since > awaitMax {
 			return err
 		}
 	}

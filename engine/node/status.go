@@ -32,6 +32,8 @@ type GroupStatus struct {
 	Replicas int            `json:"replicas"`
 	Voters   int            `json:"voters"` // replicas that are not still catching up
 	Live     int            `json:"replicas_live"`
+	// Problems says of replicas that are not live why.
+	Problems []string `json:"problems,omitempty"`
 }
 
 // Status describes the node's storage as the committed state has it.
@@ -119,6 +121,8 @@ func groupStatus(s group.Status) GroupStatus {
 		}
 		if r.Here && r.Failed == nil {
 			g.Live++
+		} else if r.Failed != nil {
+			g.Problems = append(g.Problems, fmt.Sprintf("replica %d on drive %d: %v", r.Replica, r.Drive, r.Failed))
 		}
 	}
 	return g
