@@ -10,7 +10,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 # Packages whose tests are quick enough for the race detector on two cores.
 RACE := ./engine/group/... ./access/... ./observe/... ./gateways/... ./daemon/... ./cli/... ./engine/buffer/... ./engine/memory/... ./engine/drive/...
 
-.PHONY: help build run test test-mc unit race lint bench journal loss planted fuzz packages-free clean
+.PHONY: help build run test test-mc unit race lint bench microbench journal loss planted fuzz packages-free clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +42,10 @@ lint: ## gofmt, vet, staticcheck, the import order
 	$(GO) tool staticcheck ./...
 	$(GO) test ./tests/layers
 
-bench: ## the benchmarks of the packages
+bench: build ## measure the binary, and other servers whose binaries the folder PEERS has, in alternation; BENCH='-out docs/benchmarks.md' keeps the tables
+	$(GO) run ./tests/bench -binary $(BIN) $(if $(PEERS),-peers '$(PEERS)') $(BENCH)
+
+microbench: ## the benchmarks of the packages
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 test-mc: build ## test with the mc binary that MC names

@@ -40,16 +40,24 @@ type Daemon struct {
 	log     bytes.Buffer
 }
 
-// New builds the daemon, or takes the binary that HOLDFAST_TEST_BINARY names, and makes its folders. It does not start it.
+// Binary returns the file that HOLDFAST_TEST_BINARY names, or builds the daemon into a folder.
+func Binary(t *testing.T, dir string) string {
+	t.Helper()
+	if binary := os.Getenv("HOLDFAST_TEST_BINARY"); binary != "" {
+		return binary
+	}
+	binary := filepath.Join(dir, "holdfast")
+	if out, err := exec.Command("go", "build", "-o", binary, "holdfast/cli/holdfast").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return binary
+}
+
+// New makes a daemon of Binary, and its folders. It does not start it.
 func New(t *testing.T) *Daemon {
 	t.Helper()
-	d := &Daemon{t: t, Dir: t.TempDir(), binary: os.Getenv("HOLDFAST_TEST_BINARY")}
-	if d.binary == "" {
-		d.binary = filepath.Join(d.Dir, "holdfast")
-		if out, err := exec.Command("go", "build", "-o", d.binary, "holdfast/cli/holdfast").CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-	}
+	d := &Daemon{t: t, Dir: t.TempDir()}
+	d.binary = Binary(t, d.Dir)
 	for i := range Drives {
 		if err := os.Mkdir(d.Drive(i), 0o700); err != nil {
 			t.Fatal(err)

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// The marks between which a file has the tables.
+const (
+	begin = "<!-- bench:begin -->"
+	end   = "<!-- bench:end -->"
+)
+
+// report is everything that a run found out.
+type report struct {
+	config  config
+	plan    plan
+	commit  string
+	started time.Time
+	machine machine
+	hashes  []hashLimit
+	disks   []diskLimit // one a round
+	servers []*results  // Holdfast first
+	absent  []string    // peers whose binaries are not there
+}
+
+// column is one figure of the large table: medians of the rounds are shown.
+type column struct {
+	title string
+	value func(c cell, m measurement) (figure float64, ok bool)
+}
+
+var columns = []column{
+	{"operations/s", func(_ cell, m measurement) (float64, bool) { return m.rate, true }},
+	{"MiB/s", func(c cell, m measurement) (float64, bool) { return m.rate * float64(c.size) / (1 << 20), c.size > 0 }},
+	{"median ms", func(_ cell, m measurement) (float64, bool) { return milliseconds(m.median), true }},
+	{"p99 ms", func(_ cell, m measurement) (float64, bool) { return milliseconds(m.p99), true }},
+	{"CPU ms/operation", func(_ cell, m measurement) (float64, bool) { return milliseconds(m.server), true }},
+	{"CPU s/GiB", func(c cell, m measurement) (float64, bool) {
+		return m.server.Seconds() / float64(max(c.size, 1)) * (1 << 30), c.size >= 1<<20
+	}},
+	{"client CPU ms/operation", func(_ cell, m measurement) (float64, bool) { return milliseconds(m.client), true }},
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// markdown returns the tables.
+func (r *report) markdown() []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "Measured on %s", r.started.UTC().Format("2006-01-02"))
+	if r.commit != "" {
+		fmt.Fprintf(&b, " at commit %s", r.commit)
+	}
+	m := r.machine
+	fmt.Fprintf(&b, ": %d × %s, Linux %s, %s; each cell %d × %s.\n", m.cores, m.processor, m.kernel, m.filesystem, r.config.rounds, r.config.duration)
+	if r.config.short {
+		b.WriteString("\nThis was a short run with small objects: it shows that everything works, not how fast.\n")
+	}
+	switch {
+	case r.config.peers == "":
+		b.WriteString("\nOnly Holdfast was measured: no folder with the binaries of other servers was named.\n")
+	case len(r.absent) > 0:
+		for _, name := range r.absent {
+			fmt.Fprintf(&b, "\n%s was not measured: its binary is absent.\n", name)
+		}
+	}
+	b.WriteString("\n")
+	r.writeCells(&b)
+	b.WriteString("\n")
+	r.writeServers(&b)
+	b.WriteString("\n")
+	r.writeMachine(&b)
+	return b.Bytes()
+}
+
+// writeCells writes a row for every cell and server, and one with the ratio to Holdfast for every peer.
+func (r *report) writeCells(b *bytes.Buffer) {
+	header := []string{"load", "server"}
+	for _, c := range columns {
+		header = append(header, c.title)
+	}
+	writeHeader(b, append(header, "spread"), 2)
+	for i, c := range r.plan.cells {
+		title := c.title(r.plan)
+		for _, s := range r.servers {
+			row := []string{title, s.name}
+			for _, column := range columns {
+				row = append(row, optional(s.figure(column, c, i)))
+			}
+			writeRow(b, append(row, s.spread(i)))
+			title = ""
+		}
+		for _, peer := range r.servers[1:] {
+			row := []string{"", "**" + r.servers[0].name + " ÷ " + peer.name + "**"}
+			for _, column := range columns {
+				ours, ok := r.servers[0].figure(column, c, i)
+				theirs, _ := peer.figure(column, c, i)
+				if theirs == 0 {
+					ok = false
+				}
+				row = append(row, strong(optional(ours/theirs, ok)))
+			}
+			writeRow(b, append(row, ""))
+		}
+	}
+}
+
+// writeServers writes what is known of each server as a whole.
+func (r *report) writeServers(b *bytes.Buffer) {
+	writeHeader(b, []string{"server", "version", "redundancy", "space factor", "peak memory MiB"}, 3)
+	for _, s := range r.servers {
+		space, weighed := s.space()
+		writeRow(b, []string{s.name, s.version, redundancy, optional(space, weighed), digits(median(s.peaks) / (1 << 20))})
+	}
+}
+
+// writeMachine writes what the machine can do at best.
+func (r *report) writeMachine(b *bytes.Buffer) {
+	var sequential, appends []float64
+	for _, d := range r.disks {
+		sequential, appends = append(sequential, d.sequential), append(appends, d.appends)
+	}
+	writeHeader(b, []string{"limit of the machine", "figure", "unit"}, 1)
+	writeRow(b, []string{fmt.Sprintf("disk: %d MiB written to one file, then fsync", r.plan.probe.written>>20), digits(median(sequential)), "MiB/s"})
+	writeRow(b, []string{"disk: 4 KiB appended to one file, then fdatasync", digits(median(appends)), "1/s"})
+	for _, h := range r.hashes {
+		writeRow(b, []string{h.name, digits(h.speed), "GB/s"})
+	}
+}
+
+// figure returns the median of the rounds.
+func (r *results) figure(of column, c cell, index int) (float64, bool) {
+	var all []float64
+	for _, m := range r.cells[index] {
+		v, ok := of.value(c, m)
+		if !ok {
+			return 0, false
+		}
+		all = append(all, v)
+	}
+	return median(all), true
+}
+
+// spread returns how far the rounds are apart in operations/s, relative to their median.
+func (r *results) spread(index int) string {
+	var all []float64
+	for _, m := range r.cells[index] {
+		all = append(all, m.rate)
+	}
+	if len(all) < 2 {
+		return "–"
+	}
+	return fmt.Sprintf("%.0f %%", 100*(slices.Max(all)-slices.Min(all))/median(all))
+}
+
+// space returns the median of the space factors that were measured, false if none was.
+func (r *results) space() (float64, bool) {
+	var all []float64
+	for _, rounds := range r.cells {
+		for _, m := range rounds {
+			if m.space > 0 {
+				all = append(all, m.space)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return 0, false
+	}
+	return median(all), true
+}
+
+// median returns the middle of a list that has something, of an even number the mean of the two.
+func median(of []float64) float64 {
+	sorted := slices.Sorted(slices.Values(of))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+// digits writes a figure with three digits that mean something.
+func digits(v float64) string {
+	decimals := 3
+	for limit := v; limit >= 1 && decimals > 0; limit /= 10 {
+		decimals--
+	}
+	return strconv.FormatFloat(v, 'f', decimals, 64)
+}
+
+func optional(v float64, ok bool) string {
+	if !ok {
+		return "–"
+	}
+	return digits(v)
+}
+
+func strong(s string) string { return "**" + s + "**" }
+
+// writeHeader begins a table; the first columns have text, the others figures.
+func writeHeader(b *bytes.Buffer, titles []string, text int) {
+	writeRow(b, titles)
+	for i := range titles {
+		if i < text {
+			b.WriteString("|---")
+		} else {
+			b.WriteString("|---:")
+		}
+	}
+	b.WriteString("|\n")
+}
+
+func writeRow(b *bytes.Buffer, fields []string) {
+	for _, f := range fields {
+		b.WriteString("| " + f + " ")
+	}
+	b.WriteString("|\n")
+}
+
+// replaceSection puts a text between the marks of a file; nil only checks that they are there.
+func replaceSection(name string, text []byte) error {
+	old, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := bytes.Cut(old, []byte(begin))
+	_, after, ended := bytes.Cut(rest, []byte(end))
+	if !ok || !ended {
+		return fmt.Errorf("%s has no place for the tables: it lacks %s and, behind that, %s", name, begin, end)
+	}
+	if text == nil {
+		return nil
+	}
+	return os.WriteFile(name, slices.Concat(before, []byte(begin+"\n\n"), text, []byte("\n"+end), after), 0o644)
+}
