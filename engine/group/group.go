@@ -114,6 +114,8 @@ type Group struct {
 type hostState struct {
 	sync.Mutex
 	Host
+	// removing is closed when the replica that was removed last is off the drive; nil if none was. Guarded by Group.hosts.
+	removing chan struct{}
 }
 
 // Start runs the replicas that live on the hosts. A host whose replica cannot be recovered counts as failed and is named by Status; Start
@@ -431,16 +433,32 @@ func (g *Group) AddReplica(ctx context.Context, m Member, host Host) error {
 	case <-g.stopped:
 		return g.interrupted(errStopped)
 	}
-	h := g.host(host)
-	h.Lock()
-	empty, err := createEmpty(ctx, g.id, ch.member, &h.Host)
-	h.Unlock()
+	empty, err := g.createEmpty(ctx, ch.member, g.host(host))
 	if err != nil {
 		g.post(cancelChangeEvent{ch})
 		return err
 	}
 	g.post(arrivalEvent{joinEvent{ch, empty}, g})
 	return g.awaitChange(ctx, ch)
+}
+
+// createEmpty makes an empty replica once the one before it is off the drive: both write the name of the drive's replica, and the later one counts.
+func (g *Group) createEmpty(ctx context.Context, m Member, h *hostState) (*recovered, error) {
+	g.hosts.Lock()
+	removing := h.removing
+	g.hosts.Unlock()
+	if removing != nil {
+		select {
+		case <-removing:
+		case <-ctx.Done():
+			return nil, g.interrupted(ctx.Err())
+		case <-g.stopped:
+			return nil, g.interrupted(errStopped)
+		}
+	}
+	h.Lock()
+	defer h.Unlock()
+	return createEmpty(ctx, g.id, m, &h.Host)
 }
 
 // arrivalEvent is a joinEvent after which the new replica has a worker.

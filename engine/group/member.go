@@ -60,7 +60,7 @@ func (c *core) mayChange(ch *change) error {
 	}
 	for _, id := range c.order {
 		if id == ch.member.Replica || c.replicas[id].drive == ch.member.Drive {
-			return engine.E(engine.KindInvalidArgument, "group %d has replica %d on drive %d already", c.group, id, c.replicas[id].drive)
+			return engine.E(engine.KindConflict, "replica %d of group %d is leaving drive %d; repeat later", id, c.group, c.replicas[id].drive)
 		}
 	}
 	return nil

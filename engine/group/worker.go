@@ -175,10 +175,16 @@ func (g *Group) remove(w *worker, e resetEffect) {
 	g.hosts.Lock()
 	delete(g.workers, w.replica)
 	h := g.hosts.byDrive[e.drive]
+	before, removed := h.removing, make(chan struct{})
+	h.removing = removed
 	g.hosts.Unlock()
 	g.tasks.Add(1)
 	go func() {
 		defer g.tasks.Done()
+		defer close(removed)
+		if before != nil {
+			<-before
+		}
 		w.stop()
 		w.appends.wait()
 		w.rows.wait()

@@ -395,7 +395,19 @@ func (n *Node) joinGroup(ctx context.Context, g *group.Group, s *slot, lost engi
 	if count >= n.replicas() {
 		return nil
 	}
-	return g.AddReplica(ctx, fresh, s.host())
+	// A replica that an interrupted call left on the drive, and that never became a member, leaves first.
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		if err = g.AddReplica(ctx, fresh, s.host()); !engine.Is(err, engine.KindConflict) {
+			return err
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // watch looks after the drives: those that fail, vanish or hang go out; an empty folder in their place is taken in.
