@@ -11,6 +11,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"holdfast/engine"
@@ -261,18 +262,43 @@ func (k *Keeper) repairMissing(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		progress := false
-		for _, x := range extents {
+		progress := k.each(ctx, extents, func(x *meta.Extent) (rebuilt bool) {
 			for i := range x.Drives {
 				if x.Missing&(1<<i) != 0 && k.rebuild(ctx, x, i) {
-					progress = true
+					rebuilt = true
 				}
 			}
-		}
+			return rebuilt
+		})
 		if !progress || ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
+}
+
+// repairWorkers is how many extents are repaired at once: while one waits for a drive, another is decoded.
+const repairWorkers = 4
+
+// each calls f for every extent, for the first ones first, in a few goroutines, and waits for them. It reports whether one call did something.
+func (k *Keeper) each(ctx context.Context, extents []*meta.Extent, f func(*meta.Extent) bool) bool {
+	var next atomic.Int64
+	var did atomic.Bool
+	var workers sync.WaitGroup
+	for range min(repairWorkers, len(extents)) {
+		workers.Go(func() {
+			for ctx.Err() == nil {
+				i := next.Add(1) - 1
+				if i >= int64(len(extents)) {
+					return
+				}
+				if f(extents[i]) {
+					did.Store(true)
+				}
+			}
+		})
+	}
+	workers.Wait()
+	return did.Load()
 }
 
 func (k *Keeper) load(view meta.View, ids []engine.ExtentID) []*meta.Extent {
@@ -304,13 +330,14 @@ func (k *Keeper) repairAway(ctx context.Context) error {
 				break
 			}
 			last = ids[len(ids)-1]
-			for _, x := range extents {
+			k.each(ctx, extents, func(x *meta.Extent) (rebuilt bool) {
 				for i, d := range x.Drives {
-					if d == drive {
-						k.rebuild(ctx, x, i)
+					if d == drive && k.rebuild(ctx, x, i) {
+						rebuilt = true
 					}
 				}
-			}
+				return rebuilt
+			})
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
