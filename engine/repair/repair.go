@@ -8,8 +8,10 @@
 package repair
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -262,7 +264,7 @@ func (k *Keeper) repairMissing(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		progress := k.each(ctx, extents, func(x *meta.Extent) (rebuilt bool) {
+		progress := each(ctx, repairWorkers, extents, func(x *meta.Extent) (rebuilt bool) {
 			for i := range x.Drives {
 				if x.Missing&(1<<i) != 0 && k.rebuild(ctx, x, i) {
 					rebuilt = true
@@ -276,28 +278,32 @@ func (k *Keeper) repairMissing(ctx context.Context) error {
 	}
 }
 
-// repairWorkers is how many extents are repaired at once: while one waits for a drive, another is decoded.
-const repairWorkers = 4
+// How many extents are repaired at once: while one waits for a drive, another is decoded; and how many contents are collected at once, so that
+// the drives sync their deletions together and garbage goes as quickly as many clients can make it.
+const (
+	repairWorkers  = 4
+	collectWorkers = 32
+)
 
-// each calls f for every extent, for the first ones first, in a few goroutines, and waits for them. It reports whether one call did something.
-func (k *Keeper) each(ctx context.Context, extents []*meta.Extent, f func(*meta.Extent) bool) bool {
+// each calls f for every item, the first ones first, in a few goroutines, and waits for them. It reports whether one call did something.
+func each[T any](ctx context.Context, workers int, items []T, f func(T) bool) bool {
 	var next atomic.Int64
 	var did atomic.Bool
-	var workers sync.WaitGroup
-	for range min(repairWorkers, len(extents)) {
-		workers.Go(func() {
+	var running sync.WaitGroup
+	for range min(workers, len(items)) {
+		running.Go(func() {
 			for ctx.Err() == nil {
 				i := next.Add(1) - 1
-				if i >= int64(len(extents)) {
+				if i >= int64(len(items)) {
 					return
 				}
-				if f(extents[i]) {
+				if f(items[i]) {
 					did.Store(true)
 				}
 			}
 		})
 	}
-	workers.Wait()
+	running.Wait()
 	return did.Load()
 }
 
@@ -330,7 +336,7 @@ func (k *Keeper) repairAway(ctx context.Context) error {
 				break
 			}
 			last = ids[len(ids)-1]
-			k.each(ctx, extents, func(x *meta.Extent) (rebuilt bool) {
+			each(ctx, repairWorkers, extents, func(x *meta.Extent) (rebuilt bool) {
 				for i, d := range x.Drives {
 					if d == drive && k.rebuild(ctx, x, i) {
 						rebuilt = true
@@ -399,18 +405,20 @@ func (k *Keeper) collect(ctx context.Context) error {
 			_ = view.Close() // the first error is the reason
 			return err
 		}
-		progress := false
-		for _, g := range list {
-			if stuck[g] || ctx.Err() != nil {
-				continue
-			}
+		list = slices.DeleteFunc(list, func(g meta.Garbage) bool { return stuck[g] })
+		var mu sync.Mutex // guards stuck and failed
+		var failed error
+		progress := each(ctx, collectWorkers, list, func(g meta.Garbage) bool {
 			done, err := k.collectOne(ctx, view, g)
-			if err != nil {
-				_ = view.Close() // the first error is the reason
-				return err
-			}
-			progress = progress || done
+			mu.Lock()
+			defer mu.Unlock()
 			stuck[g] = !done
+			failed = cmp.Or(failed, err)
+			return done
+		})
+		if failed != nil {
+			_ = view.Close() // the first error is the reason
+			return failed
 		}
 		if err := view.Close(); err != nil {
 			return err
@@ -473,18 +481,24 @@ func (k *Keeper) deleteExtent(ctx context.Context, view meta.View, id engine.Ext
 	if err != nil {
 		return false
 	}
-	confirmed := true
+	var refused atomic.Bool
+	var deleting sync.WaitGroup
 	for i, drive := range x.Drives {
 		store := k.config.Drives.Store(drive)
 		if store == nil {
-			confirmed = confirmed && k.config.Drives.Gone(drive)
+			if !k.config.Drives.Gone(drive) {
+				refused.Store(true)
+			}
 			continue
 		}
-		if err := store.DeleteShards(ctx, []engine.ShardID{{Extent: id, Index: uint8(i)}}); err != nil {
-			confirmed = false
-		}
+		deleting.Go(func() {
+			if store.DeleteShards(ctx, []engine.ShardID{{Extent: id, Index: uint8(i)}}) != nil {
+				refused.Store(true)
+			}
+		})
 	}
-	return confirmed
+	deleting.Wait()
+	return !refused.Load()
 }
 
 // Sweep looks for shards that no command names, beside the sweep that every start makes.
