@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -50,7 +52,7 @@ func debugCommand() *cli.Command {
 			sub("check", "hold all rows of each group's replica on a drive against each other", debugCheck),
 			sub("drive", "show the identity and the segments of a drive", debugDrive),
 			sub("log", "show the frames and records of a drive's meta stream, commands in words", debugLog),
-			sub("index", "show every row of a drive's index", debugIndex),
+			sub("index", "show every row of a drive's index, in bytes and in words", debugIndex),
 			sub("extent", "list the shards on a drive with their places and checksums' count", debugExtent),
 		},
 	}
@@ -94,7 +96,9 @@ func debugDrive(w io.Writer, fsys disk.FS) error {
 	fmt.Fprintf(w, "cluster %x\ndrive %d\nincarnation %016x\nrole %s\ncreated %s\nmeta stream %d bytes\nsegments %d bytes\nreserve %d bytes\n",
 		id.Cluster, id.Drive, id.Incarnation, id.Role, id.Created.UTC(), geometry.RingBytes, geometry.SegmentBytes, geometry.ReserveBytes)
 	return withDrive(fsys, func(d *drive.Drive) error {
-		for _, s := range d.Segments() {
+		segments := d.Segments()
+		slices.SortFunc(segments, func(a, b drive.SegmentInfo) int { return cmp.Compare(a.Number, b.Number) })
+		for _, s := range segments {
 			fmt.Fprintf(w, "segment %+v\n", s)
 		}
 		return nil
@@ -139,7 +143,13 @@ func debugIndex(w io.Writer, fsys disk.FS) error {
 			if err != nil {
 				return err
 			}
-			if _, err := fmt.Fprintf(w, "%q = %x\n", row.Key, row.Value); err != nil {
+			text := row.Text
+			if row.Store {
+				if text, err = group.DescribeRow(row.Key[1:], row.Value, meta.DescribeRow); err != nil {
+					text = err.Error()
+				}
+			}
+			if _, err := fmt.Fprintf(w, "%q = %x\n    %s\n", row.Key, row.Value, text); err != nil {
 				return err
 			}
 		}

@@ -106,6 +106,15 @@ func E(kind Kind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Err: fmt.Errorf(format, args...)}
 }
 
+// ErrNewer is what errors.Is finds where bytes have a format that only a later version of Holdfast knows. They are no damage, and nothing
+// may be written over them.
+var ErrNewer = errors.New("start the newer holdfast that wrote it")
+
+// Newer makes the error for something whose format is found, later than the newest that this build reads.
+func Newer(what string, found, newest uint64) *Error {
+	return E(KindNotImplemented, "%s has format %d; this holdfast reads up to %d: %w", what, found, newest, ErrNewer)
+}
+
 // Wrap adds the operation and the object to err. The Kind is that of err, see KindOf. Wrap(…, nil) is nil.
 func Wrap(op string, ref Ref, err error) error {
 	if err == nil {

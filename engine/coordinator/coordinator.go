@@ -13,6 +13,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"holdfast/engine"
@@ -70,6 +71,7 @@ var (
 type Coordinator struct {
 	Config
 	md5     md5simd.Server
+	hashing atomic.Int32   // bodies whose MD5 is being computed
 	latency extent.Latency // of reads, for hedging
 
 	mu      sync.Mutex

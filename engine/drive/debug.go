@@ -1,6 +1,8 @@
 package drive
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
@@ -67,6 +69,9 @@ func (w *window) describe(slot uint64, incarnation uint64) (FrameInfo, bool, err
 	if !ok || err != nil {
 		return FrameInfo{}, false, err
 	}
+	if f.version > FormatVersion {
+		return FrameInfo{}, false, newer("the meta stream", uint32(f.version))
+	}
 	info := FrameInfo{Position: f.position, Bytes: frameBytes(f.payload)}
 	err = decodeRecords(b[frameHeaderBytes:frameHeaderBytes+f.payload], f.records, func(r record) error {
 		i := RecordInfo{Kind: r.kind, Group: r.group, Sequence: r.sequence, Bytes: len(r.payload), Text: r.text()}
@@ -128,23 +133,51 @@ func (d *Drive) Segments() []SegmentInfo {
 type Row struct {
 	Key, Value []byte
 	Store      bool
+	Text       string // what a row of the drive's own says
 }
 
 // Rows yields every row of the index in order of the keys.
 func (d *Drive) Rows() iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
 		stopped := errors.New("stopped")
-		err := d.rows([2][]byte{{0}, {0xff}}, func(key, value []byte) error {
-			row := Row{Key: append([]byte(nil), key...), Value: append([]byte(nil), value...), Store: len(key) > 0 && key[0] == storePrefix}
-			if !yield(row, nil) {
-				return stopped
+		for _, first := range []byte{0, storePrefix} {
+			err := d.rows([2][]byte{{first}, {first + 1}}, func(rest, value []byte) error {
+				row := Row{Key: append([]byte{first}, rest...), Value: append([]byte(nil), value...), Store: first == storePrefix}
+				if !row.Store {
+					row.Text = rowText(row.Key, value)
+				}
+				if !yield(row, nil) {
+					return stopped
+				}
+				return nil
+			})
+			if errors.Is(err, stopped) || err != nil && !yield(Row{}, err) {
+				return
 			}
-			return nil
-		})
-		if err != nil && !errors.Is(err, stopped) {
-			yield(Row{}, err)
 		}
 	}
+}
+
+// rowText says what a row of the drive's own says.
+func rowText(key, value []byte) string {
+	switch {
+	case bytes.Equal(key, markKey):
+		m, err := decodeMark(value)
+		return textOf(err, "records before %d are in the index, the next sequence is %d", m.position, m.sequence)
+	case bytes.Equal(key, tailKey):
+		position, err := decodeU64(value)
+		return textOf(err, "replay begins at %d", position)
+	case bytes.HasPrefix(key, releasedKeys) && len(key) == len(releasedKeys)+4:
+		sequence, err := decodeU64(value)
+		return textOf(err, "group %d released its records up to %d", binary.BigEndian.Uint32(key[len(releasedKeys):]), sequence)
+	case bytes.HasPrefix(key, shardKeys):
+		id, keyErr := decodeShardKey(key[len(shardKeys):])
+		p, err := decodePlace(value)
+		return textOf(errors.Join(keyErr, err), "shard %s in segment %d at %d, %d bytes, sums %016x", shardString(id), p.segment, p.offset, p.bytes, p.sums)
+	case bytes.HasPrefix(key, segmentKeys):
+		return record{kind: RecordSegment, payload: value}.text()
+	}
+	return "unknown"
 }
 
 // ShardPlace says where a shard is, for tools that look at the bytes: the file, offset and length.

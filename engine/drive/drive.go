@@ -139,10 +139,10 @@ func Open(fsys disk.FS, o Options) (*Drive, error) {
 // recover opens the streams and the index and brings the index up to the meta stream.
 func (d *Drive) recover() error {
 	defer stepReplay.Enter().Leave()
-	if err := d.openIndex(); err != nil {
+	if err := d.openRing(); err != nil {
 		return err
 	}
-	if err := d.openRing(); err != nil {
+	if err := d.openIndex(); err != nil {
 		return err
 	}
 	tail, m, err := d.readMarks()
@@ -180,6 +180,9 @@ func (d *Drive) openIndex() error {
 	}
 	gate.shut = func(err error) { d.fail(fmt.Errorf("index: %w", err)) }
 	d.gate, d.watch = gate, gate.watch
+	if err := refuseNewerIndex(gate.FS); err != nil {
+		return err
+	}
 	events := pebble.EventListener{
 		BackgroundError: func(err error) { d.fail(fmt.Errorf("index: %w", err)) },
 		DataCorruption:  func(i pebble.DataCorruptionInfo) { d.fail(damaged("index: %s: %w", i.Path, i.Details)) },
@@ -204,7 +207,7 @@ func (d *Drive) openRing() error {
 	if size != d.geometry.RingBytes {
 		return damaged("the ring has %d bytes instead of %d", size, d.geometry.RingBytes)
 	}
-	return nil
+	return d.ring.refuseNewer()
 }
 
 func (d *Drive) readMarks() (tail uint64, m mark, err error) {

@@ -15,7 +15,7 @@ var (
 	// ErrForeign: the folder holds something that is not ours.
 	ErrForeign = errors.New("the folder holds other files; it is not a drive")
 	// ErrNewer: a later version of Holdfast wrote it.
-	ErrNewer = errors.New("written by a newer version of Holdfast; upgrade this one")
+	ErrNewer = engine.ErrNewer
 	// ErrDamaged: what the drive acknowledged is not all there. It is to be replaced and repaired from its peers.
 	ErrDamaged = errors.New("the drive is damaged")
 	// ErrLocked: another process has it open.
@@ -48,7 +48,7 @@ func damaged(format string, args ...any) error {
 }
 
 func newer(what string, version uint32) error {
-	return engine.E(engine.KindInvalidArgument, "%s has format version %d, this build knows up to %d: %w", what, version, FormatVersion, ErrNewer)
+	return engine.Newer(what, uint64(version), FormatVersion)
 }
 
 func noShard(id engine.ShardID) error {

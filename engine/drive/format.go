@@ -121,7 +121,7 @@ func decodeIdentity(b []byte) (Identity, Geometry, error) {
 		return Identity{}, Geometry{}, damaged("%s contradicts itself about its version", identityName)
 	}
 	if version > FormatVersion {
-		return Identity{}, Geometry{}, newer("the drive", version)
+		return Identity{}, Geometry{}, newer("the drive's identity", version)
 	}
 	if len(b) != identityBytes || binary.LittleEndian.Uint32(b[124:]) != crc32.Checksum(b[:124], castagnoli) {
 		return Identity{}, Geometry{}, damaged("%s fails its checksum", identityName)

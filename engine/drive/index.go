@@ -5,11 +5,15 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"strconv"
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/atomicfs"
 
+	"holdfast/engine"
 	"holdfast/engine/meta"
 )
 
@@ -66,6 +70,19 @@ func openIndex(g *gate, cache *Cache, create bool, events pebble.EventListener) 
 	}
 	o.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
 	return pebble.Open("/", o)
+}
+
+// refuseNewerIndex looks at Pebble's marker of its format. Where it cannot be read, Pebble says why.
+func refuseNewerIndex(fsys vfs.FS) error {
+	value, err := atomicfs.ReadMarker(fsys, "/", "format-version")
+	if err != nil {
+		return nil
+	}
+	version, err := strconv.ParseUint(value, 10, 64)
+	if err == nil && version > uint64(pebble.FormatNewest) {
+		return engine.Newer("the index (Pebble)", version, uint64(pebble.FormatNewest))
+	}
+	return nil
 }
 
 // get returns a copy of a row.

@@ -482,6 +482,29 @@ func (w *window) frame(position uint64, limit int, incarnation uint64) (f frame,
 	return f, b, checkFrame(b, f, incarnation), nil
 }
 
+// refuseNewer looks for a whole frame of a later version anywhere in the ring: before the index is opened, for that writes.
+func (r *ring) refuseNewer() error {
+	w := &window{file: r.file, size: r.size}
+	for slot := uint64(0); slot < w.size; slot += blockBytes {
+		b, err := w.bytes(slot, blockBytes)
+		if err != nil {
+			return err
+		}
+		limit := int(w.size) - frameHeaderBytes
+		f, plausible := decodeFrameHeader(b, limit)
+		if !plausible || f.version <= FormatVersion || f.position%w.size != slot {
+			continue
+		}
+		other := &window{file: w.file, size: w.size}
+		if _, _, ok, err := other.frame(f.position, limit, r.incarnation); err != nil {
+			return err
+		} else if ok {
+			return newer("the meta stream", uint32(f.version))
+		}
+	}
+	return nil
+}
+
 // later looks for a whole frame whose position is at or behind end, anywhere in the ring.
 func (w *window) later(end uint64, limit int, incarnation uint64) (position uint64, found bool, err error) {
 	for slot := uint64(0); slot < w.size; slot += blockBytes {

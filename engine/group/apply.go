@@ -13,8 +13,10 @@ import (
 // Machine is a deterministic state machine over rows.
 type Machine interface {
 	// Apply applies committed entries in order and returns an answer for each. Its changes of view follow from the entries and the rows
-	// alone. Its keys do not begin with a zero byte. An error is one of the store.
+	// alone. Its keys do not begin with a zero byte. An error is one of the store, or engine.ErrNewer.
 	Apply(view *meta.Overlay, entries []meta.Entry) (answers [][]byte, err error)
+	// Check returns engine.ErrNewer if a later version wrote the rows or an entry that follows them, so that this one cannot go on.
+	Check(rows meta.Reader, entries []meta.Entry) error
 }
 
 // The steps of a group's work that the recorder knows.

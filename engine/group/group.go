@@ -14,8 +14,10 @@
 package group
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -118,9 +120,47 @@ type hostState struct {
 	removing chan struct{}
 }
 
+// Recovery is what the hosts have of a group that does not run yet.
+type Recovery struct {
+	config Config
+	found  []*recovered // by host; nil where there is none
+	failed []error      // by host
+}
+
+// Recover reads what the hosts have of a group, and writes nothing. engine.ErrNewer if a later version wrote any of it. Start follows, or the
+// hosts are closed.
+func Recover(config Config) (*Recovery, error) {
+	r := &Recovery{config: config, found: make([]*recovered, len(config.Hosts)), failed: make([]error, len(config.Hosts))}
+	for i := range config.Hosts {
+		h := &config.Hosts[i]
+		if !h.isThere() {
+			continue
+		}
+		p, err := readReplica(config.Group, h)
+		if err == nil && p.replica != 0 {
+			err = config.Machine.Check(p.store, metaEntries(p.entries))
+		}
+		if errors.Is(err, engine.ErrNewer) {
+			return nil, fmt.Errorf("group %d on drive %d: %w", config.Group, h.Drive, err)
+		}
+		r.found[i], r.failed[i] = p, err
+	}
+	return r, nil
+}
+
+// Start is Recover and Start in one.
+func Start(ctx context.Context, config Config) (*Group, error) {
+	r, err := Recover(config)
+	if err != nil {
+		return nil, err
+	}
+	return r.Start(ctx)
+}
+
 // Start runs the replicas that live on the hosts. A host whose replica cannot be recovered counts as failed and is named by Status; Start
 // fails only if no replica comes up.
-func Start(ctx context.Context, config Config) (*Group, error) {
+func (r *Recovery) Start(ctx context.Context) (*Group, error) {
+	config := r.config
 	g := &Group{
 		id: config.Group, machine: config.Machine, transport: config.Transport, clock: config.Clock,
 		mailed: make(chan struct{}, 1), stopped: make(chan struct{}), workers: map[uint64]*worker{}, budget: newBudget(pendingBytesMax),
@@ -138,7 +178,7 @@ func Start(ctx context.Context, config Config) (*Group, error) {
 	if o.Seed == 0 {
 		o.Seed = uint64(g.clock.Wall().UnixNano())
 	}
-	found, absent, err := g.recover(ctx, config.Hosts, o.local)
+	found, absent, err := r.finish(ctx, g, o.local)
 	if err != nil {
 		return nil, err
 	}
@@ -154,31 +194,35 @@ func Start(ctx context.Context, config Config) (*Group, error) {
 	return g, nil
 }
 
-// recover reads what the hosts have, and why some have nothing.
-func (g *Group) recover(ctx context.Context, hosts []Host, local map[engine.DriveID]bool) (
+// finish gives the hosts to g, finishes what a crash left half-done there, and says why some have nothing.
+func (r *Recovery) finish(ctx context.Context, g *Group, local map[engine.DriveID]bool) (
 	found []*recovered, absent map[engine.DriveID]error, err error,
 ) {
 	g.hosts.byDrive = map[engine.DriveID]*hostState{}
 	absent = map[engine.DriveID]error{}
 	var failures []error
-	for i := range hosts {
-		h := &hostState{Host: hosts[i]}
+	for i := range r.config.Hosts {
+		h := &hostState{Host: r.config.Hosts[i]}
 		g.hosts.byDrive[h.Drive] = h
 		local[h.Drive] = true
 		if !h.isThere() {
 			continue
 		}
-		r, err := recoverReplica(ctx, g.id, &h.Host)
+		p, err := r.found[i], r.failed[i]
+		if err == nil {
+			p, err = p.finish(ctx, g.id, &h.Host)
+		}
 		switch {
 		case err != nil:
 			failures = append(failures, err)
 			absent[h.Drive] = err
-		case r != nil:
-			found = append(found, r)
+		case p != nil:
+			found = append(found, p)
 		}
 	}
 	if len(found) == 0 {
-		err = engine.E(engine.KindUnavailable, "group %d has no replica on any of %d drives: %w", g.id, len(hosts), errors.Join(failures...))
+		why := cmp.Or(errors.Join(failures...), errors.New("none of those at hand has one"))
+		err = engine.E(engine.KindUnavailable, "group %d has no replica on any of %d drives: %w", g.id, len(r.config.Hosts), why)
 	}
 	return found, absent, err
 }

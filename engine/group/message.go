@@ -47,7 +47,7 @@ func (m *Message) Encode() ([]byte, error) {
 // DecodeMessage is the inverse of Encode. KindInvalidArgument for bytes that Encode does not write.
 func DecodeMessage(b []byte) (Message, error) {
 	r := reader{b: b}
-	r.format()
+	r.format("the message")
 	group, kind := r.uint(), r.uint()
 	m := Message{Group: engine.GroupID(group), Type: MessageType(kind), From: r.uint(), To: r.uint(), Drive: engine.DriveID(r.uint())}
 	m.Term, m.Round = r.uint(), r.uint()

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -64,7 +65,7 @@ func (a *applied) encode() []byte {
 
 func decodeApplied(b []byte) (a applied, err error) {
 	r := reader{b: b}
-	r.format()
+	r.format("the applied record")
 	a.index, a.term = r.uint(), r.uint()
 	n := r.uint()
 	if n > uint64(len(r.b)) {
@@ -102,7 +103,7 @@ func (g registry) encode() []byte {
 
 func decodeRegistry(b []byte) (g registry, err error) {
 	r := reader{b: b}
-	r.format()
+	r.format("the registry")
 	generation := r.uint()
 	g.generation, g.replica = uint32(generation), r.uint()
 	if generation > 1<<32-1 {
@@ -117,7 +118,7 @@ func encodeHard(term, vote uint64) []byte {
 
 func decodeHard(b []byte) (term, vote uint64, err error) {
 	r := reader{b: b}
-	r.format()
+	r.format("the hard state")
 	term, vote = r.uint(), r.uint()
 	return term, vote, r.end()
 }
@@ -172,7 +173,7 @@ func encodeEntries(parts [][]byte, entries []*raftpb.Entry) [][]byte {
 
 func decodeLogRecord(b []byte) (l logRecord, err error) {
 	r := reader{b: b}
-	r.format()
+	r.format("the record")
 	based := r.byte()
 	generation := r.uint()
 	if generation > 1<<32-1 || based > 1 {
@@ -214,6 +215,9 @@ func DescribeRecord(payload []byte, command func([]byte) string) []string {
 		return []string{fmt.Sprintf("%d bytes: %v", len(payload), err)}
 	}
 	lines := []string{fmt.Sprintf("replica %d generation %d term %d vote %d commit %d entries %d", l.replica, l.generation, l.term, l.vote, l.commit, len(l.entries))}
+	if l.base != nil {
+		lines = append(lines, "  makes its generation valid: "+l.base.text())
+	}
 	for _, e := range l.entries {
 		what := e.GetType().String()
 		if e.GetType() == raftpb.EntryNormal && len(e.GetData()) > 0 {
@@ -224,14 +228,55 @@ func DescribeRecord(payload []byte, command func([]byte) string) []string {
 	return lines
 }
 
-// reader takes varints; after the first malformed one everything is zero and end tells.
+func (a *applied) text() string {
+	s := fmt.Sprintf("applied to index %d term %d, members", a.index, a.term)
+	for _, m := range a.members {
+		s += fmt.Sprintf(" %d on drive %d", m.Replica, m.Drive)
+		if m.Learner {
+			s += " (learner)"
+		}
+	}
+	return s
+}
+
+// DescribeRow returns a row of a drive's store in words, for people who look into a drive. Key begins with the store's prefix; row describes the
+// rows of the state machine.
+func DescribeRow(key, value []byte, row func(key, value []byte) (string, error)) (string, error) {
+	switch {
+	case len(key) == 7 && key[0] == 'r' && bytes.Equal(key[5:], registryKey):
+		g, err := decodeRegistry(value)
+		return fmt.Sprintf("group %d: generation %d is valid, of replica %d", binary.BigEndian.Uint32(key[1:]), g.generation, g.replica), err
+	case len(key) < 9 || key[0] != 'g':
+		return "", fmt.Errorf("a row of no store: %w", errRecord)
+	}
+	text, err := describeGroupRow(key[9:], value, row)
+	return fmt.Sprintf("group %d generation %d %s", binary.BigEndian.Uint32(key[1:]), binary.BigEndian.Uint32(key[5:]), text), err
+}
+
+func describeGroupRow(key, value []byte, row func(key, value []byte) (string, error)) (string, error) {
+	switch {
+	case bytes.Equal(key, appliedKey):
+		a, err := decodeApplied(value)
+		return a.text(), err
+	case bytes.Equal(key, hardKey):
+		term, vote, err := decodeHard(value)
+		return fmt.Sprintf("hard state: term %d vote %d", term, vote), err
+	}
+	return row(key, value)
+}
+
+// reader takes varints; after the first malformed one, and in a later version, everything is zero and end tells.
 type reader struct {
 	b   []byte
 	bad bool
+	err error // of a later version
 }
 
-func (r *reader) format() {
-	if v := r.byte(); v != recordFormat {
+func (r *reader) format(what string) {
+	switch v := r.byte(); {
+	case v > recordFormat:
+		r.b, r.err = nil, engine.Newer(what, uint64(v), recordFormat)
+	case v < recordFormat:
 		r.bad = true
 	}
 }
@@ -267,6 +312,9 @@ func (r *reader) uint() uint64 {
 }
 
 func (r *reader) end() error {
+	if r.err != nil {
+		return r.err
+	}
 	if r.bad || len(r.b) > 0 {
 		return errRecord
 	}

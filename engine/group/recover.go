@@ -2,6 +2,7 @@ package group
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -52,10 +53,23 @@ type recovered struct {
 	commit  uint64    // of the entries, known to be decided
 	entries []*raftpb.Entry
 	logged  []loggedRecord
+
+	named registry // what the registry says, which may be behind the log
+	last  uint64   // sequence of the last record, 0 without one
 }
 
-// recoverReplica reads what a drive has of a group. Nil without an error means that there is no replica.
+// recoverReplica reads what a drive has of a group and finishes what a crash left half-done. Nil without an error means that there is no
+// replica.
 func recoverReplica(ctx context.Context, group engine.GroupID, h *Host) (*recovered, error) {
+	r, err := readReplica(group, h)
+	if err != nil {
+		return nil, err
+	}
+	return r.finish(ctx, group, h)
+}
+
+// readReplica reads what a drive has of a group, and writes nothing. Replica 0 means that there is no replica.
+func readReplica(group engine.GroupID, h *Host) (*recovered, error) {
 	r := &recovered{drive: h.Drive}
 	if err := loadRow(h.Stores.Store(registryPrefix(group)), registryKey, func(b []byte) (err error) {
 		r.registry, err = decodeRegistry(b)
@@ -68,28 +82,34 @@ func recoverReplica(ctx context.Context, group engine.GroupID, h *Host) (*recove
 		return nil, err
 	}
 	var base *applied
-	named := r.registry
+	r.named = r.registry
 	for i := range records {
+		r.last = records[i].sequence
 		if l := &records[i].logRecord; l.base != nil && l.generation > r.generation {
 			r.registry, base = l.registry, l.base
 		}
 	}
 	if r.replica == 0 {
-		return nil, forgetRecords(ctx, group, h, r.registry, records)
+		return r, nil
 	}
 	if err := r.readRows(group, h, base); err != nil {
 		return nil, err
 	}
-	if named != r.registry {
-		e := resetEffect{replica: r.replica, generation: r.generation, drop: named.generation}
+	return r, r.replay(records)
+}
+
+// finish brings the registry up to the log and clears away what never became valid.
+func (r *recovered) finish(ctx context.Context, group engine.GroupID, h *Host) (*recovered, error) {
+	if r.replica == 0 {
+		return nil, r.forgetRecords(ctx, group, h)
+	}
+	if r.named != r.registry {
+		e := resetEffect{replica: r.replica, generation: r.generation, drop: r.named.generation}
 		if err := resetRows(group, h, e); err != nil {
 			return nil, err
 		}
 	}
-	if err := dropUnfinished(group, h, r.generation); err != nil {
-		return nil, err
-	}
-	return r, r.replay(records)
+	return r, dropUnfinished(group, h, r.generation)
 }
 
 // unfinishedMax is how many generations beyond the valid one may have rows after a crash: those being received and those being dropped.
@@ -114,19 +134,19 @@ func dropUnfinished(group engine.GroupID, h *Host, valid uint32) error {
 }
 
 // forgetRecords frees the log of a drive that has no replica of the group any more.
-func forgetRecords(ctx context.Context, group engine.GroupID, h *Host, reg registry, records []sequencedRecord) error {
-	if len(records) == 0 {
+func (r *recovered) forgetRecords(ctx context.Context, group engine.GroupID, h *Host) error {
+	if r.last == 0 {
 		return nil
 	}
 	var name meta.Batch
-	name.Set(registryKey, reg.encode())
+	name.Set(registryKey, r.registry.encode())
 	if err := h.Stores.Store(registryPrefix(group)).Commit(&name); err != nil {
 		return err
 	}
 	if err := h.Log.Flush(ctx); err != nil {
 		return err
 	}
-	h.Log.Release(group, records[len(records)-1].sequence)
+	h.Log.Release(group, r.last)
 	return nil
 }
 
@@ -160,6 +180,9 @@ func decodeRecords(found []meta.LogRecord) ([]sequencedRecord, error) {
 	records := make([]sequencedRecord, 0, len(found))
 	for _, f := range found {
 		l, err := decodeLogRecord(f.Payload)
+		if errors.Is(err, engine.ErrNewer) {
+			return nil, fmt.Errorf("record %d of the log: %w", f.Sequence, err)
+		}
 		if err != nil {
 			return nil, engine.E(engine.KindDamaged, "record %d of the log is not one that was written; remove the replica and add another: %w",
 				f.Sequence, err)
@@ -230,7 +253,11 @@ func loadRow(from meta.Reader, key []byte, decode func([]byte) error) error {
 	if err != nil || !ok {
 		return err
 	}
-	if err := decode(b); err != nil {
+	err = decode(b)
+	if errors.Is(err, engine.ErrNewer) {
+		return fmt.Errorf("row %q of a replica: %w", key, err)
+	}
+	if err != nil {
 		return engine.E(engine.KindDamaged, "row %q of a replica: %w", key, err)
 	}
 	return nil

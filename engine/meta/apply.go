@@ -10,6 +10,8 @@
 package meta
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 
 	"holdfast/engine"
@@ -20,8 +22,8 @@ type Machine struct {
 	Group engine.GroupID
 }
 
-// Apply applies committed entries in order and returns an answer for each, nil for an empty entry. An error is one of the store:
-// then nothing may be kept of the view.
+// Apply applies committed entries in order and returns an answer for each, nil for an empty entry. An error is one of the store, or
+// engine.ErrNewer: then nothing may be kept of the view.
 func (m *Machine) Apply(view *Overlay, entries []Entry) (answers [][]byte, err error) {
 	a := apply{view: view, group: m.Group, epochs: map[uint64]*epochRow{}}
 	defer func() {
@@ -49,6 +51,19 @@ func (m *Machine) Apply(view *Overlay, entries []Entry) (answers [][]byte, err e
 	return answers, nil
 }
 
+// Check returns engine.ErrNewer if a later version has applied commands to the rows, or wrote one of the entries that follow them.
+func (m *Machine) Check(rows Reader, entries []Entry) error {
+	if _, err := load(rows, key8(rowGroup, 0), new(groupRow)); err != nil {
+		return err
+	}
+	for i := range entries {
+		if _, _, _, err := parseCommand(entries[i].Data); errors.Is(err, engine.ErrNewer) {
+			return fmt.Errorf("entry %d: %w", entries[i].Index, err)
+		}
+	}
+	return nil
+}
+
 // storeError carries an error of the store out of the depth of a command; Apply recovers it.
 type storeError struct{ err error }
 
@@ -72,7 +87,10 @@ func (a *apply) mustLoad(key []byte, r row) bool {
 }
 
 func (a *apply) has(key []byte) bool {
-	_, ok, err := a.view.Get(key)
+	value, ok, err := a.view.Get(key)
+	if ok && err == nil {
+		err = checkVersion(key, value)
+	}
 	if err != nil {
 		panic(storeError{err})
 	}
@@ -82,9 +100,13 @@ func (a *apply) has(key []byte) bool {
 // each calls f for the rows under prefix until it returns false.
 func (a *apply) each(prefix []byte, f func(key, value []byte) bool) {
 	it := a.view.Iterate(prefix, after(prefix))
-	for it.Next() && f(it.Key(), it.Value()) {
+	var newer error
+	for it.Next() {
+		if newer = checkVersion(it.Key(), it.Value()); newer != nil || !f(it.Key(), it.Value()) {
+			break
+		}
 	}
-	if err := it.Close(); err != nil {
+	if err := cmp.Or(it.Close(), newer); err != nil {
 		panic(storeError{err})
 	}
 }
@@ -92,6 +114,9 @@ func (a *apply) each(prefix []byte, f func(key, value []byte) bool) {
 // entry applies one command, or finds the answer that it had before.
 func (a *apply) entry(entry *Entry) []byte {
 	header, confirmed, command, err := parseCommand(entry.Data)
+	if errors.Is(err, engine.ErrNewer) {
+		panic(storeError{fmt.Errorf("entry %d: %w", entry.Index, err)}) // applied by a later version, the rows would be others
+	}
 	if err != nil {
 		return failed(engine.KindInternal, "the group's log has a malformed command at index %d", entry.Index).encode()
 	}

@@ -1,10 +1,6 @@
 package meta
 
-import (
-	"encoding/binary"
-
-	"holdfast/engine"
-)
+import "holdfast/engine"
 
 func (a *apply) createBucket(c *CreateBucket) *Answer {
 	key := key8(rowBucket, uint64(c.Bucket))
@@ -72,15 +68,11 @@ func (a *apply) reserveBucket(c *ReserveBucket) *Answer {
 	if a.has(nameKey(c.Name)) {
 		return failed(engine.KindBucketExists, "there is a bucket %q", c.Name)
 	}
-	var last uint64
-	if value, ok, err := a.view.Get([]byte{rowNameCounter}); err != nil {
-		panic(storeError{err})
-	} else if ok && len(value) == 8 {
-		last = binary.BigEndian.Uint64(value)
-	}
-	last++
-	a.view.Set([]byte{rowNameCounter}, binary.BigEndian.AppendUint64(nil, last))
-	r := directoryRow{id: engine.BucketID(last), group: c.Group, state: BucketCreating, created: a.header.Stamp}
+	var counter nameCounterRow
+	a.mustLoad([]byte{rowNameCounter}, &counter)
+	counter.last++
+	a.view.Set([]byte{rowNameCounter}, counter.encode())
+	r := directoryRow{id: counter.last, group: c.Group, state: BucketCreating, created: a.header.Stamp}
 	a.view.Set(nameKey(c.Name), r.encode())
 	return &Answer{Bucket: r.id, Stamp: r.created}
 }
@@ -102,13 +94,35 @@ func (a *apply) setBucket(c *SetBucket) *Answer {
 	return &Answer{Stamp: r.created}
 }
 
+// nameCounterRow has the last bucket id given.
+type nameCounterRow struct{ last engine.BucketID }
+
+func (r *nameCounterRow) encode() []byte {
+	e := encoder{b: []byte{rowFormat}}
+	e.fixed(uint64(r.last))
+	return e.b
+}
+
+func (r *nameCounterRow) decode(d *decoder) {
+	d.version(rowFormat)
+	r.last = engine.BucketID(d.fixed())
+}
+
+// settingRow is a value of the cluster's configuration.
+type settingRow struct{ value []byte }
+
+func (r *settingRow) decode(d *decoder) {
+	d.version(rowFormat)
+	r.value, d.b = d.b, nil
+}
+
 func settingKey(name string) []byte { return append([]byte{rowSetting}, name...) }
 
 func (a *apply) setting(c *Setting) *Answer {
 	if len(c.Value) == 0 {
 		a.view.Delete(settingKey(c.Name))
 	} else {
-		a.view.Set(settingKey(c.Name), c.Value)
+		a.view.Set(settingKey(c.Name), append([]byte{rowFormat}, c.Value...))
 	}
 	return &Answer{}
 }

@@ -34,7 +34,9 @@ type decoder struct {
 }
 
 func (d *decoder) fail() {
-	d.err = errFormat
+	if d.err == nil {
+		d.err = errFormat
+	}
 	d.b = nil
 }
 
@@ -114,9 +116,13 @@ func (d *decoder) count() int {
 	return int(n)
 }
 
-// version reads the format version of a row or command and refuses a newer one.
+// version reads the format version of a row and refuses a newer one.
 func (d *decoder) version(newest byte) {
-	if v := d.byte(); v == 0 || v > newest {
+	v := d.byte()
+	if v > newest {
+		d.err = engine.Newer("the row", uint64(v), uint64(newest))
+	}
+	if v == 0 || v > newest {
 		d.fail()
 	}
 }

@@ -2,7 +2,6 @@ package meta
 
 import (
 	"encoding/binary"
-	"fmt"
 	"time"
 
 	"holdfast/engine"
@@ -108,31 +107,28 @@ var commands = map[byte]func() Command{
 	opSetting:        func() Command { return new(Setting) },
 }
 
-// parseCommand decodes a command; the result refers to the bytes.
+// parseCommand decodes a command; the result refers to the bytes. ErrNewer for a later version and for an opcode that is not known, for none is
+// ever taken away.
 func parseCommand(b []byte) (h Header, confirmed uint64, c Command, err error) {
 	h, ok := ParseHeader(b)
 	if !ok {
 		return h, 0, nil, errFormat
 	}
 	d := decoder{b: b[HeaderBytes:]}
-	d.version(commandFormat)
-	build := commands[d.byte()]
+	version, opcode := d.byte(), d.byte()
+	build := commands[opcode]
 	confirmed = d.uint()
-	if d.err != nil || build == nil {
+	switch {
+	case version > commandFormat:
+		return h, 0, nil, engine.Newer("the command", uint64(version), commandFormat)
+	case d.err != nil || version == 0 || opcode == 0:
 		return h, 0, nil, errFormat
+	case build == nil:
+		return h, 0, nil, engine.E(engine.KindNotImplemented, "the command has opcode %d, which this holdfast does not know: %w", opcode, engine.ErrNewer)
 	}
 	c = build()
 	c.decode(&d)
 	return h, confirmed, c, d.end()
-}
-
-// Describe returns a command in one line for people who look into a log.
-func Describe(command []byte) string {
-	h, _, c, err := parseCommand(command)
-	if err != nil {
-		return fmt.Sprintf("malformed command of %d bytes", len(command))
-	}
-	return fmt.Sprintf("epoch %d number %d at %s %T%+v", h.Epoch, h.Number, time.Unix(0, h.Stamp).UTC().Format(time.RFC3339Nano), c, c)
 }
 
 // OpenEpoch gives Node a new epoch; its number is the answer's Epoch. It is sent under epoch 0 with a random number.
@@ -684,11 +680,16 @@ type Answer struct {
 // ParseAnswer decodes an answer.
 func ParseAnswer(b []byte) (a Answer, err error) {
 	d := decoder{b: b}
+	a.decode(&d)
+	return a, d.end()
+}
+
+func (a *Answer) decode(d *decoder) {
 	d.version(rowFormat)
 	if a.Failed = d.bool(); a.Failed {
 		a.Kind = engine.Kind(d.byte())
 		a.Message = d.string()
-		return a, d.end()
+		return
 	}
 	a.Epoch = d.uint()
 	a.Bucket = engine.BucketID(d.uint())
@@ -702,7 +703,6 @@ func ParseAnswer(b []byte) (a Answer, err error) {
 	for range d.count() {
 		a.Used = append(a.Used, d.bool())
 	}
-	return a, d.end()
 }
 
 func (a *Answer) encode() []byte {

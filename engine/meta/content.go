@@ -226,10 +226,10 @@ func mustRun(key, value []byte) Run {
 }
 
 func parseRun(value []byte) (Run, error) {
+	var r runRow
 	d := decoder{b: value}
-	d.version(rowFormat)
-	run := d.run()
-	return run, d.end()
+	r.decode(&d)
+	return r.Run, d.end()
 }
 
 func (a *apply) removeExtent(id engine.ExtentID) {

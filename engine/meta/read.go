@@ -76,8 +76,7 @@ func (r *entryRow) info() engine.ObjectInfo {
 
 // HasBucket reports whether the group has the bucket.
 func HasBucket(view Reader, bucket engine.BucketID) (bool, error) {
-	_, ok, err := view.Get(key8(rowBucket, uint64(bucket)))
-	return ok, err
+	return load(view, key8(rowBucket, uint64(bucket)), new(bucketRow))
 }
 
 // Content describes a content.
@@ -145,9 +144,12 @@ func Epochs(view View) (map[uint64]uint64, error) {
 func scan(view View, prefix, from []byte, f func(key, value []byte) (bool, error)) error {
 	it := view.Iterate(append(append([]byte(nil), prefix...), from...), after(prefix))
 	for it.Next() {
-		more, err := f(it.Key(), it.Value())
+		more, err := false, checkVersion(it.Key(), it.Value())
+		if err == nil {
+			more, err = f(it.Key(), it.Value())
+		}
 		if err != nil {
-			_ = it.Close() // f's error is the reason
+			_ = it.Close() // this error is the reason
 			return err
 		}
 		if !more {
@@ -305,8 +307,9 @@ func ListDrives(view View) (map[engine.DriveID]DriveRecord, error) {
 
 // GetSetting reads a value of the cluster's configuration; nil if it is not set.
 func GetSetting(view View, name string) ([]byte, error) {
-	value, _, err := view.Get(settingKey(name))
-	return value, err
+	var r settingRow
+	_, err := load(view, settingKey(name), &r)
+	return r.value, err
 }
 
 // Upload is an upload in progress.

@@ -41,7 +41,9 @@ const (
 	rowNameCounter = 'N' // → last bucket id given (root group)
 )
 
-const rowFormat = 1 // format version of every row's value
+// rowFormat is the format version of every row's value. Every apply writes the group's row, so that this one alone tells at a start whether a
+// later version has written: whoever adds a kind of row raises the version too.
+const rowFormat = 1
 
 // rootInode is the directory that a bucket's keys are walked from.
 const rootInode = 1
@@ -375,6 +377,19 @@ func (r *aggregateRow) decode(d *decoder) {
 	r.locked = d.uint()
 }
 
+// emptyRow says what it says by its key.
+type emptyRow struct{}
+
+func (*emptyRow) decode(d *decoder) { d.version(rowFormat) }
+
+// placementRow says which shard of the extent lies on the drive.
+type placementRow struct{ index byte }
+
+func (r *placementRow) decode(d *decoder) {
+	d.version(rowFormat)
+	r.index = d.byte()
+}
+
 // Run is a range of an extent or of another content, in order of the content that it is part of.
 type Run struct {
 	Extent  engine.ExtentID // if Content is 0
@@ -403,6 +418,14 @@ func (d *decoder) run() (r Run) {
 		d.fail()
 	}
 	return r
+}
+
+// runRow is a run of a content that has many.
+type runRow struct{ Run }
+
+func (r *runRow) decode(d *decoder) {
+	d.version(rowFormat)
+	r.Run = d.run()
 }
 
 // runsInRow is the most runs that a content's own row carries; more are rows keyed (content, number of the run).
@@ -624,6 +647,15 @@ func parse(key, value []byte, r row) error {
 	r.decode(&d)
 	if err := d.end(); err != nil {
 		return fmt.Errorf("metadata row %q: %w", key, err)
+	}
+	return nil
+}
+
+// checkVersion refuses a row of a later version by its first byte; what follows is not looked at.
+func checkVersion(key, value []byte) error {
+	d := decoder{b: value}
+	if d.version(rowFormat); d.err != nil {
+		return fmt.Errorf("metadata row %q: %w", key, d.err)
 	}
 	return nil
 }

@@ -188,6 +188,9 @@ func (n *Node) open(ctx context.Context) (err error) {
 		return err
 	}
 	n.openDrives()
+	if err := n.refuseNewer(); err != nil {
+		return err
+	}
 	if err := n.startGroups(ctx); err != nil {
 		return err
 	}
@@ -398,6 +401,16 @@ func (n *Node) openDrives() {
 	wg.Wait()
 }
 
+// refuseNewer refuses to go on without a drive because a later version wrote it: what that version acknowledged may be there alone.
+func (n *Node) refuseNewer() error {
+	for _, s := range n.slots {
+		if errors.Is(s.problem, engine.ErrNewer) {
+			return fmt.Errorf("drive %s: %w", s.Path, s.problem)
+		}
+	}
+	return nil
+}
+
 func (n *Node) openSlot(s *slot) error {
 	fsys, err := n.config.OpenDisk(s.Path)
 	if err != nil {
@@ -432,24 +445,35 @@ func (n *Node) driveFailed() {
 
 // startGroups starts the groups, opens this process's epochs and closes those of its predecessors, which are dead: the state folder
 // has one owner.
-func (n *Node) startGroups(ctx context.Context) (err error) {
+func (n *Node) startGroups(ctx context.Context) error {
 	var hosts []group.Host
 	for _, s := range n.slots {
 		hosts = append(hosts, s.host())
 	}
-	start := func(id engine.GroupID) (*group.Group, error) {
-		g, err := group.Start(ctx, group.Config{
+	recoverGroup := func(id engine.GroupID) (*group.Recovery, error) {
+		return group.Recover(group.Config{
 			Group: id, Machine: &meta.Machine{Group: id}, Hosts: hosts, ApplyEverywhere: n.config.ApplyEverywhere,
 		})
+	}
+	root, err := recoverGroup(rootGroup)
+	if err != nil {
+		return fmt.Errorf("the root group: %w", err)
+	}
+	data, err := recoverGroup(dataGroup) // before the root group writes
+	if err != nil {
+		return fmt.Errorf("the group of the buckets: %w", err)
+	}
+	start := func(r *group.Recovery) (*group.Group, error) {
+		g, err := r.Start(ctx)
 		if err != nil {
 			return nil, err
 		}
 		return g, g.Await(ctx)
 	}
-	if n.root, err = start(rootGroup); err != nil {
+	if n.root, err = start(root); err != nil {
 		return fmt.Errorf("the root group: %w", err)
 	}
-	if n.data, err = start(dataGroup); err != nil {
+	if n.data, err = start(data); err != nil {
 		return fmt.Errorf("the group of the buckets: %w", err)
 	}
 	n.id = n.state.Node

@@ -64,12 +64,20 @@ func loadState(fsys disk.FS) (*state, error) {
 }
 
 func parseState(b []byte) (*state, error) {
-	s := new(state)
-	if err := json.Unmarshal(b, s); err != nil {
-		return nil, fmt.Errorf("%s is damaged: %w", stateName, err)
+	var version struct {
+		Format uint64 `json:"format"`
 	}
-	if s.Format != stateFormat {
-		return nil, fmt.Errorf("%s has format %d; this build reads %d, so a newer one wrote it", stateName, s.Format, stateFormat)
+	s := new(state)
+	switch err := json.Unmarshal(b, &version); {
+	case err != nil:
+		return nil, engine.E(engine.KindDamaged, "%s is damaged: %w", stateName, err)
+	case version.Format > stateFormat:
+		return nil, engine.Newer(stateName, version.Format, stateFormat)
+	case version.Format == 0:
+		return nil, engine.E(engine.KindDamaged, "%s is damaged: it has no format", stateName)
+	}
+	if err := json.Unmarshal(b, s); err != nil {
+		return nil, engine.E(engine.KindDamaged, "%s is damaged: %w", stateName, err)
 	}
 	if _, err := s.cluster(); err != nil {
 		return nil, err

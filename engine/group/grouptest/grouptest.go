@@ -411,6 +411,9 @@ func (Counter) Apply(view *meta.Overlay, entries []meta.Entry) (answers [][]byte
 	return answers, nil
 }
 
+// Check implements group.Machine.
+func (Counter) Check(meta.Reader, []meta.Entry) error { return nil }
+
 func apply(view *meta.Overlay, command []byte) ([]byte, error) {
 	done := append([]byte("d"), command[:16]...)
 	if answer, ok, err := view.Get(done); err != nil || ok {

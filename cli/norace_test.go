@@ -1,6 +1,0 @@
-//go:build !race
-
-package cli
-
-// indexReadable says that debug index can be called.
-const indexReadable = true
