@@ -455,10 +455,11 @@ func (n *Node) look(ctx context.Context) {
 func (n *Node) sameFolder(s *slot) bool {
 	if s.checking == nil {
 		s.checking = make(chan error, 1)
-		go func(d *drive.Drive, done chan<- error) {
+		d, done := s.drive, s.checking
+		n.watching.Go(func() {
 			n.measure(s, d)
 			done <- d.CheckIdentity()
-		}(s.drive, s.checking)
+		})
 	}
 	patience := time.NewTimer(n.config.CheckInterval)
 	defer patience.Stop()
