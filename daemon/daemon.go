@@ -131,15 +131,11 @@ func (d *daemon) stop() error {
 	}
 	d.serving.Wait()
 	d.gate.Lock() // requests that were cut see their connection and their context closed
-	err := d.node.Close()
-	if d.recorder != nil {
-		err = errors.Join(err, d.recorder())
-	}
-	return err
+	return d.node.Close()
 }
 
 // record keeps the steps of this process in a file of the state folder, after a word on what a former process that was killed was doing.
-func (d *daemon) record() (err error) {
+func (d *daemon) record() error {
 	path := filepath.Join(d.config.State, StepsFile)
 	if list, err := observe.ReadRecord(path); err == nil {
 		var under []string
@@ -152,8 +148,7 @@ func (d *daemon) record() (err error) {
 			d.logger.Warn("the daemon before this one was killed at work; what it had acknowledged is there", "under_way", under)
 		}
 	}
-	d.recorder, err = observe.Record(path)
-	return err
+	return observe.Record(path)
 }
 
 func logger(c *config.Config) *slog.Logger {

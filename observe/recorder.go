@@ -65,36 +65,31 @@ type StepCount struct {
 }
 
 // Record keeps the counters of all steps in a file from now on, mapped into memory: it outlives the process, however that ends, though not
-// the machine. It is called before work begins, since what is under way is not carried over. Close unmaps the file and goes on in memory.
-func Record(path string) (closer func() error, err error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+// the machine. It is called before work begins, since what is under way is not carried over. The file stays mapped as long as the process lives: a
+// call that a drive holds up may come back at any time.
+func Record(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.Close()
 	if err := f.Truncate(recorderBytes); err != nil {
-		return nil, err
+		return err
 	}
 	b, err := unix.Mmap(int(f.Fd()), 0, recorderBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
-		return nil, fmt.Errorf("map %s: %w", path, err)
+		return fmt.Errorf("map %s: %w", path, err)
 	}
 	steps.Lock()
 	defer steps.Unlock()
+	clear(b)
 	copy(b, recorderMagic)
 	for i, s := range steps.all {
 		at := stepBytes * (i + 1)
 		copy(b[at:at+nameBytes], s.name)
 		s.cells.Store((*cells)(unsafe.Pointer(&b[at+nameBytes])))
 	}
-	return func() error {
-		steps.Lock()
-		defer steps.Unlock()
-		for _, s := range steps.all {
-			s.cells.Store(new(cells))
-		}
-		return unix.Munmap(b)
-	}, nil
+	return nil
 }
 
 // ReadRecord reads what a recorder left. A step that was entered more often than left was under way when the process ended.

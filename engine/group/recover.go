@@ -265,8 +265,8 @@ func loadRow(from meta.Reader, key []byte, decode func([]byte) error) error {
 
 // RowsOn returns the valid rows of a group's replica on a drive that no group uses, and the entry that they go up to; nil if it has none.
 func RowsOn(group engine.GroupID, on Stores) (rows meta.View, index uint64, err error) {
-	var r registry
-	if err := loadRow(on.Store(registryPrefix(group)), registryKey, func(b []byte) (err error) { r, err = decodeRegistry(b); return err }); err != nil {
+	r, err := loadRegistry(on.Store(registryPrefix(group)))
+	if err != nil {
 		return nil, 0, err
 	}
 	if r.replica == 0 {
@@ -276,6 +276,12 @@ func RowsOn(group engine.GroupID, on Stores) (rows meta.View, index uint64, err 
 	var a applied
 	err = loadRow(store, appliedKey, func(b []byte) (err error) { a, err = decodeApplied(b); return err })
 	return store, a.index, err
+}
+
+// loadRegistry reads which replica of a group a drive has; the zero registry if it never had one. Names is the store of registryPrefix.
+func loadRegistry(names meta.Reader) (r registry, err error) {
+	err = loadRow(names, registryKey, func(b []byte) (err error) { r, err = decodeRegistry(b); return err })
+	return r, err
 }
 
 // Bootstrap makes a new group: one replica for each member, on the host of the same drive, as BootstrapReplica does.
@@ -312,12 +318,9 @@ func BootstrapReplica(ctx context.Context, group engine.GroupID, m Member, membe
 }
 
 func bootstrapReplica(group engine.GroupID, m Member, first applied, h *Host) error {
-	var old registry
 	names := h.Stores.Store(registryPrefix(group))
-	if err := loadRow(names, registryKey, func(b []byte) (err error) {
-		old, err = decodeRegistry(b)
-		return err
-	}); err != nil {
+	old, err := loadRegistry(names)
+	if err != nil {
 		return err
 	}
 	if old.replica != 0 {
@@ -346,12 +349,9 @@ func bootstrapReplica(group engine.GroupID, m Member, first applied, h *Host) er
 
 // createEmpty makes an empty replica on a drive, to be filled by the group. It returns when its record is durable.
 func createEmpty(ctx context.Context, group engine.GroupID, m Member, h *Host) (*recovered, error) {
-	var old registry
 	names := h.Stores.Store(registryPrefix(group))
-	if err := loadRow(names, registryKey, func(b []byte) (err error) {
-		old, err = decodeRegistry(b)
-		return err
-	}); err != nil {
+	old, err := loadRegistry(names)
+	if err != nil {
 		return nil, err
 	}
 	reg := registry{old.generation + 1, m.Replica}
