@@ -41,16 +41,15 @@ type Status struct {
 }
 
 type daemon struct {
-	config   *config.Config
-	logger   *slog.Logger
-	node     *node.Node
-	started  time.Time
-	s3       net.Listener
-	local    net.Listener
-	servers  []*http.Server
-	serving  sync.WaitGroup // one for each server
-	gate     sync.RWMutex   // held for reading by each request, and for good by stop
-	recorder func() error   // ends the record of steps
+	config  *config.Config
+	logger  *slog.Logger
+	node    *node.Node
+	started time.Time
+	s3      net.Listener
+	local   net.Listener
+	servers []*http.Server
+	serving sync.WaitGroup // one for each server
+	gate    sync.RWMutex   // held for reading by each request, and for good by stop
 }
 
 // Run runs a daemon until ctx ends, then stops it. Out is told, in words, where everything is; terminal says that a person reads it.
