@@ -1,6 +1,10 @@
 package meta
 
-import "holdfast/engine"
+import (
+	"bytes"
+
+	"holdfast/engine"
+)
 
 func (a *apply) createBucket(c *CreateBucket) *Answer {
 	key := key8(rowBucket, uint64(c.Bucket))
@@ -113,7 +117,7 @@ type settingRow struct{ value []byte }
 
 func (r *settingRow) decode(d *decoder) {
 	d.version(rowFormat)
-	r.value, d.b = d.b, nil
+	r.value, d.b = bytes.Clone(d.b), nil
 }
 
 func settingKey(name string) []byte { return append([]byte{rowSetting}, name...) }

@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 
@@ -80,7 +81,8 @@ func (d *decoder) fixed() uint64 {
 	return v
 }
 
-// bytes returns a part of the input, which therefore must not change; nil for an empty string.
+// bytes returns a part of the input, nil for an empty string. Rows clone it: the value under an iterator changes when that moves on. Commands
+// need not, what they are decoded from is theirs.
 func (d *decoder) bytes() []byte {
 	n := d.uint()
 	if n > uint64(len(d.b)) {
@@ -199,7 +201,7 @@ func (d *decoder) checksum() (c engine.Checksum) {
 	if c.Algorithm == "" {
 		return c
 	}
-	c.Sum = d.bytes()
+	c.Sum = bytes.Clone(d.bytes())
 	c.Composite = d.bool()
 	c.Parts = int(d.uint())
 	return c

@@ -191,3 +191,24 @@ func TestBatches(t *testing.T) {
 		t.Fatal("the rows depend on how the commands were cut into batches")
 	}
 }
+
+// A list outlives the iterator that it was read with.
+func TestListsKeepTheirChecksums(t *testing.T) {
+	uploadID := strings.Repeat("u", UploadIDBytes)
+	m := newMachine(t)
+	m.do(&CreateBucket{Bucket: 5, Name: "bucket"})
+	m.do(&StartUpload{Bucket: 5, Key: "k", ID: uploadID, Class: engine.ClassStandard, Algorithm: "SHA256"})
+	for n := 1; n <= 3; n++ {
+		sum := bytes.Repeat([]byte{byte(n)}, 32)
+		m.do(&PutPart{Bucket: 5, Key: "k", ID: uploadID, Number: n, Data: Data{Size: 1, Inline: []byte("x")}, Checksum: engine.Checksum{Algorithm: "SHA256", Sum: sum}})
+	}
+	parts, err := ListParts(NewOverlay(m.store), 5, uploadID, 0, 10)
+	if err != nil || len(parts) != 3 {
+		t.Fatalf("%d parts, %v", len(parts), err)
+	}
+	for _, p := range parts {
+		if sum := bytes.Repeat([]byte{byte(p.Info.Number)}, 32); !bytes.Equal(p.Info.Checksum.Sum, sum) {
+			t.Errorf("part %d has the checksum %x", p.Info.Number, p.Info.Checksum.Sum)
+		}
+	}
+}

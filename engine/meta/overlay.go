@@ -2,6 +2,7 @@ package meta
 
 import (
 	"bytes"
+	"slices"
 	"sync"
 
 	"github.com/google/btree"
@@ -247,6 +248,7 @@ type treeIterator struct {
 	rows         *btree.BTreeG[Op]
 	lower, upper []byte
 	at           Op
+	lent         []byte // copies of at that callers see, overwritten as soon as the promise of Iterator ends
 	started      bool
 }
 
@@ -272,9 +274,22 @@ func (t *treeIterator) seek(key []byte) bool {
 		t.at = op
 		return false
 	})
+	t.takeBack()
+	t.lent = slices.Concat(t.at.Key, t.at.Value)
 	return found
 }
 
-func (t *treeIterator) Key() []byte   { return t.at.Key }
-func (t *treeIterator) Value() []byte { return t.at.Value }
-func (t *treeIterator) Close() error  { return nil }
+// takeBack makes whoever keeps a key or value without having copied it see so at once.
+func (t *treeIterator) takeBack() {
+	for i := range t.lent {
+		t.lent[i] = 0xdb
+	}
+}
+
+func (t *treeIterator) Key() []byte   { return t.lent[:len(t.at.Key):len(t.at.Key)] }
+func (t *treeIterator) Value() []byte { return t.lent[len(t.at.Key):] }
+
+func (t *treeIterator) Close() error {
+	t.takeBack()
+	return nil
+}

@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -466,7 +467,7 @@ func (r *contentRow) decode(d *decoder) {
 	r.refs = d.uint()
 	r.size = int64(d.uint())
 	if r.inline = d.bool(); r.inline {
-		r.data = d.bytes()
+		r.data = bytes.Clone(d.bytes())
 		return
 	}
 	r.staged = d.uint()
