@@ -33,6 +33,7 @@ const classes = 10 // 4 KiB … 2 MiB
 type Pool struct {
 	budget int64
 	free   [classes]sync.Pool // of *byte, the first byte of the class's size
+	huge   hugePages
 
 	mu       sync.Mutex // guards all below
 	waitMax  time.Duration
@@ -180,7 +181,7 @@ func (p *Pool) Get(size int) []byte {
 	if b, ok := p.free[c].Get().(*byte); ok {
 		return unsafe.Slice(b, BytesMin<<c)[:size]
 	}
-	return alignedBytes(BytesMin << c)[:size]
+	return p.fresh(c)[:size]
 }
 
 // Put gives a buffer of Get back; b may be cut at its end, not at its start. Nobody may use it afterwards.

@@ -90,3 +90,27 @@ func TestGetIsAlignedAndOfItsClass(t *testing.T) {
 		p.Put(b)
 	}
 }
+
+// Buffers that share a huge page must not overlap, and a page must be cut to its end.
+func TestBuffersOfAPageAreApart(t *testing.T) {
+	p := New(1)
+	for size := BytesMin; size <= BytesMax; size *= 2 {
+		held := map[uintptr][]byte{}
+		for range 2*hugeBytes/max(size, carvedMin) + 1 {
+			b := p.Get(size)
+			if cap(b) != size {
+				t.Fatalf("a buffer of %d bytes has a capacity of %d", size, cap(b))
+			}
+			at := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
+			if at%Align != 0 || size >= carvedMin && at%uintptr(size) != 0 {
+				t.Fatalf("a buffer of %d bytes is at %#x", size, at)
+			}
+			for other := range held {
+				if at < other+uintptr(size) && other < at+uintptr(size) {
+					t.Fatalf("buffers of %d bytes at %#x and %#x overlap", size, at, other)
+				}
+			}
+			held[at] = b
+		}
+	}
+}

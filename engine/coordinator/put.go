@@ -6,15 +6,12 @@ import (
 	"context"
 	"crypto/md5"
 	"errors"
-	"hash"
 	"io"
 
 	"holdfast/engine"
 	"holdfast/engine/erasure"
 	"holdfast/engine/extent"
 	"holdfast/engine/meta"
-
-	md5simd "github.com/minio/md5-simd"
 )
 
 // Put implements engine.Objects.
@@ -96,13 +93,17 @@ func (c *Coordinator) store(ctx context.Context, body io.Reader, size int64, cla
 	if err != nil {
 		return nil, err
 	}
-	// Two blocks, one being read while the other is written, and what writing takes.
-	lease, err := c.Pool.Acquire(ctx, int64(2*code.Block())+extent.WriteBytes(code, min(max(size, int64(code.Block())), engine.ExtentBytesMax)))
+	depth := int64(blocksDeep) // of the ring
+	if block := int64(code.Block()); size >= 0 {
+		depth = min(depth, (size+block-1)/block)
+	}
+	lease, err := c.Pool.Acquire(ctx, depth*int64(code.Block())+extent.WriteBytes(code, min(max(size, int64(code.Block())), engine.ExtentBytesMax)))
 	if err != nil {
 		return nil, err
 	}
 	defer lease.Release()
-	s := &storing{c: c, ctx: ctx, body: body, size: size, class: class, redundancy: redundancy, code: code, coded: first.Redundancy, hash: c.newHash()}
+	s := newStoring(c, ctx, body, code, int(depth))
+	s.size, s.class, s.redundancy, s.coded = size, class, redundancy, first.Redundancy
 	defer s.hash.Close()
 	return s.run(sum)
 }
@@ -175,201 +176,4 @@ func bodyError(err error) error {
 		return engine.E(engine.KindCanceled, "the body: %w", err)
 	}
 	return engine.E(engine.KindIncompleteBody, "the body: %w", err)
-}
-
-// storing writes one large body.
-type storing struct {
-	c          *Coordinator
-	ctx        context.Context
-	body       io.Reader
-	size       int64 // -1: not known
-	class      engine.StorageClass
-	redundancy engine.Redundancy // of the class
-	code       *erasure.Code
-	coded      engine.Redundancy // of code
-	hash       md5simd.Hasher    // of newHash
-
-	read    int64
-	extents []meta.Extent
-	writer  *extent.Writer // of the last of extents; nil between extents
-	left    int64          // data bytes that it still takes
-}
-
-// lanesFrom is how many bodies must be hashed at once for the lanes of md5-simd to cost less than a core's own MD5 for each: one stream has 0.37 GB/s
-// of a core there and 0.66 here, eight have 1.0 (docs/benchmarks.md).
-const lanesFrom = 6
-
-// newHash returns what computes the MD5 of a body. Close ends it.
-func (c *Coordinator) newHash() md5simd.Hasher {
-	h := &bodyHash{c: c}
-	if c.hashing.Add(1) >= lanesFrom {
-		h.lane = c.md5.NewHash()
-		h.Hash = h.lane
-	} else {
-		h.Hash = md5.New()
-	}
-	return h
-}
-
-// bodyHash is an md5simd.Hasher with a lane or without.
-type bodyHash struct {
-	hash.Hash
-	c    *Coordinator
-	lane md5simd.Hasher // nil without
-}
-
-// Close implements md5simd.Hasher.
-func (h *bodyHash) Close() {
-	h.c.hashing.Add(-1)
-	if h.lane != nil {
-		h.lane.Close()
-	}
-}
-
-func (s *storing) run(sum []byte) (*stored, error) {
-	stepShards.Enter()
-	result, err := s.copy(sum)
-	stepShards.Leave()
-	if err != nil {
-		s.c.condemn(s.extents)
-		return nil, err
-	}
-	return result, nil
-}
-
-// copy reads block after block, each while the one before it is being written.
-func (s *storing) copy(sum []byte) (*stored, error) {
-	buffers := [2][]byte{s.c.Pool.Get(s.code.Block()), s.c.Pool.Get(s.code.Block())}
-	defer s.end(&buffers)
-	var writing chan error
-	wait := func() error {
-		if writing == nil {
-			return nil
-		}
-		err := <-writing
-		writing = nil
-		return err
-	}
-	for i := 0; ; i++ {
-		block, last, err := s.readBlock(buffers[i%2][:s.code.Block()])
-		if writeErr := wait(); err == nil {
-			err = writeErr
-		}
-		if err != nil {
-			return nil, err
-		}
-		if len(block) > 0 {
-			writing = make(chan error, 1)
-			go func(done chan<- error) { done <- s.writeBlock(block) }(writing)
-		}
-		if !last {
-			continue
-		}
-		if err := wait(); err != nil {
-			return nil, err
-		}
-		break
-	}
-	result := &stored{data: meta.Data{Size: s.read, Extents: s.extents}}
-	s.hash.Sum(result.md5[:0])
-	if sum != nil && !bytes.Equal(sum, result.md5[:]) {
-		return nil, engine.E(engine.KindBadDigest, "the content's MD5 is %x", result.md5)
-	}
-	return result, nil
-}
-
-// end aborts an extent that was not committed, and gives the blocks back unless a drive that hangs may still read them.
-func (s *storing) end(buffers *[2][]byte) {
-	if s.writer != nil {
-		s.writer.Abort()
-		if s.writer.Stuck() {
-			return
-		}
-	}
-	for _, b := range buffers {
-		s.c.Pool.Put(b)
-	}
-}
-
-// readBlock fills a block, and at the end of the body checks that all of it came.
-func (s *storing) readBlock(block []byte) (filled []byte, last bool, err error) {
-	want := int64(len(block))
-	if s.size >= 0 {
-		want = min(want, s.size-s.read)
-	}
-	n, err := readFull(s.body, block[:want])
-	s.read += int64(n)
-	if err != nil && err != io.EOF {
-		return nil, false, bodyError(err)
-	}
-	if s.read > engine.PutBytesMax {
-		return nil, false, engine.E(engine.KindEntityTooLarge, "the body has more than %d bytes", engine.PutBytesMax)
-	}
-	if last = err != nil || s.size >= 0 && s.read == s.size; last {
-		if err := endBody(s.body, s.size, s.read, err); err != nil {
-			return nil, false, err
-		}
-	}
-	s.hash.Write(block[:n])
-	return block[:n], last, nil
-}
-
-// writeBlock writes a block into the open extent, or begins one.
-func (s *storing) writeBlock(block []byte) error {
-	if s.writer == nil {
-		if err := s.begin(int64(len(block))); err != nil {
-			return err
-		}
-	}
-	if err := s.writer.Write(block); err != nil {
-		return err
-	}
-	if err := s.writer.Flush(); err != nil { // the block is read into again when this returns
-		return err
-	}
-	if s.left -= int64(len(block)); s.left > 0 {
-		return nil
-	}
-	x := &s.extents[len(s.extents)-1]
-	stepCommit.Enter()
-	result, err := s.writer.Commit(s.ctx)
-	stepCommit.Leave()
-	if err != nil {
-		return err
-	}
-	s.writer = nil
-	x.Drives, x.Missing = result.Drives, result.Missing
-	return nil
-}
-
-// begin opens an extent for what is left of the body, or for a single block if that is not known.
-func (s *storing) begin(block int64) error {
-	s.left = block
-	if s.size >= 0 {
-		written := int64(0)
-		for i := range s.extents {
-			written += s.extents[i].Size
-		}
-		full := int64(s.code.Block())
-		s.left = min(s.size-written, engine.ExtentBytesMax/full*full)
-	}
-	place, err := s.c.Drives.Place(s.redundancy, s.left)
-	if err != nil {
-		return err
-	}
-	if place.Redundancy != s.coded {
-		return engine.E(engine.KindUnavailable, "drives came or went while the body was written; repeat the write")
-	}
-	x := meta.Extent{
-		ID: s.c.Data.NewExtent(), Redundancy: place.Redundancy, Size: s.left, Class: s.class, Drives: place.Drives, Reduced: place.Reduced,
-	}
-	s.writer, err = extent.NewWriter(s.ctx, extent.Config{
-		Stores: s.c.Drives, Pool: s.c.Pool, Code: s.code, ID: x.ID, Size: x.Size, Drives: x.Drives,
-		Spare: s.c.Drives.Spare, Out: s.c.Drives.Out,
-	})
-	if err != nil {
-		return err
-	}
-	s.extents = append(s.extents, x)
-	return nil
 }
