@@ -134,7 +134,7 @@ func (d *daemon) stop() error {
 }
 
 // record keeps the steps of this process in a file of the state folder, after a word on what a former process that was killed was doing.
-func (d *daemon) record() error {
+func (d *daemon) record() {
 	path := filepath.Join(d.config.State, StepsFile)
 	if list, err := observe.ReadRecord(path); err == nil {
 		var under []string
@@ -147,7 +147,9 @@ func (d *daemon) record() error {
 			d.logger.Warn("the daemon before this one was killed at work; what it had acknowledged is there", "under_way", under)
 		}
 	}
-	return observe.Record(path)
+	if err := observe.Record(path); err != nil {
+		d.logger.Warn("the steps of this process are not recorded; it works without", "error", err)
+	}
 }
 
 func logger(c *config.Config) *slog.Logger {

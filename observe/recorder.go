@@ -73,6 +73,10 @@ func Record(path string) error {
 		return err
 	}
 	defer f.Close()
+	// With room of its own: a page of a hole for which the disk has none would end the process when it is written to.
+	if err := unix.Fallocate(int(f.Fd()), 0, 0, recorderBytes); err != nil {
+		return fmt.Errorf("make room for %s: %w", path, err)
+	}
 	if err := f.Truncate(recorderBytes); err != nil {
 		return err
 	}

@@ -373,10 +373,18 @@ func (d *Drive) CheckIdentity() error {
 		return err
 	}
 	if id != d.identity {
-		return engine.E(engine.KindUnavailable, "the folder of drive %d is drive %d, incarnation %x, now", d.identity.Drive, id.Drive, id.Incarnation)
+		return engine.E(engine.KindUnavailable, "the folder of drive %d is drive %d, incarnation %x, now: %w", d.identity.Drive, id.Drive, id.Incarnation, errReplaced)
 	}
 	return nil
 }
+
+// NotThere reports whether an error of CheckIdentity proves that the drive is not there any more. Others say only that one could not see.
+func NotThere(err error) bool {
+	return isNotExist(err) || errors.Is(err, ErrUnformatted) || errors.Is(err, ErrForeign) || errors.Is(err, ErrDamaged) ||
+		errors.Is(err, ErrNewer) || errors.Is(err, errReplaced)
+}
+
+var errReplaced = errors.New("another drive is in its place")
 
 // OldestIO returns how long the oldest call to the disk that has not returned is under way; 0 if there is none.
 func (d *Drive) OldestIO() time.Duration { return d.watch.oldest() }

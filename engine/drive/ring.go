@@ -35,6 +35,7 @@ type ring struct {
 	sequence uint64
 	closing  bool
 	blocked  bool   // the writer waits for room
+	refusing bool   // a frame was refused because the drive is being closed
 	head     uint64 // where the next frame goes
 	tail     uint64 // frames before it may be overwritten
 	marked   uint64 // records of the drive's own before it are durable in the index
@@ -264,14 +265,19 @@ func (r *ring) encode(batch []waiting) (b []byte, count int) {
 }
 
 // reserve waits until the frame fits without touching what replay needs.
+//
+// Once one frame was refused all are, also those that would fit: a record counts on those before it.
 func (r *ring) reserve(n int) (position uint64, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for asked := false; r.head+uint64(n)-r.tail > r.size; asked = true {
+	for asked := false; r.refusing || r.head+uint64(n)-r.tail > r.size; asked = true {
 		if err := r.d.Failed(); err != nil {
 			return 0, err
 		}
 		if r.closing {
+			r.refusing = true
+		}
+		if r.refusing {
 			return 0, ErrClosed
 		}
 		if !asked { // once: afterwards each Release does

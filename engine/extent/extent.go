@@ -122,8 +122,9 @@ const (
 	stateGivenUp
 )
 
-// within calls f and waits for it at most ShardWait, and not beyond ctx. If f is given up, late is called when it has returned.
-func within(ctx context.Context, f func() error, late func()) error {
+// Within calls f, which asks a store for something, and waits for it at most ShardWait, and not beyond ctx. If f is given up, late is called when
+// it has returned: a drive that hangs holds up nobody but what it was lent. KindUnavailable, KindCanceled, or f's error.
+func Within(ctx context.Context, f func() error, late func()) error {
 	var state atomic.Int32
 	done := make(chan error, 1)
 	go func() {

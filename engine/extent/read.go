@@ -24,7 +24,7 @@ type Source struct {
 	ID      engine.ExtentID
 	Size    int64            // data bytes
 	Drives  []engine.DriveID // by shard
-	Missing uint64           // bit i: shard i is known to be missing, and is not asked for
+	Missing uint64           // bit i: shard i is known to be missing or bad somewhere; it is asked only where the others do not suffice
 	// Report is told of each shard that is bad, or absent though not in Missing, once a call and never twice at a time. It may be nil.
 	Report func(shard int, err error)
 	// Latency is shared by the reads of a process. It may be nil: then a shard is slow after 50 ms.
@@ -47,7 +47,7 @@ func Read(ctx context.Context, s Source, off int64, dst []byte) error {
 	if len(dst) == 0 {
 		return nil
 	}
-	f := &fetch{s: &s, barred: s.Missing}
+	f := newFetch(&s)
 	block := int64(s.Code.Block())
 	return inOrder(ctx, off/block, (off+int64(len(dst))-1)/block, func(ctx context.Context, n int64) error {
 		return f.block(ctx, n*block, off, dst)
@@ -89,6 +89,10 @@ type fetch struct {
 	avoid    uint64 // shards that failed or were slow: asked for last
 	reported uint64
 }
+
+// newFetch begins with the shards that are known to be missing as the last to be asked, and reports nothing of them: where they still are, each
+// unit that passes its checksum is as good as any.
+func newFetch(s *Source) *fetch { return &fetch{s: s, avoid: s.Missing, reported: s.Missing} }
 
 // span is a range of a piece, of every shard alike.
 type span struct{ lo, hi int }
@@ -273,8 +277,10 @@ func (w *window) start(i int, sp span) bool {
 		w.asked |= 1 << i
 	}
 	store := w.f.s.Stores.Store(w.f.s.Drives[i])
-	if store == nil {
-		w.failed(i, noStore(w.f.s.Drives[i]))
+	if store == nil { // the whole drive is away: no news of this shard
+		w.bad |= 1 << i
+		w.errs = append(w.errs, noStore(w.f.s.Drives[i]))
+		w.f.avoidToo(1 << i)
 		return false
 	}
 	r := &read{shard: i, sp: sp, buf: w.f.s.Pool.Get(sp.hi - sp.lo), began: time.Now()}

@@ -30,7 +30,8 @@ func rebuild(ctx context.Context, s *Source, index int, target ShardStore) (targ
 	if err := r.create(target); err != nil {
 		return true, r.explain(err)
 	}
-	f := &fetch{s: s, barred: s.Missing | 1<<index}
+	f := newFetch(s)
+	f.barred = 1 << index
 	r.piece = s.Pool.Get(s.Code.PieceOf(int(min(s.Size, int64(s.Code.Block())))))
 	defer func() {
 		if !r.hung {
@@ -46,7 +47,7 @@ func rebuild(ctx context.Context, s *Source, index int, target ShardStore) (targ
 			return true, r.explain(err)
 		}
 	}
-	err = within(ctx, func() error { return r.writer.Commit(ctx) }, func() {})
+	err = Within(ctx, func() error { return r.writer.Commit(ctx) }, func() {})
 	return err != nil, r.explain(err)
 }
 
@@ -63,7 +64,7 @@ type rebuilding struct {
 
 func (r *rebuilding) create(target ShardStore) error {
 	var made ShardWriter
-	err := within(r.ctx, func() (err error) {
+	err := Within(r.ctx, func() (err error) {
 		made, err = target.CreateShard(r.id, r.s.Code.ShardBytes(r.s.Size))
 		if err != nil {
 			made = nil
@@ -93,7 +94,7 @@ func (r *rebuilding) reconstruct(f *fetch, at int64) error {
 func (r *rebuilding) write(at int64) error {
 	p := r.s.Code.Locate(r.s.Size, at)
 	r.sums = erasure.Sums(r.sums[:0], r.id, int(p.ShardOffset/unitBytes), r.piece)
-	err := within(r.ctx, func() error { return r.writer.Write(r.piece, r.sums) }, r.writer.Abort)
+	err := Within(r.ctx, func() error { return r.writer.Write(r.piece, r.sums) }, r.writer.Abort)
 	var h *hung
 	if r.hung = errors.As(err, &h); err != nil && !r.hung {
 		r.writer.Abort()

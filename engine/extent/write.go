@@ -442,7 +442,7 @@ func (w *Writer) Abort() {
 		case s.ending:
 			waiting.Go(func() {
 				// A drive that cannot delete keeps the shard until the sweep.
-				_ = within(ctx, func() error { return s.store.DeleteShards(ctx, []engine.ShardID{s.id}) }, func() {})
+				_ = Within(ctx, func() error { return s.store.DeleteShards(ctx, []engine.ShardID{s.id}) }, func() {})
 			})
 		case s.err == nil && s.writer != nil:
 			s.writer.Abort()

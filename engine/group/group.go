@@ -502,7 +502,24 @@ func (g *Group) createEmpty(ctx context.Context, m Member, h *hostState) (*recov
 	}
 	h.Lock()
 	defer h.Unlock()
+	if !g.hasWorker(m.Drive) {
+		if err := clearUnrecovered(g.id, &h.Host); err != nil {
+			return nil, err
+		}
+	}
 	return createEmpty(ctx, g.id, m, &h.Host)
+}
+
+// hasWorker reports whether a replica on one of this process's drives is, or was until it failed, at work.
+func (g *Group) hasWorker(drive engine.DriveID) bool {
+	g.hosts.Lock()
+	defer g.hosts.Unlock()
+	for _, w := range g.workers {
+		if w.host.Drive == drive {
+			return true
+		}
+	}
+	return false
 }
 
 // arrivalEvent is a joinEvent after which the new replica has a worker.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"go.etcd.io/raft/v3/raftpb"
 
@@ -376,6 +377,17 @@ func createEmpty(ctx context.Context, group engine.GroupID, m Member, h *Host) (
 		registry: reg, drive: m.Drive, store: h.Stores.Store(storePrefix(group, reg.generation)),
 		logged: []loggedRecord{{sequence: sequence, generation: reg.generation}},
 	}, nil
+}
+
+// clearUnrecovered frees the room of a replica that could not be recovered when the process began: its records, with which the meta stream would
+// fill in time, and its rows. It is no member any more, so whatever a crash leaves of it is of no use.
+func clearUnrecovered(group engine.GroupID, h *Host) error {
+	old, err := loadRegistry(h.Stores.Store(registryPrefix(group)))
+	if err != nil {
+		return err
+	}
+	h.Log.Release(group, math.MaxUint64)
+	return h.Stores.DropStore(storePrefix(group, old.generation))
 }
 
 // removeReplica takes a replica off a drive: first a durable record, so that it is never taken for a member again, then its rows.

@@ -206,6 +206,23 @@ func (e failEvent) happen(c *core) {
 	}
 }
 
+// DriveFailed says that a drive of this process does nothing any more, which the group might not notice by itself as long as nothing is
+// written: a replica there that leads would go on to answer from it.
+func (g *Group) DriveFailed(drive engine.DriveID, err error) { g.post(driveFailedEvent{drive, err}) }
+
+type driveFailedEvent struct {
+	drive engine.DriveID
+	err   error
+}
+
+func (e driveFailedEvent) happen(c *core) {
+	for _, id := range c.order {
+		if p := c.replicas[id]; p.drive == e.drive {
+			c.fail(p, e.err)
+		}
+	}
+}
+
 // queue is a list that one goroutine works off.
 type queue[T any] struct {
 	mu     sync.Mutex

@@ -192,6 +192,35 @@ func TestBatches(t *testing.T) {
 	}
 }
 
+// A completion that is refused leaves nothing of the content that was staged for it: the parts are the upload's alone again.
+func TestRefusedCompletionDropsWhatWasStaged(t *testing.T) {
+	m := newMachine(t)
+	m.do(&CreateBucket{Bucket: 5, Name: "bucket"})
+	m.do(inline("k"))
+	id := strings.Repeat("u", UploadIDBytes)
+	m.do(&StartUpload{Bucket: 5, Key: "k", ID: id, Class: engine.ClassStandard})
+	m.do(&PutPart{Bucket: 5, Key: "k", ID: id, Number: 1, Data: Data{Size: 1, Inline: []byte("x")}})
+	parts, err := ListParts(NewOverlay(m.store), 5, id, 0, 10)
+	if err != nil || len(parts) != 1 {
+		t.Fatalf("%d parts, %v", len(parts), err)
+	}
+	staged := m.do(&Stage{Bucket: 5, ID: id, Parts: []Part{{Number: 1, Content: parts[0].Content}}})
+	if staged.Failed || staged.Content == 0 {
+		t.Fatalf("stage: %+v", staged)
+	}
+	refused := m.do(&CompleteUpload{Bucket: 5, Key: "k", ID: id, Staged: staged.Content, Count: 1, Size: 1, If: engine.Conditions{NoneMatchAny: true}})
+	if refused.Kind != engine.KindPreconditionFailed {
+		t.Fatalf("complete: %+v", refused)
+	}
+	census, err := Check(NewOverlay(m.store))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if census.Staged != 0 || census.Garbage != 1 {
+		t.Errorf("after the refusal %d contents are staged and %d are garbage; want 0 and the one that was staged", census.Staged, census.Garbage)
+	}
+}
+
 // A list outlives the iterator that it was read with.
 func TestListsKeepTheirChecksums(t *testing.T) {
 	uploadID := strings.Repeat("u", UploadIDBytes)

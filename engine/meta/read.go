@@ -187,14 +187,19 @@ func HasTrash(view View) (found bool, err error) {
 	return found, err
 }
 
-// ListMissing returns up to max extents that lack shards, those that may lose the fewest more first.
-func ListMissing(view View, max int) (list []engine.ExtentID, err error) {
-	err = scan(view, []byte{rowMissing}, nil, func(key, _ []byte) (bool, error) {
+// ListMissing returns up to max extents that lack shards, those that may lose the fewest more first. It begins behind a place in that order
+// which an earlier call returned, or with "" at the start.
+func ListMissing(view View, after string, max int) (list []engine.ExtentID, last string, err error) {
+	var from []byte
+	if after != "" {
+		from = append([]byte(after), 0)
+	}
+	err = scan(view, []byte{rowMissing}, from, func(key, _ []byte) (bool, error) {
 		d := decoder{b: key[2:]}
-		list = append(list, d.extent())
+		list, last = append(list, d.extent()), string(key[1:])
 		return len(list) < max, d.err
 	})
-	return list, err
+	return list, last, err
 }
 
 // ListPlaced returns up to max extents with a shard on drive, greater than from in order.

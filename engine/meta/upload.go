@@ -49,6 +49,22 @@ func (a *apply) putPart(c *PutPart) *Answer {
 const CompletePartsMax = 1000
 
 func (a *apply) completeUpload(c *CompleteUpload) *Answer {
+	answer := a.complete(c)
+	a.dropStaged(c.Staged)
+	return answer
+}
+
+// dropStaged releases a staged content that its completion did not take: refused, or done before. Who tries again stages anew.
+func (a *apply) dropStaged(content uint64) {
+	key := key16(rowStaged, a.header.Epoch, content)
+	if !a.has(key) {
+		return // taken, another's, or none
+	}
+	a.view.Delete(key)
+	a.release(content)
+}
+
+func (a *apply) complete(c *CompleteUpload) *Answer {
 	var b bucketRow
 	if refusal := a.loadBucket(c.Bucket, &b); refusal != nil {
 		return refusal

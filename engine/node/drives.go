@@ -53,7 +53,7 @@ func (n *Node) Gone(id engine.DriveID) bool {
 	return n.find(id) == nil
 }
 
-// Away lists drives that are gone for good; what they held is made again on others. A drive that is only out may come back.
+// Away lists the drives that are out, for good or until they come back: what they hold is made again on others.
 func (n *Node) Away() []engine.DriveID {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -87,13 +87,15 @@ func (n *Node) All() []engine.DriveID {
 // Shards lists shards of a drive for the sweep.
 func (n *Node) Shards(id engine.DriveID, after engine.ShardID, max int) (list []engine.ShardID, ok bool, err error) {
 	n.mu.Lock()
-	s := n.find(id)
-	usable := s != nil && s.usable()
+	var d *drive.Drive
+	if s := n.find(id); s != nil && s.usable() {
+		d = s.drive
+	}
 	n.mu.Unlock()
-	if !usable {
+	if d == nil {
 		return nil, false, nil
 	}
-	infos, err := s.drive.Shards(after, max)
+	infos, err := d.Shards(after, max)
 	for _, info := range infos {
 		list = append(list, info.ID)
 	}
@@ -268,6 +270,9 @@ func (n *Node) setOut(ctx context.Context, s *slot, out bool) error {
 	n.mu.Lock()
 	s.out = out
 	n.mu.Unlock()
+	if was && !out && n.keeper != nil {
+		n.keeper.CameIn()
+	}
 	return nil
 }
 
@@ -349,6 +354,8 @@ func (n *Node) remember(s *slot, m member) error {
 // join makes a new drive take over the replicas of the one that it replaces, whose shards are from then on to be made again. It can be
 // interrupted anywhere and begun again: what it does next follows from the members that the group has.
 func (n *Node) join(ctx context.Context, s *slot) error {
+	n.joining.Lock()
+	defer n.joining.Unlock()
 	lost := s.Replaces
 	for _, g := range []*group.Group{n.root, n.data} {
 		if err := n.joinGroup(ctx, g, s, lost); err != nil {
@@ -369,8 +376,52 @@ func (n *Node) join(ctx context.Context, s *slot) error {
 	return n.remember(s, m)
 }
 
-// joinGroup removes the replica of a lost drive, and what an interrupted call left on the new one, and where the group then has fewer
-// replicas than it should, adds one on the new drive.
+// renewAfter is how long a replica that failed on a drive that works is left alone after an attempt to begin it anew.
+const renewAfter = 10 * time.Second
+
+// renew begins replicas anew that failed on a drive that works: their log was damaged, or a write of theirs was refused. Left alone they would
+// keep the group short of a replica, and their records would fill the drive's meta stream.
+func (n *Node) renew(ctx context.Context, s *slot) error {
+	n.mu.Lock()
+	usable := s.usable()
+	n.mu.Unlock()
+	if !usable {
+		return nil
+	}
+	for _, g := range []*group.Group{n.root, n.data} {
+		status, err := g.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if !n.lame(status, s.Drive) {
+			continue
+		}
+		n.mu.Lock()
+		s.renewed = time.Now()
+		n.mu.Unlock()
+		n.logger.Warn("a replica begins anew", "group", g.ID(), "drive", s.Drive, "path", s.Path)
+		n.joining.Lock()
+		err = n.joinGroup(ctx, g, s, 0)
+		n.joining.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lame reports whether a group has a replica on a drive that takes no part, or none there although it has fewer than it should.
+func (n *Node) lame(status group.Status, drive engine.DriveID) bool {
+	for _, m := range status.Members {
+		if m.Drive == drive {
+			return m.Failed != nil
+		}
+	}
+	return status.Missing == "" && len(status.Members) > 0 && len(status.Members) < min(n.replicas(), len(n.slots))
+}
+
+// joinGroup removes the replica of a lost drive, and what an interrupted call or a failure left on the new one, and where the group then has
+// fewer replicas than it should, adds one on the new drive.
 func (n *Node) joinGroup(ctx context.Context, g *group.Group, s *slot, lost engine.DriveID) error {
 	status, err := g.Status(ctx)
 	if err != nil {
@@ -382,7 +433,7 @@ func (n *Node) joinGroup(ctx context.Context, g *group.Group, s *slot, lost engi
 	for _, m := range status.Members {
 		fresh.Replica = max(fresh.Replica, m.Replica+1)
 		switch {
-		case m.Drive == lost, m.Drive == s.Drive && m.Learner:
+		case m.Drive == lost, m.Drive == s.Drive && (m.Learner || m.Failed != nil):
 			if err := g.RemoveReplica(ctx, m.Replica); err != nil {
 				return err
 			}
@@ -428,34 +479,82 @@ func (n *Node) watch(ctx context.Context) {
 
 func (n *Node) look(ctx context.Context) {
 	n.lookForHanging()
+	lame := n.lameDrives(ctx)
 	for _, s := range n.slots {
 		n.mu.Lock()
-		usable, out, hangs := s.usable(), s.out, s.hangs
+		usable, out, hangs, settling, d, id := s.usable(), s.out, s.hangs, s.settling, s.drive, s.Drive
+		lame := lame[id] && time.Since(s.renewed) >= renewAfter
 		n.mu.Unlock()
-		if usable && !n.sameFolder(s) {
+		if settling {
+			continue
+		}
+		if d != nil && d.Failed() != nil {
+			n.root.DriveFailed(id, d.Failed())
+			n.data.DriveFailed(id, d.Failed())
+		}
+		if usable && !n.sameFolder(s, d) {
 			usable = false
 		}
 		switch {
+		case usable && lame:
 		case usable && !out, usable && s.witness:
 			continue // as it should be
 		case hangs && out, !usable && out && !n.replaceable(s):
 			continue // nothing to be done
 		}
-		if err := n.settle(ctx, s); err != nil && ctx.Err() == nil {
-			n.logger.Error("a drive's state cannot be committed", "drive", s.Drive, "path", s.Path, "error", err)
-		}
-		if n.keeper != nil {
-			n.keeper.Wake()
-		}
+		n.settleBeside(ctx, s)
 	}
 }
 
+// lameDrives returns the drives on which a group lacks a replica that works.
+func (n *Node) lameDrives(ctx context.Context) map[engine.DriveID]bool {
+	ctx, cancel := context.WithTimeout(ctx, n.config.CheckInterval)
+	defer cancel()
+	lame := map[engine.DriveID]bool{}
+	for _, g := range []*group.Group{n.root, n.data} {
+		status, err := g.Status(ctx)
+		if err != nil {
+			return nil // the next look tells more
+		}
+		n.mu.Lock()
+		for _, s := range n.slots {
+			lame[s.Drive] = lame[s.Drive] || n.lame(status, s.Drive)
+		}
+		n.mu.Unlock()
+	}
+	return lame
+}
+
+// settleBeside settles a slot in a goroutine of its own, since a drive may take long over it, and others may hang meanwhile.
+func (n *Node) settleBeside(ctx context.Context, s *slot) {
+	ctx, cancel := context.WithCancel(ctx)
+	n.mu.Lock()
+	s.settling, s.interrupt = true, cancel
+	n.mu.Unlock()
+	n.watching.Go(func() {
+		if err := n.settle(ctx, s); err != nil && ctx.Err() == nil {
+			n.logger.Error("a drive's state cannot be committed", "drive", s.Drive, "path", s.Path, "error", err)
+		}
+		if err := n.renew(ctx, s); err != nil && ctx.Err() == nil {
+			n.logger.Error("a replica that failed was not begun anew", "drive", s.Drive, "path", s.Path, "error", err)
+		}
+		n.mu.Lock()
+		s.settling, s.interrupt = false, nil
+		n.mu.Unlock()
+		cancel()
+		if n.keeper != nil {
+			n.keeper.Wake()
+		}
+	})
+}
+
 // sameFolder reports whether a slot's folder still is the drive that was opened there; if not, that becomes the slot's problem. The folder may
-// hang: then the answer of an earlier look stands until it comes to an end.
-func (n *Node) sameFolder(s *slot) bool {
-	if s.checking == nil {
-		s.checking = make(chan error, 1)
-		d, done := s.drive, s.checking
+// hang: then the answer of an earlier look stands until it comes to an end. A look that fails for want of memory, say, or of descriptors proves
+// nothing: a drive that is really gone refuses its next write.
+func (n *Node) sameFolder(s *slot, d *drive.Drive) bool {
+	if s.checking == nil || s.checked != d {
+		s.checking, s.checked = make(chan error, 1), d
+		done := s.checking
 		n.watching.Go(func() {
 			n.measure(s, d)
 			done <- d.CheckIdentity()
@@ -467,6 +566,10 @@ func (n *Node) sameFolder(s *slot) bool {
 	case err := <-s.checking:
 		s.checking = nil
 		if err == nil {
+			return true
+		}
+		if !drive.NotThere(err) {
+			n.logger.Warn("a drive's folder could not be looked at", "path", s.Path, "error", err)
 			return true
 		}
 		n.mu.Lock()
@@ -534,5 +637,8 @@ func (n *Node) lookForHanging() {
 	}
 	for _, s := range slow {
 		s.hangs, s.problem = true, errHangs
+		if s.interrupt != nil {
+			s.interrupt()
+		}
 	}
 }

@@ -41,7 +41,7 @@ type Config struct {
 	// OpenDisk opens a folder; nil means the operating system's.
 	OpenDisk func(path string) (disk.FS, error)
 	// Locked is called when the state folder is found to be this process's own, before anything else is opened; nil: nothing is.
-	Locked func() error
+	Locked func()
 	// CheckInterval is how often drives are looked at; 0 means 0.5 s.
 	CheckInterval time.Duration
 	// KeeperInterval is how long the keepers rest; 0 means 10 s.
@@ -94,6 +94,7 @@ type Node struct {
 	failures chan struct{} // of capacity 1: a drive failed
 	stop     context.CancelFunc
 	watching sync.WaitGroup
+	joining  sync.Mutex // held while a drive takes over replicas: a group changes its members one at a time
 }
 
 // slot is the place of a drive, and the drive that is there.
@@ -108,7 +109,13 @@ type slot struct {
 	hangs   bool        // the problem is that its calls do not return
 	quick   time.Time   // since when a drive that hung does not
 
-	checking chan error // a look at the folder that has not come back; owned by watch
+	settling  bool               // a goroutine sees to it; until it has ended watch lets the slot alone
+	interrupt context.CancelFunc // ends that
+	renewed   time.Time          // when a replica here was last begun anew
+
+	// Owned by watch:
+	checking chan error   // a look at the folder that has not come back
+	checked  *drive.Drive // whose folder that is
 }
 
 // host is the drive as the place of replicas.
@@ -178,9 +185,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 		return fmt.Errorf("the state folder %s is in use by another process: %w", n.config.State, err)
 	}
 	if n.config.Locked != nil {
-		if err := n.config.Locked(); err != nil {
-			return err
-		}
+		n.config.Locked()
 	}
 	n.cache = drive.NewCache(max(n.config.Memory/8, 8<<20))
 	n.pool = buffer.New(n.config.Memory)
@@ -431,7 +436,9 @@ func (n *Node) openSlot(s *slot) error {
 	if err != nil {
 		return errors.Join(err, fsys.Close())
 	}
+	n.mu.Lock()
 	s.drive, s.fs = d, fsys
+	n.mu.Unlock()
 	n.measure(s, d)
 	return nil
 }

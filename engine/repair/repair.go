@@ -2,7 +2,8 @@
 // others, collects garbage that nobody reads any more, takes apart what was thrown away, and sweeps shards that no command names.
 //
 // Promise: nothing is deleted because a drive lacks something. A shard is deleted only when its content is garbage that no reader can
-// see, or when its writer's epoch is closed and the group's state, read after that, does not place it there.
+// see, or when its writer's epoch is closed or its extent has its row, and the group's state, read after whatever could place it there was
+// decided, does not.
 //
 // It knows groups and drives, and nothing of objects.
 package repair
@@ -10,10 +11,12 @@ package repair
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"holdfast/engine"
@@ -78,9 +81,12 @@ type Keeper struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 
-	mu      sync.Mutex
+	turn sync.Mutex // held for a pass or a sweep: what one has written and not committed yet, the other would take for stray
+
+	mu      sync.Mutex // guards all below
 	stats   Stats
 	damaged map[damage]bool
+	swept   bool // no drive has come in since the last sweep
 }
 
 type damage struct {
@@ -119,10 +125,21 @@ func (k *Keeper) Wake() {
 // Damaged reports a shard that could not be read from the drive that should have it.
 func (k *Keeper) Damaged(id engine.ShardID, drive engine.DriveID, _ error) {
 	k.mu.Lock()
-	if len(k.damaged) < damagedMax && !k.damaged[damage{id, drive}] {
+	fresh := len(k.damaged) < damagedMax && !k.damaged[damage{id, drive}]
+	if fresh {
 		k.damaged[damage{id, drive}] = true
 		k.stats.Reported++
 	}
+	k.mu.Unlock()
+	if fresh {
+		k.Wake()
+	}
+}
+
+// CameIn says that a drive takes shards again: what was moved off it meanwhile is still there, and is looked for.
+func (k *Keeper) CameIn() {
+	k.mu.Lock()
+	k.swept = false
 	k.mu.Unlock()
 	k.Wake()
 }
@@ -144,7 +161,6 @@ func (k *Keeper) run(ctx context.Context) {
 	defer close(k.done)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	swept := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -152,20 +168,19 @@ func (k *Keeper) run(ctx context.Context) {
 		case <-timer.C:
 		case <-k.wake:
 		}
-		work := []func(context.Context) error{k.report, k.clearTrash, k.repairMissing, k.repairAway, k.collect}
-		if !swept {
-			work = append(work, func(ctx context.Context) error {
-				err := k.sweep(ctx)
-				swept = err == nil
-				return err
-			})
-		}
-		for _, f := range work {
-			if err := f(ctx); err != nil && ctx.Err() == nil {
-				k.config.Logger.Warn("a keeper will try again", "error", err)
-			}
-		}
+		k.pass(ctx)
 		timer.Reset(k.config.Interval)
+	}
+}
+
+// pass does what there is to be done.
+func (k *Keeper) pass(ctx context.Context) {
+	k.turn.Lock()
+	defer k.turn.Unlock()
+	for _, f := range []func(context.Context) error{k.report, k.clearTrash, k.repairMissing, k.repairAway, k.collect, k.sweepOnce} {
+		if err := f(ctx); err != nil && ctx.Err() == nil {
+			k.config.Logger.Warn("a keeper will try again", "error", err)
+		}
 	}
 }
 
@@ -182,50 +197,70 @@ func (k *Keeper) do(ctx context.Context, c meta.Command) (meta.Answer, error) {
 	return answer, err
 }
 
-// report records reported shards as missing, after a look of its own: the report may be about a state that has passed.
+// report records reported shards as missing, after a look of its own: the report may be about a state that has passed. Where the look tells
+// nothing, because the drive or the group does not answer now, the report waits for the next pass.
 func (k *Keeper) report(ctx context.Context) error {
 	k.mu.Lock()
 	reports := k.damaged
 	k.damaged = map[damage]bool{}
 	k.mu.Unlock()
+	var failed error
 	for d := range reports {
-		store := k.config.Drives.Store(d.drive)
-		if store == nil {
-			continue // the whole drive is away, and known to be
-		}
-		if k.readShard(ctx, store, d.id) == nil {
-			continue
-		}
-		_, err := k.do(ctx, &meta.ReportMissing{Extent: d.id.Extent, Index: int(d.id.Index), Drive: d.drive})
-		if err != nil && !engine.Is(err, engine.KindConflict) {
-			return err
+		later, err := k.reportOne(ctx, d)
+		failed = cmp.Or(failed, err)
+		if later {
+			k.mu.Lock()
+			k.damaged[d] = true
+			k.mu.Unlock()
 		}
 	}
-	return nil
+	return failed
 }
 
-// readShard reads a whole shard, so that its checksums speak.
-func (k *Keeper) readShard(ctx context.Context, store extent.ShardStore, id engine.ShardID) error {
+func (k *Keeper) reportOne(ctx context.Context, d damage) (later bool, err error) {
+	store := k.config.Drives.Store(d.drive)
+	if store == nil {
+		return false, nil // the whole drive is away, and known to be
+	}
 	view, err := k.view(ctx)
 	if err != nil {
-		return err
+		return true, err
 	}
-	x, err := meta.LoadExtent(view, id.Extent)
+	x, err := meta.LoadExtent(view, d.id.Extent)
 	_ = view.Close() // a snapshot that was only read
+	if err == meta.ErrAbsent {
+		return false, nil
+	}
 	if err != nil {
-		return err
+		return true, err
 	}
 	source, err := k.config.Source(x)
 	if err != nil {
-		return err
+		return false, err
 	}
-	buffer := make([]byte, 1<<20)
-	for off, size := int64(0), source.Code.ShardBytes(x.Size); off < size; {
-		n := min(int64(len(buffer)), size-off)
-		if err := store.ReadShard(id, off, buffer[:n]); err != nil {
+	err = readShard(ctx, store, d.id, source.Code.ShardBytes(x.Size))
+	switch {
+	case err == nil:
+		return false, nil
+	case !engine.Is(err, engine.KindDamaged) && !errors.Is(err, syscall.EIO):
+		return true, nil
+	}
+	_, err = k.do(ctx, &meta.ReportMissing{Extent: d.id.Extent, Index: int(d.id.Index), Drive: d.drive})
+	if engine.Is(err, engine.KindConflict) {
+		return false, nil // it is no longer there that it should be
+	}
+	return err != nil, err
+}
+
+// readShard reads a whole shard, so that its checksums speak.
+func readShard(ctx context.Context, store extent.ShardStore, id engine.ShardID, size int64) error {
+	for off := int64(0); off < size; {
+		buffer := make([]byte, min(1<<20, size-off)) // a new one: a read that was given up still has the last
+		err := extent.Within(ctx, func() error { return store.ReadShard(id, off, buffer) }, func() {})
+		if err != nil {
 			return err
 		}
-		off += n
+		off += int64(len(buffer))
 	}
 	return nil
 }
@@ -251,14 +286,15 @@ func (k *Keeper) clearTrash(ctx context.Context) error {
 // repairBatch is how many extents are looked up at a time.
 const repairBatch = 256
 
-// repairMissing makes the shards again that rows record as missing, those of the most endangered extents first.
+// repairMissing makes the shards again that rows record as missing, those of the most endangered extents first. Those of which none can be made
+// are passed over, so that they keep nobody else waiting.
 func (k *Keeper) repairMissing(ctx context.Context) error {
-	for {
+	for after := ""; ; {
 		view, err := k.view(ctx)
 		if err != nil {
 			return err
 		}
-		ids, err := meta.ListMissing(view, repairBatch)
+		ids, last, err := meta.ListMissing(view, after, repairBatch)
 		extents := k.load(view, ids)
 		_ = view.Close() // a snapshot that was only read
 		if err != nil {
@@ -272,8 +308,11 @@ func (k *Keeper) repairMissing(ctx context.Context) error {
 			}
 			return rebuilt
 		})
-		if !progress || ctx.Err() != nil {
+		if len(ids) == 0 || ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if !progress {
+			after = last
 		}
 	}
 }
@@ -492,7 +531,7 @@ func (k *Keeper) deleteExtent(ctx context.Context, view meta.View, id engine.Ext
 			continue
 		}
 		deleting.Go(func() {
-			if store.DeleteShards(ctx, []engine.ShardID{{Extent: id, Index: uint8(i)}}) != nil {
+			if deleteShards(ctx, store, []engine.ShardID{{Extent: id, Index: uint8(i)}}) != nil {
 				refused.Store(true)
 			}
 		})
@@ -501,11 +540,40 @@ func (k *Keeper) deleteExtent(ctx context.Context, view meta.View, id engine.Ext
 	return !refused.Load()
 }
 
-// Sweep looks for shards that no command names, beside the sweep that every start makes.
-func (k *Keeper) Sweep(ctx context.Context) error { return k.sweep(ctx) }
+// deleteShards waits no longer for a drive than others may be kept waiting.
+func deleteShards(ctx context.Context, store extent.ShardStore, ids []engine.ShardID) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // what was given up need not go on
+	return extent.Within(ctx, func() error { return store.DeleteShards(ctx, ids) }, func() {})
+}
 
-// sweep deletes shards of closed epochs that the group does not place where they are. The view is younger than the closing, so no
-// command can place them any more; shards that this process's own repair writes are of extents that are placed.
+// Sweep looks for shards that no command names, beside the sweeps after a start and after a drive came in.
+func (k *Keeper) Sweep(ctx context.Context) error {
+	k.turn.Lock()
+	defer k.turn.Unlock()
+	return k.sweep(ctx)
+}
+
+// sweepOnce sweeps unless that was done since the last drive came in.
+func (k *Keeper) sweepOnce(ctx context.Context) error {
+	k.mu.Lock()
+	swept := k.swept
+	k.swept = true
+	k.mu.Unlock()
+	if swept {
+		return nil
+	}
+	err := k.sweep(ctx)
+	if err != nil {
+		k.mu.Lock()
+		k.swept = false
+		k.mu.Unlock()
+	}
+	return err
+}
+
+// sweep deletes shards that the group does not place where they are, where no command can place them there any more: because their writer's
+// epoch is closed, or because their extent has its row, and only the keeper, which is doing this, moves shards of those.
 func (k *Keeper) sweep(ctx context.Context) error {
 	defer stepSweep.Enter().Leave()
 	for _, drive := range k.config.Drives.All() {
@@ -529,35 +597,49 @@ func (k *Keeper) sweep(ctx context.Context) error {
 }
 
 func (k *Keeper) sweepShards(ctx context.Context, drive engine.DriveID, list []engine.ShardID) error {
-	view, err := k.view(ctx)
-	if err != nil {
+	stray, err := k.stray(ctx, drive, list)
+	if err != nil || len(stray) == 0 {
 		return err
 	}
-	defer view.Close()
-	open, err := meta.Epochs(view)
-	if err != nil {
+	// A move that the keeper gave up waiting for may still be decided. What the group decides now comes after it.
+	if _, err := k.do(ctx, &meta.ClearTrash{}); err != nil {
 		return err
 	}
-	var stray []engine.ShardID
-	for _, id := range list {
-		if _, isOpen := open[id.Extent.Epoch]; isOpen {
-			continue
-		}
-		x, err := meta.LoadExtent(view, id.Extent)
-		if err != nil && err != meta.ErrAbsent {
-			return err
-		}
-		if err == meta.ErrAbsent || int(id.Index) >= len(x.Drives) || x.Drives[id.Index] != drive {
-			stray = append(stray, id)
-		}
+	if stray, err = k.stray(ctx, drive, stray); err != nil {
+		return err
 	}
 	store := k.config.Drives.Store(drive)
 	if len(stray) == 0 || store == nil {
 		return nil
 	}
-	if err := store.DeleteShards(ctx, stray); err != nil {
+	if err := deleteShards(ctx, store, stray); err != nil {
 		return err
 	}
 	k.count(func(s *Stats) { s.ShardsSwept += uint64(len(stray)) })
 	return nil
+}
+
+// stray returns those of the shards on a drive that no command has placed there or will.
+func (k *Keeper) stray(ctx context.Context, drive engine.DriveID, list []engine.ShardID) (stray []engine.ShardID, err error) {
+	view, err := k.view(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer view.Close()
+	open, err := meta.Epochs(view)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range list {
+		x, err := meta.LoadExtent(view, id.Extent)
+		switch _, isOpen := open[id.Extent.Epoch]; {
+		case err != nil && err != meta.ErrAbsent:
+			return nil, err
+		case err == meta.ErrAbsent && isOpen:
+			continue // its command may be on the way
+		case err == meta.ErrAbsent || int(id.Index) >= len(x.Drives) || x.Drives[id.Index] != drive:
+			stray = append(stray, id)
+		}
+	}
+	return stray, nil
 }

@@ -435,7 +435,7 @@ func readAll(rows *meta.MapStore, id engine.GroupID) error {
 	check(err)
 	_, err = meta.HasTrash(rows)
 	check(err)
-	_, err = meta.ListMissing(rows, 10)
+	_, _, err = meta.ListMissing(rows, "", 10)
 	check(err)
 	_, err = meta.ListPlaced(rows, 1, engine.ExtentID{}, 10)
 	check(err)

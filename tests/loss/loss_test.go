@@ -2,7 +2,9 @@
 // and restores.
 //
 // Promise: what restic, rclone and aws said they had stored comes back byte for byte. By default about 300 MB are made up; HOLDFAST_LOSS_TREE
-// names a folder to take instead, HOLDFAST_LOSS_BIG the size in MiB of one large file beside it, HOLDFAST_LOSS_KILL the seconds between kills.
+// names folders to take instead, with colons between them, HOLDFAST_LOSS_MB how many MiB of them in all, HOLDFAST_LOSS_BIG the size in MiB of one
+// large file that is among these, HOLDFAST_LOSS_KILL the seconds between kills. With HOLDFAST_LOSS_APART the clients do it one after the other,
+// each on drives of its own, which takes a third of the room.
 package loss_test
 
 import (
@@ -12,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,37 +32,34 @@ type site struct {
 	t *testing.T
 }
 
+// clients are those that back up and restore; one more is a case in backUp and in restoreAll.
+var clients = []string{"restic", "rclone", "aws"}
+
 func TestLoss(t *testing.T) {
+	groups := [][]string{clients}
+	if os.Getenv("HOLDFAST_LOSS_APART") != "" {
+		groups = slices.Collect(slices.Chunk(clients, 1))
+	}
+	for _, group := range groups {
+		t.Run(strings.Join(group, "+"), func(t *testing.T) { lose(t, group) })
+	}
+}
+
+// lose is the whole story for some clients at the same time.
+func lose(t *testing.T, clients []string) {
 	s := &site{daemontest.New(t), t}
 	source := s.source()
 	s.Start()
+	began := time.Now()
 	kills := s.whileKilled(func() {
-		s.retry("make buckets", func() error {
-			for _, bucket := range []string{"rclone", "aws"} {
-				if _, err := s.run("aws", "--endpoint-url", s.URL(), "s3api", "head-bucket", "--bucket", bucket); err == nil {
-					continue
-				}
-				if out, err := s.run("aws", "--endpoint-url", s.URL(), "s3", "mb", "s3://"+bucket); err != nil {
-					return fmt.Errorf("%w: %s", err, out)
-				}
-			}
-			return nil
-		})
+		s.makeBuckets()
 		var wg sync.WaitGroup
-		for _, backup := range []func(){
-			func() {
-				s.client("restic init", "restic", "init")
-				s.client("restic backup", "restic", "backup", source)
-			},
-			func() { s.client("rclone copy", "rclone", "copy", "--transfers=4", source, "site:rclone") },
-			func() {
-				s.client("aws sync", "aws", "--endpoint-url", s.URL(), "s3", "sync", "--no-progress", "--only-show-errors", "--no-follow-symlinks", source, "s3://aws")
-			},
-		} {
-			wg.Go(backup)
+		for _, name := range clients {
+			wg.Go(func() { s.backUp(name, source) })
 		}
 		wg.Wait()
 	})
+	t.Logf("backed up in %v under %d kills", time.Since(began).Round(time.Second), kills)
 	for _, pair := range [][]int{{0, 2}, {1, 3}} {
 		s.Kill()
 		for _, i := range pair {
@@ -68,16 +68,53 @@ func TestLoss(t *testing.T) {
 		s.Start()
 		s.awaitRepair()
 	}
-	s.client("restic check", "restic", "check", "--read-data")
-	// One tree at a time, so that the disk holds the source, what is stored, and one copy.
-	restored := filepath.Join(s.Dir, "restored")
-	s.restore(source, filepath.Join(restored, source), "restic", "restore", "latest", "--target", restored)
-	s.restore(source, restored, "rclone", "copy", "--transfers=4", "site:rclone", restored)
-	s.restore(source, restored, "aws", "--endpoint-url", s.URL(), "s3", "sync", "--no-progress", "--only-show-errors", "s3://aws", restored)
+	for _, name := range clients {
+		s.restoreAll(name, source)
+	}
 	files, size := s.measure(source)
-	t.Logf("%d files, %d MB, by three clients each, under %d kills and the loss of all four drives: equal", files, size>>20, kills)
+	t.Logf("%d files, %d MB, by %s, under %d kills and the loss of all four drives: equal", files, size>>20, strings.Join(clients, " and "), kills)
 	if kills == 0 || files == 0 {
 		t.Error("nothing was killed or nothing was compared")
+	}
+}
+
+func (s *site) makeBuckets() {
+	s.retry("make buckets", func() error {
+		for _, bucket := range []string{"rclone", "aws"} {
+			if _, err := s.run("aws", "--endpoint-url", s.URL(), "s3api", "head-bucket", "--bucket", bucket); err == nil {
+				continue
+			}
+			if out, err := s.run("aws", "--endpoint-url", s.URL(), "s3", "mb", "s3://"+bucket); err != nil {
+				return fmt.Errorf("%w: %s", err, out)
+			}
+		}
+		return nil
+	})
+}
+
+func (s *site) backUp(name, source string) {
+	switch name {
+	case "restic":
+		s.client("restic init", "restic", "init")
+		s.client("restic backup", "restic", "backup", source)
+	case "rclone":
+		s.client("rclone copy", "rclone", "copy", "--transfers=4", source, "site:rclone")
+	case "aws":
+		s.client("aws sync", "aws", "--endpoint-url", s.URL(), "s3", "sync", "--no-progress", "--only-show-errors", "--no-follow-symlinks", source, "s3://aws")
+	}
+}
+
+// restoreAll has one tree on the disk at a time, beside the source and what is stored.
+func (s *site) restoreAll(name, source string) {
+	restored := filepath.Join(s.Dir, "restored")
+	switch name {
+	case "restic":
+		s.client("restic check", "restic", "check", "--read-data")
+		s.restore(source, filepath.Join(restored, source), "restic", "restore", "latest", "--target", restored)
+	case "rclone":
+		s.restore(source, restored, "rclone", "copy", "--transfers=4", "site:rclone", restored)
+	case "aws":
+		s.restore(source, restored, "aws", "--endpoint-url", s.URL(), "s3", "sync", "--no-progress", "--only-show-errors", "s3://aws", restored)
 	}
 }
 
@@ -97,10 +134,8 @@ func number(t *testing.T, name string, otherwise int) int {
 func (s *site) source() string {
 	dir := filepath.Join(s.Dir, "source")
 	big := number(s.t, "HOLDFAST_LOSS_BIG", 120)
-	if tree := os.Getenv("HOLDFAST_LOSS_TREE"); tree != "" {
-		if out, err := exec.Command("cp", "-rL", tree, dir).CombinedOutput(); err != nil {
-			s.t.Fatalf("%v\n%s", err, out)
-		}
+	if trees := os.Getenv("HOLDFAST_LOSS_TREE"); trees != "" {
+		s.copyTrees(dir, strings.Split(trees, ":"), int64(number(s.t, "HOLDFAST_LOSS_MB", 0)-big)<<20)
 	} else {
 		s.invent(dir)
 	}
@@ -118,6 +153,23 @@ func (s *site) source() string {
 		}
 	}
 	return dir
+}
+
+// copyTrees copies the trees into dir, all of them at least once and then one after the other until dir has size bytes.
+func (s *site) copyTrees(dir string, trees []string, size int64) {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		s.t.Fatal(err)
+	}
+	for i := 0; ; i++ {
+		if i >= len(trees) {
+			if _, have := s.measure(dir); have >= size {
+				return
+			}
+		}
+		if out, err := exec.Command("cp", "-rL", trees[i%len(trees)], filepath.Join(dir, fmt.Sprint("tree", i))).CombinedOutput(); err != nil {
+			s.t.Fatalf("%v\n%s", err, out)
+		}
+	}
 }
 
 // invent makes a tree of 180 MB: many small files, some of a few MB.
