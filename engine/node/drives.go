@@ -110,16 +110,11 @@ type candidate struct {
 
 func (n *Node) candidates() []candidate {
 	n.mu.Lock()
-	slots := append([]*slot(nil), n.slots...)
-	n.mu.Unlock()
+	defer n.mu.Unlock()
 	var list []candidate
-	for _, s := range slots {
-		n.mu.Lock()
-		takes := !s.witness && s.usable() && !s.out
-		free := s.usage.Free
-		n.mu.Unlock()
-		if takes {
-			list = append(list, candidate{s.Drive, free})
+	for _, s := range n.slots {
+		if !s.witness && s.usable() && !s.out {
+			list = append(list, candidate{s.Drive, s.usage.Free})
 		}
 	}
 	return list
@@ -552,9 +547,10 @@ func (n *Node) settleBeside(ctx context.Context, s *slot) {
 // hang: then the answer of an earlier look stands until it comes to an end. A look that fails for want of memory, say, or of descriptors proves
 // nothing: a drive that is really gone refuses its next write.
 func (n *Node) sameFolder(s *slot, d *drive.Drive) bool {
-	if s.checking == nil || s.checked != d {
-		s.checking, s.checked = make(chan error, 1), d
-		done := s.checking
+	f := s.folder
+	if f.done == nil || f.drive != d {
+		f.drive, f.done = d, make(chan error, 1)
+		done := f.done
 		n.watching.Go(func() {
 			n.measure(s, d)
 			done <- d.CheckIdentity()
@@ -563,8 +559,8 @@ func (n *Node) sameFolder(s *slot, d *drive.Drive) bool {
 	patience := time.NewTimer(n.config.CheckInterval)
 	defer patience.Stop()
 	select {
-	case err := <-s.checking:
-		s.checking = nil
+	case err := <-f.done:
+		f.done = nil
 		if err == nil {
 			return true
 		}

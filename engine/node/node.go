@@ -113,9 +113,13 @@ type slot struct {
 	interrupt context.CancelFunc // ends that
 	renewed   time.Time          // when a replica here was last begun anew
 
-	// Owned by watch:
-	checking chan error   // a look at the folder that has not come back
-	checked  *drive.Drive // whose folder that is
+	folder *look
+}
+
+// look is a look at a drive's folder that has not come back, if there is one. It is watch's own.
+type look struct {
+	drive *drive.Drive
+	done  chan error // nil: there is none
 }
 
 // host is the drive as the place of replicas.
@@ -390,10 +394,10 @@ func (n *Node) geometry(role drive.Role) drive.Geometry {
 // openDrives opens what is there; what is not stays in its slot with the reason.
 func (n *Node) openDrives() {
 	for _, m := range n.state.Drives {
-		n.slots = append(n.slots, &slot{member: m})
+		n.slots = append(n.slots, &slot{member: m, folder: &look{}})
 	}
 	if n.state.Witness != nil {
-		n.slots = append(n.slots, &slot{member: *n.state.Witness, witness: true})
+		n.slots = append(n.slots, &slot{member: *n.state.Witness, witness: true, folder: &look{}})
 	}
 	var wg sync.WaitGroup
 	for _, s := range n.slots {
