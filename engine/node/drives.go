@@ -108,22 +108,26 @@ type candidate struct {
 	free int64
 }
 
-func (n *Node) candidates() []candidate {
+// candidates returns the drives that take shards now, and those that are out.
+func (n *Node) candidates() (list []candidate, out []engine.DriveID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	var list []candidate
 	for _, s := range n.slots {
-		if !s.witness && s.usable() && !s.out {
+		switch {
+		case s.witness:
+		case s.out:
+			out = append(out, s.Drive)
+		case s.usable():
 			list = append(list, candidate{s.Drive, s.usage.Free})
 		}
 	}
-	return list
+	return list, out
 }
 
 // Place implements coordinator.Drives: drives are drawn with a chance in proportion to their free room. While drives are out, an extent
 // keeps places for them as long as enough others take its shards; below that it is coded more narrowly, and marked so.
 func (n *Node) Place(r engine.Redundancy, bytes int64) (coordinator.Placement, error) {
-	list := n.candidates()
+	list, away := n.candidates()
 	shard := bytes/int64(r.Data) + 4096
 	roomy := list[:0:0]
 	for _, c := range list {
@@ -138,7 +142,7 @@ func (n *Node) Place(r engine.Redundancy, bytes int64) (coordinator.Placement, e
 	case len(roomy) < len(list):
 		return coordinator.Placement{}, engine.E(engine.KindDriveFull, "%d of %d drives have room for a shard of %d bytes and %d are needed; delete something or add drives", len(roomy), len(list), shard, total)
 	}
-	if away := n.outDrives(); len(roomy) >= meta.AcknowledgeFloor(r) && len(roomy)+len(away) >= total {
+	if len(roomy) >= meta.AcknowledgeFloor(r) && len(roomy)+len(away) >= total {
 		drives := append(draw(roomy, len(roomy)), away[:total-len(roomy)]...)
 		rand.Shuffle(len(drives), func(i, j int) { drives[i], drives[j] = drives[j], drives[i] })
 		return coordinator.Placement{Redundancy: r, Drives: drives}, nil
@@ -149,18 +153,6 @@ func (n *Node) Place(r engine.Redundancy, bytes int64) (coordinator.Placement, e
 		return coordinator.Placement{}, engine.E(engine.KindUnavailable, "%d of %d drives take shards; bring back those that are missing", len(roomy), len(n.state.Drives))
 	}
 	return coordinator.Placement{Redundancy: narrow, Drives: draw(roomy, narrow.Data+narrow.Parity), Reduced: true}, nil
-}
-
-func (n *Node) outDrives() []engine.DriveID {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	var list []engine.DriveID
-	for _, s := range n.slots {
-		if !s.witness && s.out {
-			list = append(list, s.Drive)
-		}
-	}
-	return list
 }
 
 // draw takes count drives at random, weighted by free room.
@@ -185,7 +177,8 @@ func draw(list []candidate, count int) []engine.DriveID {
 // Spare implements coordinator.Drives.
 func (n *Node) Spare(exclude []engine.DriveID) (engine.DriveID, bool) {
 	var best candidate
-	for _, c := range n.candidates() {
+	list, _ := n.candidates()
+	for _, c := range list {
 		excluded := false
 		for _, id := range exclude {
 			excluded = excluded || id == c.id
@@ -218,15 +211,18 @@ func (n *Node) settleDrives(ctx context.Context) error {
 
 func (n *Node) settle(ctx context.Context, s *slot) error {
 	n.mu.Lock()
-	usable, replaces := s.usable(), s.Replaces
+	usable, replaces, known := s.usable(), s.Replaces, s.out && s.unformed == nil
 	n.mu.Unlock()
 	if !usable && n.replaceable(s) {
 		if err := n.replace(ctx, s); err != nil {
-			n.logger.Error("a lost drive was not replaced", "path", s.Path, "error", err)
+			n.logger.Error("a lost drive was not replaced; the next attempt comes soon", "path", s.Path, "error", err)
 		} else {
 			usable = true
 			replaces = s.Replaces
 		}
+	}
+	if !usable && known {
+		return nil // nothing to be done
 	}
 	if usable && replaces != 0 {
 		if err := n.join(ctx, s); err != nil {
@@ -273,7 +269,10 @@ func (n *Node) setOut(ctx context.Context, s *slot, out bool) error {
 
 // replaceable reports whether the folder of a lost drive is empty and the same kind of mount as before.
 func (n *Node) replaceable(s *slot) bool {
-	if s.hangs {
+	n.mu.Lock()
+	hangs := s.hangs
+	n.mu.Unlock()
+	if hangs {
 		return false
 	}
 	fsys, err := n.config.OpenDisk(s.Path)
@@ -299,29 +298,35 @@ func (n *Node) replace(ctx context.Context, s *slot) error {
 		_ = old.Close() // it has failed
 		_ = s.fs.Close()
 	}
-	n.mu.Lock()
-	fresh, err := n.state.newMember(s.Path)
-	n.mu.Unlock()
-	if err != nil {
-		return err
-	}
 	role := drive.RoleData
 	if s.witness {
 		role = drive.RoleWitness
 	}
-	fresh.MountPoint, fresh.Replaces = s.MountPoint, s.Drive
-	if s.Replaces != 0 {
-		fresh.Replaces = s.Replaces // the lost one had not joined yet
+	if s.unformed == nil { // else an earlier attempt got no further, and the drive that it would have made has never been
+		n.mu.Lock()
+		fresh, err := n.state.newMember(s.Path)
+		n.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		fresh.MountPoint, fresh.Replaces = s.MountPoint, s.Drive
+		if s.Replaces != 0 {
+			fresh.Replaces = s.Replaces // the lost one had not joined yet
+		}
+		if err := n.remember(s, fresh); err != nil {
+			return err
+		}
+		n.mu.Lock()
+		s.out, s.unformed = true, &fresh
+		n.mu.Unlock()
 	}
-	if err := n.remember(s, fresh); err != nil {
-		return err
-	}
-	n.mu.Lock()
-	s.out = true
-	n.mu.Unlock()
+	fresh := *s.unformed
 	if err := n.formDrive(ctx, &fresh, role, nil); err != nil {
 		return err
 	}
+	n.mu.Lock()
+	s.unformed = nil
+	n.mu.Unlock()
 	problem := n.openSlot(s)
 	n.mu.Lock()
 	s.problem = problem
@@ -477,7 +482,7 @@ func (n *Node) look(ctx context.Context) {
 	lame := n.lameDrives(ctx)
 	for _, s := range n.slots {
 		n.mu.Lock()
-		usable, out, hangs, settling, d, id := s.usable(), s.out, s.hangs, s.settling, s.drive, s.Drive
+		usable, out, settling, d, id := s.usable(), s.out, s.settling, s.drive, s.Drive
 		lame := lame[id] && time.Since(s.renewed) >= renewAfter
 		n.mu.Unlock()
 		if settling {
@@ -494,12 +499,16 @@ func (n *Node) look(ctx context.Context) {
 		case usable && lame:
 		case usable && !out, usable && s.witness:
 			continue // as it should be
-		case hangs && out, !usable && out && !n.replaceable(s):
-			continue // nothing to be done
+		case !usable && out && time.Since(s.probed) < probeAfter*n.config.CheckInterval:
+			continue // a little later: an empty folder may be there then
 		}
+		s.probed = time.Now()
 		n.settleBeside(ctx, s)
 	}
 }
+
+// probeAfter is after how many intervals a drive that is out is looked at again: whether it is back, or an empty folder in its place.
+const probeAfter = 3
 
 // lameDrives returns the drives on which a group lacks a replica that works.
 func (n *Node) lameDrives(ctx context.Context) map[engine.DriveID]bool {
@@ -525,6 +534,7 @@ func (n *Node) settleBeside(ctx context.Context, s *slot) {
 	ctx, cancel := context.WithCancel(ctx)
 	n.mu.Lock()
 	s.settling, s.interrupt = true, cancel
+	out, id := s.out, s.Drive
 	n.mu.Unlock()
 	n.watching.Go(func() {
 		if err := n.settle(ctx, s); err != nil && ctx.Err() == nil {
@@ -535,9 +545,10 @@ func (n *Node) settleBeside(ctx context.Context, s *slot) {
 		}
 		n.mu.Lock()
 		s.settling, s.interrupt = false, nil
+		changed := s.out != out || s.Drive != id
 		n.mu.Unlock()
 		cancel()
-		if n.keeper != nil {
+		if changed && n.keeper != nil {
 			n.keeper.Wake()
 		}
 	})

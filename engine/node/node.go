@@ -112,8 +112,10 @@ type slot struct {
 	settling  bool               // a goroutine sees to it; until it has ended watch lets the slot alone
 	interrupt context.CancelFunc // ends that
 	renewed   time.Time          // when a replica here was last begun anew
+	unformed  *member            // what the folder would have become, had it let itself be formatted
 
 	folder *look
+	probed time.Time // when it was last seen to; watch's own
 }
 
 // look is a look at a drive's folder that has not come back, if there is one. It is watch's own.
