@@ -14,6 +14,7 @@ import (
 	"holdfast/engine/extent"
 	"holdfast/engine/group"
 	"holdfast/engine/meta"
+	"holdfast/engine/repair"
 )
 
 // find returns the slot of a drive that is a data drive, or nil.
@@ -85,7 +86,7 @@ func (n *Node) All() []engine.DriveID {
 }
 
 // Shards lists shards of a drive for the sweep.
-func (n *Node) Shards(id engine.DriveID, after engine.ShardID, max int) (list []engine.ShardID, ok bool, err error) {
+func (n *Node) Shards(id engine.DriveID, after engine.ShardID, max int) (list []repair.Found, ok bool, err error) {
 	n.mu.Lock()
 	var d *drive.Drive
 	if s := n.find(id); s != nil && s.usable() {
@@ -97,7 +98,7 @@ func (n *Node) Shards(id engine.DriveID, after engine.ShardID, max int) (list []
 	}
 	infos, err := d.Shards(after, max)
 	for _, info := range infos {
-		list = append(list, info.ID)
+		list = append(list, repair.Found{ID: info.ID, Lost: info.Lost})
 	}
 	return list, true, err
 }
@@ -192,10 +193,13 @@ func (n *Node) Spare(exclude []engine.DriveID) (engine.DriveID, bool) {
 
 // damaged passes reports of readers on to the keepers, once there are any.
 func (n *Node) damaged(id engine.ShardID, drive engine.DriveID, err error) {
-	n.logger.Warn("a shard cannot be read; it is served around and will be made again", "shard", fmt.Sprint(id), "drive", drive, "error", err)
-	if n.keeper != nil {
-		n.keeper.Damaged(id, drive, err)
+	if n.keeper == nil || n.keeper.Damaged(id, drive) {
+		n.logger.Warn("a shard cannot be read; it is served around and will be made again", "shard", shardName(id), "drive", drive, "error", err)
 	}
+}
+
+func shardName(id engine.ShardID) string {
+	return fmt.Sprintf("%d.%d.%d/%d", id.Extent.Group, id.Extent.Epoch, id.Extent.Counter, id.Index)
 }
 
 // settleDrives makes the groups agree with what is there: empty folders in the place of lost drives become new drives, drives that are
@@ -213,6 +217,9 @@ func (n *Node) settle(ctx context.Context, s *slot) error {
 	n.mu.Lock()
 	usable, replaces, known := s.usable(), s.Replaces, s.out && s.unformed == nil
 	n.mu.Unlock()
+	if !usable && n.readmit(s) {
+		usable = true
+	}
 	if !usable && n.replaceable(s) {
 		if err := n.replace(ctx, s); err != nil {
 			n.logger.Error("a lost drive was not replaced; the next attempt comes soon", "path", s.Path, "error", err)
@@ -229,7 +236,10 @@ func (n *Node) settle(ctx context.Context, s *slot) error {
 			return err
 		}
 	}
-	if s.witness {
+	if s.witness { // it takes no shards, so nobody else needs to know
+		n.mu.Lock()
+		s.out = !usable
+		n.mu.Unlock()
 		return nil
 	}
 	return n.setOut(ctx, s, !usable)
@@ -265,6 +275,46 @@ func (n *Node) setOut(ctx context.Context, s *slot, out bool) error {
 		n.keeper.CameIn()
 	}
 	return nil
+}
+
+// readmit opens a drive again that was not there for a time, and now is: an unplugged one, or a mount that came late. A drive that failed in its
+// place stays out until somebody has looked after it.
+func (n *Node) readmit(s *slot) bool {
+	n.mu.Lock()
+	absent, old, fsys := s.absent, s.drive, s.fs
+	n.mu.Unlock()
+	if !absent || !n.isThere(s) {
+		return false
+	}
+	n.mu.Lock()
+	s.drive = nil
+	n.mu.Unlock()
+	if old != nil {
+		_ = old.Close() // whatever it could not finish, the drive recovers from
+		_ = fsys.Close()
+	}
+	problem := n.openSlot(s)
+	n.mu.Lock()
+	s.problem, s.absent = problem, problem != nil
+	n.mu.Unlock()
+	if problem != nil {
+		n.logger.Error("a drive that is back cannot be opened", "drive", s.Drive, "path", s.Path, "error", problem)
+		return false
+	}
+	n.logger.Warn("a drive is back", "drive", s.Drive, "path", s.Path)
+	return true
+}
+
+// isThere reports whether the folder of a slot has its drive.
+func (n *Node) isThere(s *slot) bool {
+	fsys, err := n.config.OpenDisk(s.Path)
+	if err != nil {
+		return false
+	}
+	defer fsys.Close()
+	identity, _, err := drive.Identify(fsys)
+	cluster, stateErr := n.state.cluster()
+	return err == nil && stateErr == nil && identity.Cluster == cluster && identity.Drive == s.Drive && identity.Incarnation == s.Incarnation
 }
 
 // replaceable reports whether the folder of a lost drive is empty and the same kind of mount as before.
@@ -497,7 +547,7 @@ func (n *Node) look(ctx context.Context) {
 		}
 		switch {
 		case usable && lame:
-		case usable && !out, usable && s.witness:
+		case usable && !out:
 			continue // as it should be
 		case !usable && out && time.Since(s.probed) < probeAfter*n.config.CheckInterval:
 			continue // a little later: an empty folder may be there then
@@ -564,7 +614,11 @@ func (n *Node) sameFolder(s *slot, d *drive.Drive) bool {
 		done := f.done
 		n.watching.Go(func() {
 			n.measure(s, d)
-			done <- d.CheckIdentity()
+			err := d.CheckIdentity()
+			if err == nil {
+				n.lookForLost(s, d)
+			}
+			done <- err
 		})
 	}
 	patience := time.NewTimer(n.config.CheckInterval)
@@ -580,11 +634,23 @@ func (n *Node) sameFolder(s *slot, d *drive.Drive) bool {
 			return true
 		}
 		n.mu.Lock()
-		s.problem = fmt.Errorf("the folder is not this drive any more: %w", err)
+		s.problem, s.absent = fmt.Errorf("the folder is not this drive any more: %w", err), true
 		n.mu.Unlock()
 		return false
 	case <-patience.C:
 		return true
+	}
+}
+
+// lookForLost has the keepers make again what files held that somebody removed from a drive.
+func (n *Node) lookForLost(s *slot, d *drive.Drive) {
+	lost, err := d.LookForLost()
+	if err != nil || !lost {
+		return // the next look tells more
+	}
+	n.logger.Error("files of a drive's data stream were removed; their shards are made again", "drive", s.Drive, "path", s.Path)
+	if n.keeper != nil {
+		n.keeper.CameIn()
 	}
 }
 

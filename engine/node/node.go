@@ -111,6 +111,7 @@ type slot struct {
 
 	settling  bool               // a goroutine sees to it; until it has ended watch lets the slot alone
 	interrupt context.CancelFunc // ends that
+	absent    bool               // the problem is that the folder is not the drive: it may come back
 	renewed   time.Time          // when a replica here was last begun anew
 	unformed  *member            // what the folder would have become, had it let itself be formatted
 
@@ -405,6 +406,7 @@ func (n *Node) openDrives() {
 	for _, s := range n.slots {
 		wg.Go(func() {
 			if s.problem = n.openSlot(s); s.problem != nil {
+				s.absent = drive.NotThere(s.problem)
 				n.logger.Error("a drive is not at hand", "drive", s.Drive, "path", s.Path, "error", s.problem)
 			}
 		})
