@@ -1,7 +1,9 @@
 // Package daemon wires the storage, the sessions and the gateways of a node together, starts them, and stops them in order.
 //
 // Promise: when it says that it is ready, everything that it names listens; when it stops, requests in progress are answered first.
-// It is the only package that constructs things for others.
+//
+// The package opens the node, the door and the gateways and hands each what it needs. It does not know how a node is made of drives, groups
+// and keepers (engine/node), what a request means (gateways), or where a setting came from (daemon/config).
 package daemon
 
 import (

@@ -2,7 +2,7 @@
 //
 // Promise: an option that is unknown, malformed or not in this build stops the start with a sentence that names it; none is ignored.
 //
-// It opens no listener and touches no drive.
+// The package does not know what a setting does to those who are given it. It opens no listener and touches no drive.
 package config
 
 import (
