@@ -9,6 +9,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -206,6 +207,9 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if err := n.startGroups(ctx); err != nil {
 		return err
 	}
+	if err := n.countDrives(ctx); err != nil {
+		return err
+	}
 	if err := n.settleDrives(ctx); err != nil {
 		return err
 	}
@@ -226,6 +230,19 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.watching.Add(1)
 	go n.watch(watch)
 	return nil
+}
+
+// countDrives makes sure that no drive number is given twice, should the state be an old copy.
+func (n *Node) countDrives(ctx context.Context) error {
+	view, err := n.root.Read(ctx)
+	if err != nil {
+		return err
+	}
+	drives, err := meta.ListDrives(view)
+	for id := range drives {
+		n.state.Last = max(n.state.Last, uint64(id))
+	}
+	return errors.Join(err, view.Close())
 }
 
 // form makes the cluster on the first start: drives, then the first state of the groups, then the note that it is done. A start that
@@ -255,6 +272,11 @@ func (n *Node) form(ctx context.Context) (err error) {
 	if err := n.samePaths(); err != nil {
 		return err
 	}
+	if n.state.Witness != nil { // its folder is the node's own; one that was lost is made again, and becomes another witness
+		if err := cmp.Or(n.home.MkdirAll("witness"), n.home.SyncDir(".")); err != nil {
+			return err
+		}
+	}
 	if n.state.Formed {
 		return nil
 	}
@@ -265,12 +287,6 @@ func (n *Node) form(ctx context.Context) (err error) {
 		}
 	}
 	if w := n.state.Witness; w != nil {
-		if err := n.home.MkdirAll("witness"); err != nil {
-			return err
-		}
-		if err := n.home.SyncDir("."); err != nil {
-			return err
-		}
 		if err := n.formDrive(ctx, w, drive.RoleWitness, members); err != nil {
 			return err
 		}
