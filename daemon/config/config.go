@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -119,15 +120,48 @@ func (c *Config) readFile(file string) error {
 	if err != nil {
 		return fmt.Errorf("the configuration file: %w", err)
 	}
-	d := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields()
-	if err := d.Decode(c); err != nil {
-		var unknown *toml.StrictMissingError
-		if errors.As(err, &unknown) {
-			return fmt.Errorf("the configuration file %s has an option that does not exist:\n%s", name, unknown.String())
-		}
-		return fmt.Errorf("the configuration file %s: %w", name, err)
+	if err := c.decode(b); err != nil {
+		return fmt.Errorf("the configuration file %s, %w", name, err)
 	}
 	return nil
+}
+
+// decode says of an error in which line it is and how the line should read.
+func (c *Config) decode(document []byte) error {
+	var wrong *toml.DecodeError
+	if err := toml.Unmarshal(document, &map[string]any{}); errors.As(err, &wrong) { // no TOML
+		line, column := wrong.Position()
+		return fmt.Errorf("line %d, column %d: %s", line, column, strings.TrimPrefix(wrong.Error(), "toml: "))
+	}
+	fields := Fields()
+	err := toml.NewDecoder(bytes.NewReader(document)).DisallowUnknownFields().Decode(c)
+	var unknown *toml.StrictMissingError
+	if errors.As(err, &unknown) && len(unknown.Errors) > 0 {
+		var known []string
+		for _, f := range fields {
+			known = append(known, f.Key)
+		}
+		line, _ := unknown.Errors[0].Position()
+		key := strings.Join(unknown.Errors[0].Key(), ".")
+		if nearest := Nearest(key, known); nearest != "" {
+			return fmt.Errorf("line %d: there is no option %s; the nearest is %s", line, key, nearest)
+		}
+		return fmt.Errorf("line %d: there is no option %s; docs/configuration.md lists them", line, key)
+	}
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	line, _ := wrong.Position()
+	for _, f := range fields {
+		switch {
+		case !slices.Equal(wrong.Key(), toml.Key{f.Key}):
+		case f.List:
+			return fmt.Errorf("line %d: %s is a list of texts; write %s = [\"/a\", \"/b\"]", line, f.Key, f.Key)
+		default:
+			return fmt.Errorf("line %d: %s is a text; write it in quotes: %s = \"…\"", line, f.Key, f.Key)
+		}
+	}
+	return fmt.Errorf("line %d: a value of the wrong type", line)
 }
 
 func (c *Config) set(key string, list []string, value string) {

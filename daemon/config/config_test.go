@@ -40,6 +40,23 @@ func TestRefused(t *testing.T) {
 	if _, err := load(t, file, nil, nil); err == nil || !strings.Contains(err.Error(), "s3_adress") {
 		t.Errorf("an unknown key in the file: %v", err)
 	}
+	for text, want := range map[string]string{
+		"region = 'a'\n\ndrives = '/a'": `line 3: drives is a list of texts; write drives = ["/a", "/b"]`,
+		"drives = [1]":                  `line 1: drives is a list`,
+		"\nmemory = 5":                  `line 2: memory is a text; write it in quotes`,
+		"region = 'x":                   "line 1, column 11: unterminated",
+		"region='a'\nregion='b'":        "line 2, column 1: key region is already defined",
+		"\ns3_adress = ':1'":            "line 2: there is no option s3_adress; the nearest is s3_address",
+		"[unheard]\nof = 1":             "line 1: there is no option unheard",
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := load(t, file, nil, nil)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "toml: ") || strings.Contains(err.Error(), "Config") {
+			t.Errorf("%q: %v; want %q", text, err, want)
+		}
+	}
 	for key, cases := range map[string][]string{
 		"console_address": {":9001"}, "metrics_address": {"127.0.0.1:9005"}, "sftp_address": {":9022"}, "s3_address": {"9000", "host"},
 		"root_user": {"root"}, "root_password": {"12345678"}, "standard": {"2", "1+2", "x+1", "0+0"}, "memory": {"1", "many", "1TB"},
@@ -53,6 +70,18 @@ func TestRefused(t *testing.T) {
 	}
 	if _, err := load(t, "", nil, map[string][]string{"root_user": {"ro"}, "root_password": {"12345678"}}); err == nil {
 		t.Error("a root user of two characters was accepted")
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	for name, want := range map[string]string{
+		"HOLDFAST_S3_ADRESS": "the nearest is HOLDFAST_S3_ADDRESS", "HOLDFAST_DRIVE": "the nearest is HOLDFAST_DRIVES",
+		"HOLDFAST_LISTEN_EVERYWHERE": "is no option", "HOLDFAST_STATE": "", "HOLDFAST_TEST_BINARY": "", "HOLDFAST_LOSS_MB": "", "HOLDFASTER": "", "MINIO_VOLUMES": "",
+	} {
+		err := CheckEnvironment([]string{"PATH=/bin", name + "=x"})
+		if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), name+" ")) {
+			t.Errorf("%s: %v; want %q", name, err, want)
+		}
 	}
 }
 
