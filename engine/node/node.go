@@ -166,7 +166,7 @@ func Check(drives []string, standard engine.Redundancy) (engine.Redundancy, erro
 		standard = DefaultRedundancy(len(drives))
 	}
 	if standard.Data+standard.Parity > len(drives) || standard.Parity > standard.Data || standard.Data < 1 || standard.Parity < 0 {
-		return standard, engine.E(engine.KindInvalidArgument, "the redundancy %d+%d is not possible with %d drives: data ≥ parity ≥ 0, and a drive for each shard",
+		return standard, engine.E(engine.KindInvalidArgument, "the redundancy %d+%d is not possible with the drives that are named, %d: data ≥ parity ≥ 0, and a drive for each shard",
 			standard.Data, standard.Parity, len(drives))
 	}
 	return standard, nil

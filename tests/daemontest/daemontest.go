@@ -148,7 +148,7 @@ type Status struct {
 	Keepers struct {
 		SweepsComplete int `json:"sweeps_complete"`
 	}
-	Drives  []struct {
+	Drives []struct {
 		Path, State string
 		Shards      int
 		Witness     bool
