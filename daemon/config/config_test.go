@@ -98,7 +98,7 @@ func TestExpand(t *testing.T) {
 // TestManual keeps docs/configuration.md what the fields say; run with -update to write it.
 func TestManual(t *testing.T) {
 	var b strings.Builder
-	b.WriteString("# Configuration\n\nA TOML file (`--config`, by default `" + DefaultFile + "` if it exists) < environment < flags.\n\n")
+	b.WriteString("# Configuration\n\nA TOML file (`--config`, by default `" + DefaultFile + "` if it exists) < environment < flags. An unknown key, variable `HOLDFAST_…` or flag stops the start.\n\n")
 	b.WriteString("| key in the file | environment | flag | meaning |\n|---|---|---|---|\n")
 	for _, f := range Fields() {
 		name := "`--" + f.Flag + "`"
