@@ -3,6 +3,7 @@
 SHELL    := /bin/bash
 GO       ?= go
 DATA     ?= data
+S3       ?= $(or $(HOLDFAST_S3_ADDRESS),127.0.0.1:9000)
 FUZZTIME ?= 10s
 BIN      := bin/holdfast
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
@@ -18,9 +19,9 @@ help: ## list the targets
 build: ## build bin/holdfast
 	$(GO) build -trimpath -ldflags "-s -w -X holdfast/daemon/config.Version=$(VERSION)" -o $(BIN) ./cli/holdfast
 
-run: build ## start a single node with four drive folders below ./data; DATA=dir puts them elsewhere
+run: build ## start a single node for this machine with four drive folders below ./data; DATA=dir puts them elsewhere, S3=:9000 listens on all interfaces
 	@mkdir -p $(DATA)/d1 $(DATA)/d2 $(DATA)/d3 $(DATA)/d4
-	@exec $(BIN) server --log-level warn --state $(DATA)/state '$(DATA)/d{1...4}'
+	@exec $(BIN) server --log-level warn --s3-address $(S3) --state $(DATA)/state '$(DATA)/d{1...4}'
 
 test: prepare lint unit race ## install what the tests need, then check and test everything
 

@@ -2,6 +2,10 @@ package cli
 
 import (
 	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -24,8 +28,12 @@ func TestHelp(t *testing.T) {
 	}{
 		{[]string{"--help"}, []string{"server", "status", "debug", "version", "holdfast server /srv/drive{1...4}"}},
 		{nil, []string{"server", "status"}},
+		{[]string{"help"}, []string{"server", "status"}},
+		{[]string{"help", "server"}, []string{"--s3-address", "DRIVE"}},
+		{[]string{"help", "debug", "steps"}, []string{"STATE", "The daemon may run"}},
+		{[]string{"debug", "drive", "--help"}, []string{"Stop the daemon first"}},
 		{[]string{"server", "--help"}, []string{"--s3-address", "--state", "HOLDFAST_S3_ADDRESS", "root-credentials", "DRIVE"}},
-		{[]string{"status", "--help"}, []string{"--json", "Exits with 3"}},
+		{[]string{"status", "--help"}, []string{"--json", "--state", "--socket", "--config", "Exits with 3"}},
 		{[]string{"debug", "--help"}, []string{"drive", "log", "index", "extent"}},
 		{[]string{"version"}, []string{"holdfast "}},
 	} {
@@ -38,6 +46,9 @@ func TestHelp(t *testing.T) {
 				t.Errorf("%q lacks %q:\n%s", c.args, want, out)
 			}
 		}
+		if len(c.args) > 0 && c.args[0] == "status" && strings.Contains(out, "--region") {
+			t.Errorf("%q has options that do not matter to it", c.args)
+		}
 		if strings.Contains(out, "--root-password") {
 			t.Errorf("%q offers to put a password into a command line", c.args)
 		}
@@ -46,25 +57,109 @@ func TestHelp(t *testing.T) {
 
 func TestWrongCalls(t *testing.T) {
 	state := t.TempDir()
+	drive := filepath.Join(state, "d")
+	if err := os.Mkdir(drive, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		args []string
 		code int
 		want string
 	}{
-		{[]string{"sevrer"}, 2, `no command "sevrer"`},
-		{[]string{"server", "--adress", ":1", "/d"}, 2, "adress"},
+		{[]string{"sevrer"}, 2, "no command sevrer; the nearest is server; see holdfast --help"},
+		{[]string{"server", "--adress", ":1", "/d"}, 2, "no flag --adress"},
+		{[]string{"server", "--s3-addr", ":1", "/d"}, 2, "server has no flag --s3-addr; the nearest is --s3-address; see holdfast server --help"},
+		{[]string{"server", "--state"}, 2, "--state needs a value"},
 		{[]string{"server", "--metrics-address", "127.0.0.1:9005", "/d"}, 2, "this build lacks"},
 		{[]string{"server", "--sftp-address", ":9022", "/d"}, 2, "this build lacks SFTP"},
 		{[]string{"server", "--config", filepath.Join(state, "none.toml"), "/d"}, 2, "none.toml"},
+		{[]string{"server", drive, "--state", state}, 2, "--state: flags come before the folders"},
+		{[]string{"server"}, 2, "no drives are named"},
+		{[]string{"server", drive, drive + "/"}, 2, "is named twice"},
+		{[]string{"server", "--standard", "two", drive}, 2, "--standard"},
+		{[]string{"server", "--standard", "2+2", drive}, 2, "2+2 is not possible"},
+		{[]string{"server", "--state", filepath.Join(state, "s"), filepath.Join(state, "none")}, 1, "create it or mount it"},
+		{[]string{"server", "--state", filepath.Join(state, "s"), state}, 1, "lies inside drive"},
 		{[]string{"status", "--state", state}, 1, "is it running"},
+		{[]string{"status", "--socket", "off"}, 2, "nothing to ask"},
+		{[]string{"status", "now"}, 2, "status takes no argument now"},
+		{[]string{"version", "now"}, 2, "version takes no argument now"},
 		{[]string{"debug", "drive"}, 2, "one drive"},
 		{[]string{"debug", "drive", state}, 1, ""},
+		{[]string{"debug", "frob"}, 2, "there is no command debug frob; see holdfast debug --help"},
+		{[]string{"debug", "steps", drive}, 1, "give the state folder"},
+		{[]string{"help", "frob"}, 2, "there is no command frob"},
 	} {
 		code, out, errors := call(c.args...)
 		if code != c.code || !strings.Contains(errors, c.want) || !strings.HasPrefix(errors, "holdfast: ") {
 			t.Errorf("%q: %d, %q, %q; want %d and %q", c.args, code, out, errors, c.code, c.want)
 		}
+		for _, internal := range []string{"invalid argument", "http://local", "dial unix"} {
+			if strings.Contains(errors, internal) {
+				t.Errorf("%q says %q: %q", c.args, internal, errors)
+			}
+		}
 	}
+	t.Setenv("HOLDFAST_S3_ADRESS", ":1")
+	if code, _, errors := call("server", drive); code != 2 || !strings.Contains(errors, "the nearest is HOLDFAST_S3_ADDRESS") {
+		t.Errorf("an unknown variable: %d, %q", code, errors)
+	}
+	if names, err := os.ReadDir(state); err != nil || len(names) != 1 {
+		t.Errorf("something is left behind: %v, %v", names, err)
+	}
+}
+
+// TestStatus wants that whatever makes the exit status 3 is said in words.
+func TestStatus(t *testing.T) {
+	const sound = `{"drive": 1, "path": "/d1", "state": "in", "shards": 15}`
+	for _, c := range []struct {
+		body string
+		code int
+		want []string
+	}{
+		{`{"drives": [` + sound + `], "keepers": {"shards_rebuilt": 7}}`, 0,
+			[]string{"7 shards rebuilt", "protection, as it is recorded: every shard is where it should be; damage that nobody has read yet is not known"}},
+		{`{"drives": [` + sound + `, {"drive": 2, "path": "/d2", "state": "out", "problem": "gone", "shards": 15}], "shards_on_lost_drives": 15}`, 3,
+			[]string{"/d2 gone", "not fully protected: drive 2 is out; 15 extents have a shard on a drive that is out"}},
+		{`{"drives": [` + sound + `, {"drive": 3, "state": "out", "witness": true}]}`, 3,
+			[]string{"witness  out", "not fully protected: the witness is out"}},
+		{`{"drives": [` + sound + `], "extents_missing_shards": 1, "shards_on_lost_drives": 8}`, 3,
+			[]string{"1 extent lacks shards; 8 shards are recorded on drives that are out or were replaced"}},
+		{`{"drives": [` + sound + `], "groups": [{"group": 1, "quorum": true, "problems": ["replica 2 on drive 4: it is lame"]}]}`, 0,
+			[]string{"replica 2 on drive 4: it is lame"}},
+	} {
+		socket := serveStatus(t, c.body)
+		code, out, errors := call("status", "--socket", socket)
+		if code != c.code || errors != "" {
+			t.Errorf("%s: %d, %q", c.body, code, errors)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s lacks %q:\n%s", c.body, want, out)
+			}
+		}
+		code, out, errors = call("status", "--json", "--socket", socket)
+		if code != c.code || out != c.body || (c.code == 3) != strings.Contains(errors, "not fully protected: ") {
+			t.Errorf("as JSON: %d, %s, %q", code, out, errors)
+		}
+	}
+}
+
+// serveStatus answers at a socket as a daemon does whose status is body.
+func serveStatus(t *testing.T, body string) string {
+	dir, err := os.MkdirTemp("", "hf") // t.TempDir's paths are too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	l, err := net.Listen("unix", filepath.Join(dir, "socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) })}
+	go server.Serve(l)
+	t.Cleanup(func() { server.Close() })
+	return l.Addr().String()
 }
 
 func TestDebugOfADrive(t *testing.T) {
@@ -83,5 +178,13 @@ func TestDebugOfADrive(t *testing.T) {
 		if code != 0 || errors != "" || !strings.Contains(out, want) {
 			t.Errorf("debug %s: %d, %q, %q", command, code, out, errors)
 		}
+	}
+	running, err := drive.Open(fsys, drive.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer running.Close()
+	if code, _, errors := call("debug", "drive", dir); code != 1 || !strings.Contains(errors, "stop the daemon first") {
+		t.Errorf("a drive in use: %d, %q", code, errors)
 	}
 }

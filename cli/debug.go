@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"slices"
 
@@ -22,29 +23,41 @@ import (
 func debugCommand() *cli.Command {
 	sub := func(name, usage string, f func(io.Writer, disk.FS) error) *cli.Command {
 		return &cli.Command{
-			Name: name, Usage: usage, ArgsUsage: "DRIVE",
+			Name: name, Usage: usage, ArgsUsage: "DRIVE", Description: "DRIVE is the folder of a drive. Stop the daemon first.",
 			Action: func(c *cli.Context) error {
 				if c.NArg() != 1 {
-					return usageError{fmt.Errorf("debug %s takes the folder of one drive", name)}
+					return usageError{fmt.Errorf("debug %s takes the folder of one drive; see holdfast debug %s --help", name, name)}
 				}
 				fsys, err := disk.OS(c.Args().First())
 				if err != nil {
 					return err
 				}
 				defer fsys.Close()
-				return f(c.App.Writer, fsys)
+				err = f(c.App.Writer, fsys)
+				if errors.Is(err, drive.ErrLocked) {
+					err = fmt.Errorf("%w; stop the daemon first", err)
+				}
+				return err
 			},
 		}
 	}
 	return &cli.Command{
-		Name: "debug", Usage: "look into the drives of a stopped node",
-		Description: "These commands read the folder of one drive and change nothing that a node would miss. Stop the daemon first.",
+		Name: "debug", Usage: "look into the folders of a node",
+		Description: "steps reads the state folder of a node, whether its daemon runs or not. The others read the folder of one drive, and change nothing that a\n" +
+			"node would miss; stop the daemon first.",
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return noCommand(c)
+			}
+			return cli.ShowSubcommandHelp(c)
+		},
 		Subcommands: []*cli.Command{
 			{
 				Name: "steps", Usage: "show how often each step of the daemon's work was begun, and which were under way when it ended", ArgsUsage: "STATE",
+				Description: "STATE is the state folder of the node, as --state names it. The daemon may run.",
 				Action: func(c *cli.Context) error {
 					if c.NArg() != 1 {
-						return usageError{errors.New("debug steps takes the state folder of a node")}
+						return usageError{errors.New("debug steps takes the state folder of a node; see holdfast debug steps --help")}
 					}
 					return debugSteps(c.App.Writer, filepath.Join(c.Args().First(), daemon.StepsFile))
 				},
@@ -60,6 +73,9 @@ func debugCommand() *cli.Command {
 
 func debugSteps(w io.Writer, path string) error {
 	list, err := observe.ReadRecord(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s has no record of steps; give the state folder of a node, as --state names it", filepath.Dir(path))
+	}
 	for _, s := range list {
 		fmt.Fprintf(w, "%10d begun %3d under way  %s\n", s.Entered, s.Entered-s.Left, s.Name)
 	}

@@ -3,26 +3,38 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"holdfast/daemon"
+	"holdfast/daemon/config"
 )
 
 func statusCommand() *cli.Command {
 	return &cli.Command{
 		Name: "status", Usage: "show drives, groups and how well everything is protected",
-		Description: "Asks the daemon of this machine over its socket. Exits with 3 if an extent lacks shards or a drive is out.\n\n    holdfast status\n    holdfast status --json | jq .extents_missing_shards",
-		Flags:       append([]cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print all of it as JSON"}}, flags()...),
+		Description: "Asks the daemon of this machine over its socket. Exits with 3 if an extent lacks shards or a drive is out, and says which.\n\n    holdfast status\n    holdfast status --json | jq .extents_missing_shards",
+		Flags:       append([]cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print all of it as JSON"}}, flags("state", "socket")...),
 		Action: func(c *cli.Context) error {
+			if err := noArguments(c); err != nil {
+				return err
+			}
 			loaded, err := load(c, nil)
 			if err != nil {
 				return err
+			}
+			if loaded.Socket == config.Off {
+				return usageError{errors.New("the socket is off, so there is nothing to ask; start the daemon with a --socket, and name the same here")}
 			}
 			body, err := ask(c.Context, loaded.Socket, "/status")
 			if err != nil {
@@ -32,12 +44,13 @@ func statusCommand() *cli.Command {
 			if err := json.Unmarshal(body, &status); err != nil {
 				return fmt.Errorf("the daemon's answer: %w", err)
 			}
-			if c.Bool("json") {
-				_, err = c.App.Writer.Write(body)
-			} else {
-				err = printStatus(c.App.Writer, &status)
+			causes := causes(&status)
+			if !c.Bool("json") {
+				err = printStatus(c.App.Writer, &status, causes)
+			} else if _, err = c.App.Writer.Write(body); len(causes) > 0 {
+				fmt.Fprintf(c.App.ErrWriter, "holdfast: not fully protected: %s\n", strings.Join(causes, "; "))
 			}
-			if err == nil && !healthy(&status) {
+			if err == nil && len(causes) > 0 {
 				return exitStatus(3)
 			}
 			return err
@@ -45,13 +58,50 @@ func statusCommand() *cli.Command {
 	}
 }
 
-func healthy(s *daemon.Status) bool {
+// causes says why something is not fully protected; empty: nothing is known.
+func causes(s *daemon.Status) (list []string) {
 	for _, d := range s.Drives {
-		if d.State != "in" {
-			return false
+		switch {
+		case d.State == "in":
+		case d.Witness:
+			list = append(list, "the witness is "+d.State)
+		default:
+			list = append(list, fmt.Sprintf("drive %d is %s", d.Drive, d.State))
 		}
 	}
-	return s.Protected()
+	return append(list, missing(s)...)
+}
+
+// missing says which shards are not where they should be.
+func missing(s *daemon.Status) (list []string) {
+	if s.UnderProtected > 0 {
+		list = append(list, count(s.UnderProtected, "extent lacks", "extents lack")+" shards")
+	}
+	if s.AwayShards > 0 {
+		list = append(list, awayText(s))
+	}
+	return list
+}
+
+// awayText counts extents while one drive is away: each has one shard there. The shards of several drives may be of the same extents.
+func awayText(s *daemon.Status) string {
+	out := 0
+	for _, d := range s.Drives {
+		if d.State != "in" && !d.Witness && d.Shards == s.AwayShards {
+			out++
+		}
+	}
+	if out == 1 {
+		return count(s.AwayShards, "extent has", "extents have") + " a shard on a drive that is out"
+	}
+	return count(s.AwayShards, "shard is", "shards are") + " recorded on drives that are out or were replaced"
+}
+
+func count(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
 }
 
 // ask gets a path of the local API.
@@ -68,7 +118,7 @@ func ask(ctx context.Context, socket, path string) ([]byte, error) {
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("no daemon answers at %s: %w; is it running, and is --state or --socket the same as the daemon's?", socket, err)
+		return nil, noAnswer(socket, err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, 16<<20))
@@ -78,26 +128,58 @@ func ask(ctx context.Context, socket, path string) ([]byte, error) {
 	return body, err
 }
 
-func printStatus(w io.Writer, s *daemon.Status) error {
+// noAnswer says why the daemon could not be asked.
+func noAnswer(socket string, err error) error {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("only the user of the daemon may ask it at %s; run the command as that user", socket)
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("no daemon answers: there is no socket %s; is it running, and is --state or --socket the same as the daemon's?", socket)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("no daemon answers at %s; is it running? The socket is that of one that was killed", socket)
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return fmt.Errorf("the daemon at %s has not answered in time; its log says what it waits for", socket)
+	}
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err
+	}
+	return fmt.Errorf("no daemon answers at %s: %w", socket, err)
+}
+
+// printStatus writes the status. What is wrong, in the lines above, is repeated in the last.
+func printStatus(w io.Writer, s *daemon.Status, causes []string) error {
 	fmt.Fprintf(w, "holdfast %s, up %s, S3 at %s, redundancy %s\n\n", s.Version, time.Since(s.Started).Round(time.Second), s.S3, s.Redundancy)
-	fmt.Fprintf(w, "%-6s %-8s %10s %10s %8s  %s\n", "drive", "state", "free", "total", "shards", "path")
+	fmt.Fprintf(w, "%-6s %-8s %-6s %10s %10s %8s  %s\n", "drive", "role", "state", "free", "total", "shards", "path")
 	for _, d := range s.Drives {
-		state := d.State
+		role := "data"
 		if d.Witness {
-			state = "witness"
+			role = "witness"
 		}
-		fmt.Fprintf(w, "%-6d %-8s %10s %10s %8d  %s %s\n", d.Drive, state, bytesText(d.Free), bytesText(d.Total), d.Shards, d.Path, d.Problem)
+		line := fmt.Sprintf("%-6d %-8s %-6s %10s %10s %8d  %s %s", d.Drive, role, d.State, bytesText(d.Free), bytesText(d.Total), d.Shards, d.Path, d.Problem)
+		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
 	for _, g := range s.Groups {
-		fmt.Fprintf(w, "group %d: %d of %d replicas live, leader %d, index %d\n", g.Group, g.Live, g.Replicas, g.Leader, g.Index)
+		quorum := ""
+		if !g.Quorum {
+			quorum = ", no quorum"
+		}
+		fmt.Fprintf(w, "group %d: %d of %d replicas live%s, leader %d, index %d\n", g.Group, g.Live, g.Replicas, quorum, g.Leader, g.Index)
+		for _, problem := range g.Problems {
+			fmt.Fprintf(w, "  %s\n", problem)
+		}
 	}
 	fmt.Fprintf(w, "keepers: %d shards rebuilt, %d swept, %d contents freed, %d waiting; %d reported by readers\n",
 		s.Keeper.ShardsRebuilt, s.Keeper.ShardsSwept, s.Keeper.ContentsFreed, s.Garbage, s.Keeper.Reported)
-	verdict := "every shard is recorded where it should be"
-	if !s.Protected() {
-		verdict = fmt.Sprintf("%d extents lack shards, %d shards are recorded on lost drives", s.UnderProtected, s.AwayShards)
+	verdict := "every shard is where it should be"
+	if missing := missing(s); len(missing) > 0 {
+		verdict = strings.Join(missing, "; ")
 	}
-	_, err := fmt.Fprintf(w, "protection: %s\n", verdict)
+	_, err := fmt.Fprintf(w, "protection, as it is recorded: %s; damage that nobody has read yet is not known\n", verdict)
+	if len(causes) > 0 {
+		_, err = fmt.Fprintf(w, "not fully protected: %s\n", strings.Join(causes, "; "))
+	}
 	return err
 }
 

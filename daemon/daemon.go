@@ -18,11 +18,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"holdfast/access"
 	"holdfast/access/session"
 	"holdfast/daemon/config"
 	"holdfast/engine/node"
@@ -54,29 +56,33 @@ type daemon struct {
 	gate    sync.RWMutex   // held for reading by each request, and for good by stop
 }
 
-// Run runs a daemon until ctx ends, then stops it. Out is told, in words, where everything is; terminal says that a person reads it.
-func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) error {
+// Check says what of the configuration no daemon could be started with. It looks at no folder.
+func Check(c *config.Config) error {
 	if len(c.Drives) == 0 {
 		return errors.New("no drives are named; write for example: holdfast server /srv/drive{1...4}")
 	}
+	_, err := node.Check(c.Drives, c.Redundancy)
+	return err
+}
+
+// Run runs a daemon until ctx ends, then stops it. Out is told, in words, where everything is; terminal says that a person reads it.
+// What can be refused is refused before anything is made.
+func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) error {
 	d := &daemon{config: c, logger: logger(c), started: time.Now()}
-	for _, dir := range append([]string{c.State}, c.Drives...) {
-		if err := ensureFolder(dir, dir == c.State); err != nil {
+	settings := node.Config{
+		State: c.State, Drives: c.Drives, Standard: c.Redundancy, Memory: c.MemoryBytes, Logger: d.logger,
+		Locked: d.record,
+	}
+	for _, check := range []func() error{
+		func() error { return Check(c) }, func() error { return checkFolders(c) }, func() error { return node.Examine(settings) },
+		func() error { return d.listenS3(ctx) },
+	} {
+		if err := check(); err != nil {
 			return err
 		}
 	}
-	root, file, fresh, err := credential(c)
-	if err != nil {
-		return fmt.Errorf("the root credential: %w", err)
-	}
-	if err := d.listen(ctx); err != nil {
-		return err
-	}
 	defer d.closeListeners()
-	d.node, err = node.Open(ctx, node.Config{
-		State: c.State, Drives: c.Drives, Standard: c.Redundancy, Memory: c.MemoryBytes, Logger: d.logger,
-		Locked: d.record,
-	})
+	root, file, fresh, err := d.open(ctx, settings)
 	if err != nil {
 		return err
 	}
@@ -98,6 +104,37 @@ func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) er
 	}
 	notify("STOPPING=1")
 	return errors.Join(err, d.stop())
+}
+
+// open makes the state folder where it is absent, and opens what is in it: the socket, the root credential, the node. If it fails, what it
+// made goes again, unless the node has begun to use it.
+func (d *daemon) open(ctx context.Context, settings node.Config) (root access.Root, file string, fresh bool, err error) {
+	var made []string
+	defer func() {
+		if err == nil {
+			return
+		}
+		d.closeListeners()
+		if fresh {
+			_ = os.Remove(file) // nobody was told what is in it; if it stays, the next start takes it
+		}
+		for _, dir := range slices.Backward(made) {
+			_ = os.Remove(dir) // one that is not empty stays
+		}
+	}()
+	if err = makeFolder(d.config.State, &made); err != nil {
+		return root, file, fresh, fmt.Errorf("the state folder: %w", err)
+	}
+	if d.config.Socket != config.Off {
+		if d.local, err = listenLocal(ctx, d.config.Socket); err != nil {
+			return root, file, fresh, err
+		}
+	}
+	if root, file, fresh, err = credential(d.config); err != nil {
+		return root, file, fresh, fmt.Errorf("the root credential: %w", err)
+	}
+	d.node, err = node.Open(ctx, settings)
+	return root, file, fresh, err
 }
 
 func (d *daemon) serve(server *http.Server, l net.Listener, failed chan<- error) {
@@ -167,22 +204,44 @@ func logger(c *config.Config) *slog.Logger {
 // StepsFile is where in the state folder the steps of the running daemon, or of the last one, are counted.
 const StepsFile = "steps"
 
-// ensureFolder makes the state folder where it is absent. A drive's folder must exist: an absent one may be a mount that failed.
-func ensureFolder(dir string, state bool) error {
-	if state {
-		if err := makeFolder(dir); err != nil {
-			return fmt.Errorf("the state folder: %w", err)
+// checkFolders refuses what is no folder, and a state folder on a drive: the drive would not be empty, and its loss would take the state along.
+func checkFolders(c *config.Config) error {
+	for _, dir := range append([]string{c.State}, c.Drives...) {
+		if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+			what := "drive"
+			if dir == c.State {
+				what = "the state folder"
+			}
+			return fmt.Errorf("%s %s is not a folder", what, dir)
 		}
-		return nil
 	}
-	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
-		return fmt.Errorf("drive %s is not a folder", dir)
+	state := resolve(c.State)
+	for _, dir := range c.Drives {
+		switch below, err := filepath.Rel(resolve(dir), state); {
+		case err != nil || below == ".." || strings.HasPrefix(below, "../"):
+		case below == ".":
+			return fmt.Errorf("the state folder is drive %s; name another with --state", dir)
+		default:
+			return fmt.Errorf("the state folder %s lies inside drive %s; name another with --state", c.State, dir)
+		}
 	}
 	return nil
 }
 
-// makeFolder makes a folder, and those above it that are absent. The names of all are made durable: what the folder holds is worth no more than they.
-func makeFolder(dir string) error {
+// resolve follows the symbolic links of a path as far as it exists.
+func resolve(dir string) string {
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		return real
+	}
+	if parent := filepath.Dir(dir); parent != dir {
+		return filepath.Join(resolve(parent), filepath.Base(dir))
+	}
+	return dir
+}
+
+// makeFolder makes a folder, and those above it that are absent, and adds what it made to made. The names of all are made durable: what the
+// folder holds is worth no more than they.
+func makeFolder(dir string, made *[]string) error {
 	parent := filepath.Dir(dir)
 	switch info, err := os.Stat(dir); {
 	case err == nil && !info.IsDir():
@@ -190,29 +249,26 @@ func makeFolder(dir string) error {
 	case err == nil || parent == dir:
 		return err
 	}
-	if err := makeFolder(parent); err != nil {
+	if err := makeFolder(parent, made); err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+	switch err := os.Mkdir(dir, 0o700); {
+	case err == nil:
+		*made = append(*made, dir)
+	case !errors.Is(err, os.ErrExist):
 		return err
 	}
 	return syncDir(parent)
 }
 
-func (d *daemon) listen(ctx context.Context) (err error) {
-	var lc net.ListenConfig
-	if d.config.S3Address != config.Off {
-		if d.s3, err = lc.Listen(ctx, "tcp", d.config.S3Address); err != nil {
-			return portError("--s3-address", d.config.S3Address, err)
-		}
-	}
-	if d.config.Socket == config.Off {
+func (d *daemon) listenS3(ctx context.Context) (err error) {
+	if d.config.S3Address == config.Off {
 		return nil
 	}
-	if d.local, err = listenLocal(ctx, d.config.Socket); err != nil {
-		d.closeListeners()
+	if d.s3, err = new(net.ListenConfig).Listen(ctx, "tcp", d.config.S3Address); err != nil {
+		return portError("--s3-address", d.config.S3Address, err)
 	}
-	return err
+	return nil
 }
 
 // listenLocal opens the socket of the command line. It takes the place of one that a killed daemon left, and of nothing else. The socket
@@ -278,8 +334,9 @@ func (d *daemon) health(next http.Handler) http.Handler {
 		case "ready", "cluster":
 			ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 			defer cancel()
-			if err := d.node.Ready(ctx); err != nil {
-				http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			if err := d.node.Ready(ctx); err != nil { // whoever asks has proven nothing
+				d.logger.Info("the daemon says that it is not ready", "error", err)
+				http.Error(w, "not ready; holdfast status says why", http.StatusServiceUnavailable)
 			}
 		default:
 			http.NotFound(w, r)
@@ -345,22 +402,44 @@ func (d *daemon) warn(b *strings.Builder, status *node.Status) {
 			fmt.Fprintf(b, "warning: drive %s is out: %s\n", drive.Path, drive.Problem)
 		}
 	}
-	if len(d.config.Drives) < 2 {
-		return
+	if before := d.node.StandardBefore(); before != "" {
+		fmt.Fprintf(b, "warning: the redundancy is %s, and was %s; it holds for new writes, and what is stored keeps its own\n", status.Redundancy, before)
 	}
-	devices := map[uint64]string{}
+	devices := map[string]uint64{}
 	for _, dir := range append([]string{d.config.State}, d.config.Drives...) {
-		info, err := os.Stat(dir)
-		if err != nil {
-			continue
+		if info, err := os.Stat(dir); err == nil {
+			devices[dir] = info.Sys().(*syscall.Stat_t).Dev
 		}
-		device := info.Sys().(*syscall.Stat_t).Dev
-		if other := devices[device]; other != "" {
-			fmt.Fprintf(b, "warning: %s and %s are on the same device; its loss takes both\n", other, filepath.Base(dir))
-			return
-		}
-		devices[device] = dir
 	}
+	for _, text := range deviceWarnings(devices, d.config.State, d.config.Drives, !strings.HasSuffix(status.Redundancy, "+0")) {
+		fmt.Fprintf(b, "warning: %s\n", text)
+	}
+}
+
+// deviceWarnings says what would be lost together. A folder that devices lacks is not at hand. With a single drive there is nothing to choose.
+func deviceWarnings(devices map[string]uint64, state string, drives []string, redundant bool) (texts []string) {
+	if len(drives) < 2 {
+		return nil
+	}
+	on := map[uint64][]string{}
+	for _, dir := range drives {
+		if device, ok := devices[dir]; ok {
+			on[device] = append(on[device], dir)
+		}
+	}
+	for _, dir := range drives {
+		switch list := on[devices[dir]]; {
+		case len(list) < 2 || list[0] != dir:
+		case len(list) == len(drives) && redundant:
+			texts = append(texts, "all drives are on the same device; its loss loses everything, whatever the redundancy")
+		default:
+			texts = append(texts, fmt.Sprintf("drives %s are on the same device; its loss takes them all", strings.Join(list, ", ")))
+		}
+	}
+	if device, ok := devices[state]; ok && len(on[device]) > 0 {
+		texts = append(texts, fmt.Sprintf("the state folder %s is on the same device as %s; its loss takes both", state, strings.Join(on[device], ", ")))
+	}
+	return texts
 }
 
 // display makes an address that listens everywhere one that can be typed.

@@ -18,6 +18,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"holdfast/daemon/config"
+	"holdfast/engine"
 )
 
 // configure returns the configuration of a daemon with two drives in a folder of its own.
@@ -97,7 +98,7 @@ func TestLifeOfADaemon(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"is ready", c.Drives[0], c.Drives[1], c.State, c.Socket, credentialName, root.SecretKey, "redundancy 1+1", "same device"} {
+	for _, want := range []string{"is ready", c.Drives[0], c.Drives[1], c.State, c.Socket, credentialName, root.SecretKey, "redundancy 1+1", "all drives are on the same device", "the state folder " + c.State + " is on the same device as " + c.Drives[0] + ", " + c.Drives[1]} {
 		if !strings.Contains(first.said, want) {
 			t.Errorf("the announcement lacks %q:\n%s", want, first.said)
 		}
@@ -115,7 +116,11 @@ func TestLifeOfADaemon(t *testing.T) {
 		t.Errorf("systemd was told %q", got)
 	}
 
+	c.Redundancy = engine.Redundancy{Data: 1}
 	second := run(t, c, true)
+	if !strings.Contains(second.said, "the redundancy is 1+0, and was 1+1; it holds for new writes") || strings.Contains(first.said, "and was") {
+		t.Errorf("another redundancy is not spoken of:\n%s", second.said)
+	}
 	if strings.Contains(second.said, root.SecretKey) {
 		t.Error("the password is shown at the second start")
 	}
@@ -248,23 +253,65 @@ func TestRefusedStarts(t *testing.T) {
 	if err := os.WriteFile(document, []byte("precious"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	full := t.TempDir()
+	if err := os.WriteFile(filepath.Join(full, "song"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		key, value, want string
 	}{
 		{"s3_address", taken.Addr().String(), "choose another address with --s3-address"},
 		{"socket", document, "no socket"},
+		{"socket", filepath.Join(full, "absent", "socket"), "choose another with --socket"},
 		{"drives", document, "not a folder"},
+		{"drives", filepath.Join(full, "absent"), "create it or mount it; Holdfast makes no drive folders"},
+		{"drives", full, "name an empty folder"},
+		{"state", "d1/state", "lies inside drive"},
+		{"state", "d2", "the state folder is drive"},
 	} {
-		configured := configure(t, map[string]string{c.key: c.value})
+		change := map[string]string{}
+		if c.key != "state" {
+			change[c.key] = c.value
+		}
+		configured := configure(t, change)
+		dir := filepath.Dir(configured.State)
+		if c.key == "state" {
+			configured.State = filepath.Join(dir, c.value)
+		}
 		if err := Run(context.Background(), configured, io.Discard, false); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s %s: %v; want %q", c.key, c.value, err, c.want)
 		}
-		if names, _ := os.ReadDir(configured.Drives[0]); len(names) > 0 {
-			t.Errorf("%s: the drive was written to", c.key)
+		for _, drive := range []string{"d1", "d2"} {
+			if names, _ := os.ReadDir(filepath.Join(dir, drive)); len(names) > 0 {
+				t.Errorf("%s %s: the drive was written to", c.key, c.value)
+			}
+		}
+		if _, err := os.Stat(filepath.Join(dir, "state")); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s %s: a state folder is left behind: %v", c.key, c.value, err)
 		}
 	}
 	if b, err := os.ReadFile(document); err != nil || string(b) != "precious" {
 		t.Errorf("the file in the socket's place is %q, %v", b, err)
+	}
+}
+
+func TestDeviceWarnings(t *testing.T) {
+	drives := []string{"/a", "/b", "/c"}
+	for _, c := range []struct {
+		devices   [4]uint64 // of the state folder and the drives
+		redundant bool
+		want      string
+	}{
+		{[4]uint64{1, 2, 3, 4}, true, ""},
+		{[4]uint64{1, 2, 3, 2}, true, "drives /a, /c are on the same device; its loss takes them all"},
+		{[4]uint64{2, 2, 3, 2}, true, "drives /a, /c are on the same device; its loss takes them all\nthe state folder /s is on the same device as /a, /c; its loss takes both"},
+		{[4]uint64{1, 2, 2, 2}, true, "all drives are on the same device; its loss loses everything, whatever the redundancy"},
+		{[4]uint64{1, 2, 2, 2}, false, "drives /a, /b, /c are on the same device; its loss takes them all"},
+	} {
+		devices := map[string]uint64{"/s": c.devices[0], "/a": c.devices[1], "/b": c.devices[2], "/c": c.devices[3]}
+		if got := strings.Join(deviceWarnings(devices, "/s", drives, c.redundant), "\n"); got != c.want {
+			t.Errorf("%v: %q, want %q", c.devices, got, c.want)
+		}
 	}
 }
 

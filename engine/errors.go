@@ -167,5 +167,32 @@ func KindOf(err error) Kind {
 	return KindInternal
 }
 
+// Plain returns the text of err without the Kinds, for where a person reads it and the sentence says enough.
+func Plain(err error) string {
+	text := err.Error()
+	var strip func(error)
+	strip = func(err error) {
+		if e, ok := err.(*Error); ok && e.Err != nil {
+			if cause := e.Err.Error(); e.Op != "" || e.Ref.Bucket != "" {
+				text = strings.Replace(text, " "+e.Kind.String()+": "+cause, ": "+cause, 1)
+			} else {
+				text = strings.Replace(text, e.Kind.String()+": "+cause, cause, 1)
+			}
+		}
+		switch e := err.(type) {
+		case interface{ Unwrap() error }:
+			if inner := e.Unwrap(); inner != nil {
+				strip(inner)
+			}
+		case interface{ Unwrap() []error }:
+			for _, inner := range e.Unwrap() {
+				strip(inner)
+			}
+		}
+	}
+	strip(err)
+	return text
+}
+
 // Is reports whether err is of the given Kind; nil is of none.
 func Is(err error, kind Kind) bool { return err != nil && KindOf(err) == kind }

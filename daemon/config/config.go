@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -35,13 +36,13 @@ const DefaultFile = "/etc/holdfast/holdfast.toml"
 // in upper case; the flag is the key with hyphens. The tag help is the manual.
 type Config struct {
 	Drives         []string `toml:"drives" help:"folders of the drives, normally mount points; {1...4} stands for 1, 2, 3, 4. MINIO_VOLUMES is an alias of the variable. Their absolute paths and their number are kept for the node's life; the order is free"`
-	State          string   `toml:"state" help:"folder of the node's own state; put it on another device than the drives. Default: /var/lib/holdfast for root, else $XDG_STATE_HOME/holdfast or ~/.local/state/holdfast"`
+	State          string   `toml:"state" help:"folder of the node's own state; put it on another device than the drives, in any case not inside one. Default: /var/lib/holdfast for root, else $XDG_STATE_HOME/holdfast or ~/.local/state/holdfast"`
 	S3Address      string   `toml:"s3_address" help:"where S3 is served: host:port, :port, or off. Default :9000"`
 	Socket         string   `toml:"socket" help:"unix socket of the local command line, or off. Default: holdfast.sock in the state folder"`
 	RootUser       string   `toml:"root_user" help:"access key of the root credential, 3 to 128 characters; given together with the password or not at all. Default: generated at the first start. MINIO_ROOT_USER is an alias of the variable"`
 	RootPassword   string   `toml:"root_password" help:"secret key of the root credential, 8 to 128 characters; given together with the user or not at all. Default: generated at the first start. MINIO_ROOT_PASSWORD is an alias of the variable"`
 	Region         string   `toml:"region" help:"region that clients sign for. Default us-east-1"`
-	Standard       string   `toml:"standard" help:"redundancy of the STANDARD storage class as DATA+PARITY, for what is written from this start on. Default by the number of drives: 1+0, 1+1, 2+1, 2+2, 3+2, 4+2, 4+3, then four parity shards and at most twelve of data"`
+	Standard       string   `toml:"standard" help:"redundancy of the STANDARD storage class as DATA+PARITY, for what is written from this start on; what is stored keeps its own. Default by the number of drives: 1+0, 1+1, 2+1, 2+2, 3+2, 4+2, 4+3, then four parity shards and at most twelve of data"`
 	Memory         string   `toml:"memory" help:"budget of block buffers, such as 256MiB, at least 16MiB; requests wait for it, and are told to slow down. Default: a quarter of the machine's memory, at most 256MiB"`
 	LogLevel       string   `toml:"log_level" help:"debug, info, warn or error. Default info"`
 	LogFormat      string   `toml:"log_format" help:"text or json. Default text"`
@@ -119,15 +120,48 @@ func (c *Config) readFile(file string) error {
 	if err != nil {
 		return fmt.Errorf("the configuration file: %w", err)
 	}
-	d := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields()
-	if err := d.Decode(c); err != nil {
-		var unknown *toml.StrictMissingError
-		if errors.As(err, &unknown) {
-			return fmt.Errorf("the configuration file %s has an option that does not exist:\n%s", name, unknown.String())
-		}
-		return fmt.Errorf("the configuration file %s: %w", name, err)
+	if err := c.decode(b); err != nil {
+		return fmt.Errorf("the configuration file %s, %w", name, err)
 	}
 	return nil
+}
+
+// decode says of an error in which line it is and how the line should read.
+func (c *Config) decode(document []byte) error {
+	var wrong *toml.DecodeError
+	if err := toml.Unmarshal(document, &map[string]any{}); errors.As(err, &wrong) { // no TOML
+		line, column := wrong.Position()
+		return fmt.Errorf("line %d, column %d: %s", line, column, strings.TrimPrefix(wrong.Error(), "toml: "))
+	}
+	fields := Fields()
+	err := toml.NewDecoder(bytes.NewReader(document)).DisallowUnknownFields().Decode(c)
+	var unknown *toml.StrictMissingError
+	if errors.As(err, &unknown) && len(unknown.Errors) > 0 {
+		var known []string
+		for _, f := range fields {
+			known = append(known, f.Key)
+		}
+		line, _ := unknown.Errors[0].Position()
+		key := strings.Join(unknown.Errors[0].Key(), ".")
+		if nearest := Nearest(key, known); nearest != "" {
+			return fmt.Errorf("line %d: there is no option %s; the nearest is %s", line, key, nearest)
+		}
+		return fmt.Errorf("line %d: there is no option %s; docs/configuration.md lists them", line, key)
+	}
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	line, _ := wrong.Position()
+	for _, f := range fields {
+		switch {
+		case !slices.Equal(wrong.Key(), toml.Key{f.Key}):
+		case f.List:
+			return fmt.Errorf("line %d: %s is a list of texts; write %s = [\"/a\", \"/b\"]", line, f.Key, f.Key)
+		default:
+			return fmt.Errorf("line %d: %s is a text; write it in quotes: %s = \"…\"", line, f.Key, f.Key)
+		}
+	}
+	return fmt.Errorf("line %d: a value of the wrong type", line)
 }
 
 func (c *Config) set(key string, list []string, value string) {

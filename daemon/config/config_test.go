@@ -40,6 +40,23 @@ func TestRefused(t *testing.T) {
 	if _, err := load(t, file, nil, nil); err == nil || !strings.Contains(err.Error(), "s3_adress") {
 		t.Errorf("an unknown key in the file: %v", err)
 	}
+	for text, want := range map[string]string{
+		"region = 'a'\n\ndrives = '/a'": `line 3: drives is a list of texts; write drives = ["/a", "/b"]`,
+		"drives = [1]":                  `line 1: drives is a list`,
+		"\nmemory = 5":                  `line 2: memory is a text; write it in quotes`,
+		"region = 'x":                   "line 1, column 11: unterminated",
+		"region='a'\nregion='b'":        "line 2, column 1: key region is already defined",
+		"\ns3_adress = ':1'":            "line 2: there is no option s3_adress; the nearest is s3_address",
+		"[unheard]\nof = 1":             "line 1: there is no option unheard",
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := load(t, file, nil, nil)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "toml: ") || strings.Contains(err.Error(), "Config") {
+			t.Errorf("%q: %v; want %q", text, err, want)
+		}
+	}
 	for key, cases := range map[string][]string{
 		"console_address": {":9001"}, "metrics_address": {"127.0.0.1:9005"}, "sftp_address": {":9022"}, "s3_address": {"9000", "host"},
 		"root_user": {"root"}, "root_password": {"12345678"}, "standard": {"2", "1+2", "x+1", "0+0"}, "memory": {"1", "many", "1TB"},
@@ -56,6 +73,18 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+func TestEnvironment(t *testing.T) {
+	for name, want := range map[string]string{
+		"HOLDFAST_S3_ADRESS": "the nearest is HOLDFAST_S3_ADDRESS", "HOLDFAST_DRIVE": "the nearest is HOLDFAST_DRIVES",
+		"HOLDFAST_LISTEN_EVERYWHERE": "is no option", "HOLDFAST_STATE": "", "HOLDFAST_TEST_BINARY": "", "HOLDFAST_LOSS_MB": "", "HOLDFASTER": "", "MINIO_VOLUMES": "",
+	} {
+		err := CheckEnvironment([]string{"PATH=/bin", name + "=x"})
+		if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), name+" ")) {
+			t.Errorf("%s: %v; want %q", name, err, want)
+		}
+	}
+}
+
 func TestExpand(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"/d": "[/d]", "/d{1...3}": "[/d1 /d2 /d3]", "/d{08...10}": "[/d08 /d09 /d10]", "/{1...2}/{3...4}": "[/1/3 /1/4 /2/3 /2/4]",
@@ -69,7 +98,7 @@ func TestExpand(t *testing.T) {
 // TestManual keeps docs/configuration.md what the fields say; run with -update to write it.
 func TestManual(t *testing.T) {
 	var b strings.Builder
-	b.WriteString("# Configuration\n\nA TOML file (`--config`, by default `" + DefaultFile + "` if it exists) < environment < flags.\n\n")
+	b.WriteString("# Configuration\n\nA TOML file (`--config`, by default `" + DefaultFile + "` if it exists) < environment < flags. An unknown key, variable `HOLDFAST_…` or flag stops the start.\n\n")
 	b.WriteString("| key in the file | environment | flag | meaning |\n|---|---|---|---|\n")
 	for _, f := range Fields() {
 		name := "`--" + f.Flag + "`"

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"path"
 	"sync"
@@ -83,6 +84,7 @@ type Node struct {
 	home   disk.FS
 	lock   io.Closer
 	id     uint64
+	before string // the redundancy of the standard class at the last start, if it was another
 
 	root, data *group.Group
 	writers    [2]*group.Writer // by group
@@ -149,23 +151,57 @@ func Open(ctx context.Context, config Config) (*Node, error) {
 	return n, nil
 }
 
-func (n *Node) check() error {
-	c := &n.config
-	if len(c.Drives) == 0 || len(c.Drives) > drivesMax {
-		return engine.E(engine.KindInvalidArgument, "%d drives are named; 1 to %d are possible", len(c.Drives), drivesMax)
+// Check says whether a node can have these drives and this redundancy of the standard class, and which that is: zero means that of the number
+// of drives. It looks at no folder.
+func Check(drives []string, standard engine.Redundancy) (engine.Redundancy, error) {
+	if len(drives) == 0 || len(drives) > drivesMax {
+		return standard, engine.E(engine.KindInvalidArgument, "%d drives are named; 1 to %d are possible", len(drives), drivesMax)
 	}
 	seen := map[string]bool{}
-	for _, p := range c.Drives {
+	for _, p := range drives {
 		if p = path.Clean(p); seen[p] {
-			return engine.E(engine.KindInvalidArgument, "drive %s is named twice", p)
+			return standard, engine.E(engine.KindInvalidArgument, "drive %s is named twice", p)
 		}
 		seen[p] = true
 	}
-	if n.code = c.Standard; n.code.Data == 0 {
-		n.code = DefaultRedundancy(len(c.Drives))
+	if standard.Data == 0 {
+		standard = DefaultRedundancy(len(drives))
 	}
-	if n.code.Data+n.code.Parity > len(c.Drives) || n.code.Parity > n.code.Data || n.code.Data < 1 || n.code.Parity < 0 {
-		return engine.E(engine.KindInvalidArgument, "the redundancy %d+%d is not possible with %d drives: data ≥ parity ≥ 0, and a drive for each shard", n.code.Data, n.code.Parity, len(c.Drives))
+	if standard.Data+standard.Parity > len(drives) || standard.Parity > standard.Data || standard.Data < 1 || standard.Parity < 0 {
+		return standard, engine.E(engine.KindInvalidArgument, "the redundancy %d+%d is not possible with the drives that are named, %d: data ≥ parity ≥ 0, and a drive for each shard",
+			standard.Data, standard.Parity, len(drives))
+	}
+	return standard, nil
+}
+
+// Examine says why Open would refuse the folders, before anything is written anywhere: they are others than the node's, or, where no node has
+// been formed yet, absent or not empty. The state folder may be absent.
+func Examine(config Config) error {
+	n := &Node{config: config}
+	if err := n.check(); err != nil {
+		return err
+	}
+	home, err := n.config.OpenDisk(config.State)
+	if err == nil {
+		n.state, err = loadState(home)
+		err = errors.Join(err, home.Close())
+	}
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("the state folder %s: %w", config.State, err)
+	case n.state != nil:
+		return n.samePaths()
+	}
+	if n.state, err = newState(config.Drives); err != nil {
+		return err
+	}
+	return n.refuseForeign()
+}
+
+func (n *Node) check() (err error) {
+	c := &n.config
+	if n.code, err = Check(c.Drives, c.Standard); err != nil {
+		return err
 	}
 	if n.logger == nil {
 		n.logger = slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -221,6 +257,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	n.noteStandard()
 	n.keeper = repair.Start(repair.Config{
 		Writer: n.writers[1], Drives: n, OldestPin: n.Coordinator.OldestPin, Source: n.Coordinator.Source,
 		Logger: n.logger, Interval: n.config.KeeperInterval,
@@ -291,16 +328,38 @@ func (n *Node) form(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	n.state.Formed = true
+	n.state.Formed, n.state.Standard = true, codeText(n.code)
 	return n.state.save(n.home)
 }
+
+// noteStandard keeps the redundancy for the next start to compare. A state folder that cannot be written costs that start a warning, no more.
+func (n *Node) noteStandard() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	standard := codeText(n.code)
+	if n.state.Standard == standard {
+		return
+	}
+	n.before, n.state.Standard = n.state.Standard, standard
+	if err := n.state.save(n.home); err != nil {
+		n.logger.Warn("the redundancy is not noted in the state folder", "error", err)
+	}
+}
+
+// StandardBefore returns the redundancy that the standard class had at the start before this one, if it was another; else "".
+func (n *Node) StandardBefore() string { return n.before }
+
+func codeText(r engine.Redundancy) string { return fmt.Sprintf("%d+%d", r.Data, r.Parity) }
 
 // refuseForeign looks at every folder before anything is written anywhere.
 func (n *Node) refuseForeign() error {
 	for i := range n.state.Drives {
 		m := &n.state.Drives[i]
 		fsys, err := n.config.OpenDisk(m.Path)
-		if err != nil {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return engine.E(engine.KindInvalidArgument, "drive %s does not exist; create it or mount it; Holdfast makes no drive folders", m.Path)
+		case err != nil:
 			return fmt.Errorf("drive %s: %w", m.Path, err)
 		}
 		_, _, err = drive.Identify(fsys)
@@ -312,6 +371,8 @@ func (n *Node) refuseForeign() error {
 		switch {
 		case err == nil:
 			return engine.E(engine.KindInvalidArgument, "drive %s belongs to another cluster, or the state folder %s was lost; name the right state folder, or empty folders", m.Path, n.config.State)
+		case errors.Is(err, drive.ErrForeign):
+			return fmt.Errorf("drive %s: %w; name an empty folder", m.Path, err)
 		case !errors.Is(err, drive.ErrUnformatted):
 			return fmt.Errorf("drive %s: %w", m.Path, err)
 		case deviceErr != nil:

@@ -28,6 +28,8 @@ type state struct {
 	Drives  []member `json:"drives"`
 	Witness *member  `json:"witness,omitempty"`
 	Last    uint64   `json:"last_drive"` // greatest drive id given
+	// Standard is the redundancy of the standard class at the last start; "": it was not written yet.
+	Standard string `json:"standard,omitempty"`
 }
 
 // member is a drive as the node knows it. Device and MountPoint tell an empty drive from the folder beneath an unmounted one.

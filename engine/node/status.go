@@ -53,7 +53,7 @@ func (s *Status) Protected() bool { return s.UnderProtected == 0 && s.AwayShards
 
 // Status reads the state.
 func (n *Node) Status(ctx context.Context) (Status, error) {
-	status := Status{Redundancy: fmt.Sprintf("%d+%d", n.code.Data, n.code.Parity), Keeper: n.keeper.Stats()}
+	status := Status{Redundancy: codeText(n.code), Keeper: n.keeper.Stats()}
 	view, err := n.data.Read(ctx)
 	if err != nil {
 		return status, err
@@ -101,9 +101,9 @@ func driveStatus(view meta.View, s *slot) (DriveStatus, error) {
 		d.State = "out"
 	}
 	if s.problem != nil {
-		d.Problem = s.problem.Error()
+		d.Problem = engine.Plain(s.problem)
 	} else if s.drive != nil && s.drive.Failed() != nil {
-		d.Problem = s.drive.Failed().Error()
+		d.Problem = engine.Plain(s.drive.Failed())
 	}
 	if s.usable() {
 		d.Total, d.Free = s.usage.Total, s.usage.Free
@@ -122,7 +122,7 @@ func groupStatus(s group.Status) GroupStatus {
 		if r.Here && r.Failed == nil {
 			g.Live++
 		} else if r.Failed != nil {
-			g.Problems = append(g.Problems, fmt.Sprintf("replica %d on drive %d: %v", r.Replica, r.Drive, r.Failed))
+			g.Problems = append(g.Problems, fmt.Sprintf("replica %d on drive %d: %s", r.Replica, r.Drive, engine.Plain(r.Failed)))
 		}
 	}
 	return g

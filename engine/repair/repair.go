@@ -65,12 +65,12 @@ type Config struct {
 
 // Stats count what a Keeper has done since it was started.
 type Stats struct {
-	ShardsRebuilt  uint64
-	ShardsFailed   uint64 // attempts that failed; they are made again
-	ContentsFreed  uint64
-	ShardsSwept    uint64
-	SweepsComplete uint64
-	Reported       uint64 // shards that readers found missing or rotten
+	ShardsRebuilt  uint64 `json:"shards_rebuilt"`
+	ShardsFailed   uint64 `json:"shards_failed"` // attempts that failed; they are made again
+	ContentsFreed  uint64 `json:"contents_freed"`
+	ShardsSwept    uint64 `json:"shards_swept"`
+	SweepsComplete uint64 `json:"sweeps_complete"`
+	Reported       uint64 `json:"shards_reported"` // by readers, who found them missing or rotten
 }
 
 // The steps of the keepers that the recorder knows.

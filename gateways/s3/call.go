@@ -165,7 +165,11 @@ func (c *call) checkNames() error {
 	if c.level == service {
 		return nil
 	}
-	if err := engine.CheckBucketName(c.bucket); err != nil || c.bucket == reservedBucket {
+	if c.bucket == reservedBucket {
+		return faultf("InvalidBucketName", "The bucket name "+reservedBucket+" is reserved for the paths of health checks and administration. Choose another.",
+			wire.Field{Name: "BucketName", Value: reservedBucket})
+	}
+	if err := engine.CheckBucketName(c.bucket); err != nil {
 		return fault("InvalidBucketName", wire.Field{Name: "BucketName", Value: string(c.bucket)})
 	}
 	if owner := c.r.Header.Get("X-Amz-Expected-Bucket-Owner"); owner != "" && owner != c.g.OwnerID {

@@ -62,14 +62,14 @@ func deleteObjects(c *call) error {
 
 // deleteEach deletes the objects, a few at a time, and returns what went wrong with each.
 func (c *call) deleteEach(objects []wire.DeleteObject) []*apiFault {
-	failures := make([]*apiFault, len(objects))
+	failures, reasons := make([]*apiFault, len(objects)), make([]error, len(objects))
 	var wait sync.WaitGroup
 	next := make(chan int)
 	for range min(deletesAtOnce, len(objects)) {
 		wait.Go(func() {
 			for i := range next {
 				if err := c.deleteOne(objects[i]); err != nil {
-					failures[i] = faultOf(err, c)
+					failures[i], reasons[i] = faultOf(err, c), err
 				}
 			}
 		})
@@ -79,6 +79,12 @@ func (c *call) deleteEach(objects []wire.DeleteObject) []*apiFault {
 	}
 	close(next)
 	wait.Wait()
+	for i, f := range failures {
+		if f != nil && f.status >= 500 && f.status != http.StatusNotImplemented { // the answer has status 200, so the access record says nothing of it
+			c.g.Log.Warn("a deletion failed, perhaps with others of its request", "request", string(c.record.Request), "key", objects[i].Key, "error", reasons[i])
+			break
+		}
+	}
 	return failures
 }
 

@@ -114,8 +114,8 @@ func refusal(e *sigv4.Error, region string) *apiFault {
 func kindFault(err error, c *call) *apiFault {
 	kind := engine.KindOf(err)
 	f := fault(kindCodes[kind])
-	switch kind {
-	case engine.KindInvalidArgument, engine.KindUnavailable, engine.KindConflict, engine.KindNotImplemented, engine.KindDamaged:
+	switch kind { // why the server failed is for its log: it names drives and extents, which are none of the client's business
+	case engine.KindInvalidArgument, engine.KindConflict, engine.KindNotImplemented:
 		f.message += ": " + err.Error()
 	}
 	switch kind {

@@ -278,6 +278,9 @@ func TestEngineFailures(t *testing.T) {
 	f.bucket("bucket")
 	f.want(ask{method: "PUT", target: "/bucket/k", body: "0123456789"}, 200, "")
 	r := f.want(ask{method: "GET", target: "/bucket/k"}, 500, "InternalError")
+	if strings.Contains(r.body, "shards") {
+		t.Errorf("the client is told what is for the log: %s", r.body)
+	}
 	if r.header.Get("ETag") != "" || r.header.Get("Content-Type") != "application/xml" {
 		t.Errorf("an error with the headers of the object: %v", r.header)
 	}
@@ -300,13 +303,24 @@ func TestEngineFailures(t *testing.T) {
 		if r.status < 400 || r.code() == "" {
 			t.Errorf("%v: %d %s", kind, r.status, r.body)
 		}
+		if said := strings.Contains(r.body, "planted"); said && r.status >= 500 && r.status != 501 {
+			t.Errorf("%v: the client is told what is for the log: %s", kind, r.body)
+		}
 		if r.status == 503 != (r.header.Get("Retry-After") != "") {
 			t.Errorf("%v: %d with Retry-After %q", kind, r.status, r.header.Get("Retry-After"))
 		}
 	}
 	b.kind = engine.KindDriveFull
 	f.want(ask{method: "DELETE", target: "/bucket/k"}, 507, "XMinioStorageFull")
+	const document = "<Delete><Object><Key>k</Key></Object></Delete>"
+	deletion := f.want(ask{method: "POST", target: "/bucket?delete", body: document, headers: []string{"Content-MD5", md5Of(document)}}, 200, "")
+	if strings.Contains(deletion.body, "planted") || !strings.Contains(deletion.body, "XMinioStorageFull") {
+		t.Errorf("a deletion of several: %s", deletion.body)
+	}
 	f.server.Close()
+	if s := log.String(); !strings.Contains(s, "a deletion failed") || !strings.Contains(s, `"reason":"damaged: too many shards are gone"`) {
+		t.Errorf("the log lacks a reason: %s", s)
+	}
 	if s := log.String(); strings.Contains(s, secretKey) || strings.Contains(s, "Signature=") || !strings.Contains(s, `"operation":"PutObject"`) || !strings.Contains(s, `"code":"XMinioStorageFull"`) {
 		t.Errorf("the log: %s", s)
 	}

@@ -207,6 +207,9 @@ func TestUnknownMeansNo(t *testing.T) {
 	for _, target := range []string{"/minio/health/live", "/minio", "/BUCKET/k", "/ab", "/bu%2Fcket/k", "/1.2.3.4/x", "/..%2Fbucket/k"} {
 		f.want(ask{method: "GET", target: target}, 400, "InvalidBucketName")
 	}
+	if r := f.want(ask{method: "PUT", target: "/minio"}, 400, "InvalidBucketName"); !strings.Contains(r.body, "name minio is reserved") {
+		t.Errorf("the refusal of the reserved name: %s", r.body)
+	}
 	for _, target := range []string{"/bucket/%ff", "/bucket/%c0%80"} {
 		f.want(ask{method: "PUT", target: target, body: "x"}, 400, "InvalidURI")
 	}

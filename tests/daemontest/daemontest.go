@@ -148,8 +148,10 @@ type Status struct {
 	Missing int `json:"extents_missing_shards"`
 	Away    int `json:"shards_on_lost_drives"`
 	Garbage int `json:"contents_to_collect"`
-	Keepers struct{ SweepsComplete int }
-	Drives  []struct {
+	Keepers struct {
+		SweepsComplete int `json:"sweeps_complete"`
+	}
+	Drives []struct {
 		Path, State string
 		Shards      int
 		Witness     bool
