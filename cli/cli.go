@@ -2,6 +2,8 @@
 //
 // Promise: every command explains itself with --help, writes what was asked for to standard output and what went wrong to standard error,
 // and exits with 0 only if it did what it was asked.
+//
+// The package does not know how a node is put together or what it serves: it runs the daemon, asks a running one over its socket, and reads the drives of a stopped one.
 package cli
 
 import (

@@ -1,7 +1,9 @@
 // Package daemon wires the storage, the sessions and the gateways of a node together, starts them, and stops them in order.
 //
 // Promise: when it says that it is ready, everything that it names listens; when it stops, requests in progress are answered first.
-// It is the only package that constructs things for others.
+//
+// The package opens the node, the door and the gateways and hands each what it needs. It does not know how a node is made of drives, groups
+// and keepers (engine/node), what a request means (gateways), or where a setting came from (daemon/config).
 package daemon
 
 import (
@@ -168,8 +170,7 @@ const StepsFile = "steps"
 // ensureFolder makes the state folder where it is absent. A drive's folder must exist: an absent one may be a mount that failed.
 func ensureFolder(dir string, state bool) error {
 	if state {
-		// Its name is made durable too: what the folder holds is worth no more than that.
-		if err := errors.Join(os.MkdirAll(dir, 0o700), syncDir(filepath.Dir(dir))); err != nil {
+		if err := makeFolder(dir); err != nil {
 			return fmt.Errorf("the state folder: %w", err)
 		}
 		return nil
@@ -178,6 +179,24 @@ func ensureFolder(dir string, state bool) error {
 		return fmt.Errorf("drive %s is not a folder", dir)
 	}
 	return nil
+}
+
+// makeFolder makes a folder, and those above it that are absent. The names of all are made durable: what the folder holds is worth no more than they.
+func makeFolder(dir string) error {
+	parent := filepath.Dir(dir)
+	switch info, err := os.Stat(dir); {
+	case err == nil && !info.IsDir():
+		return fmt.Errorf("%s is not a folder", dir)
+	case err == nil || parent == dir:
+		return err
+	}
+	if err := makeFolder(parent); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return syncDir(parent)
 }
 
 func (d *daemon) listen(ctx context.Context) (err error) {
@@ -242,6 +261,12 @@ func (d *daemon) health(next http.Handler) http.Handler {
 		if !ok {
 			next.ServeHTTP(w, r)
 			return
+		}
+		limits := gateways.DefaultLimits()
+		gateways.GuardBody(w, r, limits).Release()
+		gateways.GuardHead(w, limits)
+		if r.ContentLength != 0 || len(r.TransferEncoding) > 0 { // nobody reads it, and where it ends may be disputed
+			w.Header().Set("Connection", "close")
 		}
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")

@@ -195,6 +195,12 @@ func (g *GuardedBody) Release() {
 	}
 }
 
+// GuardHead bounds how long the client may take over an answer that has no content, or until its content is guarded.
+func GuardHead(w http.ResponseWriter, l Limits) {
+	// A connection without deadlines (a test's) has no watch.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(l.WriteTime))
+}
+
 // Read is io.Reader.
 func (g *GuardedBody) Read(p []byte) (int, error) {
 	if g.err != nil {

@@ -1,4 +1,8 @@
 // Command holdfast is the whole of Holdfast: server and command line in one binary.
+//
+// Promise: its exit status is the one that package cli returns.
+//
+// It does not know any command.
 package main
 
 import (

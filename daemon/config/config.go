@@ -2,7 +2,7 @@
 //
 // Promise: an option that is unknown, malformed or not in this build stops the start with a sentence that names it; none is ignored.
 //
-// It opens no listener and touches no drive.
+// The package does not know what a setting does to those who are given it. It opens no listener and touches no drive.
 package config
 
 import (
@@ -34,15 +34,15 @@ const DefaultFile = "/etc/holdfast/holdfast.toml"
 // Config is everything that a daemon can be told. The tag toml is the key in the file; the environment variable is HOLDFAST_ and the key
 // in upper case; the flag is the key with hyphens. The tag help is the manual.
 type Config struct {
-	Drives         []string `toml:"drives" help:"folders of the drives, normally mount points; {1...4} stands for 1, 2, 3, 4. MINIO_VOLUMES is an alias of the variable. The order and the number are kept for the node's life"`
-	State          string   `toml:"state" help:"folder of the node's own state; put it on another device than the drives. Default: /var/lib/holdfast for root, else $XDG_STATE_HOME/holdfast"`
+	Drives         []string `toml:"drives" help:"folders of the drives, normally mount points; {1...4} stands for 1, 2, 3, 4. MINIO_VOLUMES is an alias of the variable. Their absolute paths and their number are kept for the node's life; the order is free"`
+	State          string   `toml:"state" help:"folder of the node's own state; put it on another device than the drives. Default: /var/lib/holdfast for root, else $XDG_STATE_HOME/holdfast or ~/.local/state/holdfast"`
 	S3Address      string   `toml:"s3_address" help:"where S3 is served: host:port, :port, or off. Default :9000"`
 	Socket         string   `toml:"socket" help:"unix socket of the local command line, or off. Default: holdfast.sock in the state folder"`
-	RootUser       string   `toml:"root_user" help:"access key of the root credential, at least 3 characters. Default: generated at the first start. MINIO_ROOT_USER is an alias of the variable"`
-	RootPassword   string   `toml:"root_password" help:"secret key of the root credential, at least 8 characters. Default: generated at the first start. MINIO_ROOT_PASSWORD is an alias of the variable"`
+	RootUser       string   `toml:"root_user" help:"access key of the root credential, 3 to 128 characters; given together with the password or not at all. Default: generated at the first start. MINIO_ROOT_USER is an alias of the variable"`
+	RootPassword   string   `toml:"root_password" help:"secret key of the root credential, 8 to 128 characters; given together with the user or not at all. Default: generated at the first start. MINIO_ROOT_PASSWORD is an alias of the variable"`
 	Region         string   `toml:"region" help:"region that clients sign for. Default us-east-1"`
-	Standard       string   `toml:"standard" help:"redundancy of the STANDARD storage class as DATA+PARITY. Default by the number of drives: 1+0, 1+1, 2+1, 2+2, 3+2, 4+2, 4+3, then four parity shards and at most twelve of data"`
-	Memory         string   `toml:"memory" help:"budget of block buffers, such as 256MiB; requests wait for it, and are told to slow down. Default: a quarter of the machine's memory, at most 256MiB"`
+	Standard       string   `toml:"standard" help:"redundancy of the STANDARD storage class as DATA+PARITY, for what is written from this start on. Default by the number of drives: 1+0, 1+1, 2+1, 2+2, 3+2, 4+2, 4+3, then four parity shards and at most twelve of data"`
+	Memory         string   `toml:"memory" help:"budget of block buffers, such as 256MiB, at least 16MiB; requests wait for it, and are told to slow down. Default: a quarter of the machine's memory, at most 256MiB"`
 	LogLevel       string   `toml:"log_level" help:"debug, info, warn or error. Default info"`
 	LogFormat      string   `toml:"log_format" help:"text or json. Default text"`
 	MetricsAddress string   `toml:"metrics_address" help:"reserved for a metrics listener, 127.0.0.1:9005; this build has none, so only off is possible"`

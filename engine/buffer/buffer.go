@@ -115,6 +115,13 @@ func (p *Pool) grant(n int64) {
 	p.acquired++
 }
 
+// Busy reports whether more than half of the budget is held: who could do with less then should.
+func (p *Pool) Busy() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.held > p.budget/2
+}
+
 // admit grants from the head of the line as far as the budget goes. The lock is held.
 func (p *Pool) admit() {
 	for e := p.waiting.Front(); e != nil; e = p.waiting.Front() {
@@ -178,10 +185,13 @@ func (p *Pool) Get(size int) []byte {
 	if c < 0 {
 		return alignedBytes(size)
 	}
+	if BytesMin<<c >= carvedMin {
+		return p.huge.get(c)[:size]
+	}
 	if b, ok := p.free[c].Get().(*byte); ok {
 		return unsafe.Slice(b, BytesMin<<c)[:size]
 	}
-	return p.fresh(c)[:size]
+	return alignedBytes(BytesMin << c)[:size]
 }
 
 // Put gives a buffer of Get back; b may be cut at its end, not at its start. Nobody may use it afterwards.
@@ -190,7 +200,19 @@ func (p *Pool) Put(b []byte) {
 	if n < BytesMin || n > BytesMax || n&(n-1) != 0 {
 		return
 	}
+	if n >= carvedMin {
+		p.huge.put(b)
+		return
+	}
 	p.free[classOf(n)].Put(unsafe.SliceData(b))
+}
+
+// Leave is for a buffer of Get that cannot be given back, because a drive that hangs may read or write it at any time: it is not lent again, and
+// goes when nothing refers to it.
+func (p *Pool) Leave(b []byte) {
+	if n := cap(b); n >= carvedMin && n <= BytesMax && n&(n-1) == 0 {
+		p.huge.leave(b)
+	}
 }
 
 // classOf returns the least class that holds size bytes, or -1.

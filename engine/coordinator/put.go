@@ -94,6 +94,9 @@ func (c *Coordinator) store(ctx context.Context, body io.Reader, size int64, cla
 		return nil, err
 	}
 	depth := int64(blocksDeep) // of the ring
+	if c.Pool.Busy() {
+		depth = blocksDeepBusy
+	}
 	if block := int64(code.Block()); size >= 0 {
 		depth = min(depth, (size+block-1)/block)
 	}

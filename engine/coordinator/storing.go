@@ -17,8 +17,11 @@ import (
 )
 
 // blocksDeep is how many blocks of a body are under way at most: one being read, the others being hashed and written. Two leave drives and
-// processors waiting for each other, more than four brought nothing (docs/benchmarks.md).
-const blocksDeep = 4
+// processors waiting for each other, more than four brought nothing (docs/benchmarks.md). While memory is short two have to do.
+const (
+	blocksDeep     = 4
+	blocksDeepBusy = 2
+)
 
 // storing writes one large body. The caller's goroutine reads it into a ring of blocks, one goroutine hashes them and one writes them.
 type storing struct {
@@ -142,14 +145,15 @@ func (s *storing) writeBlocks() {
 
 // end aborts an extent that was not committed, and gives the blocks back unless a drive that hangs may still read them.
 func (s *storing) end() {
+	giveBack := s.c.Pool.Put
 	if s.writer != nil {
 		s.writer.Abort()
 		if s.writer.Stuck() {
-			return
+			giveBack = s.c.Pool.Leave
 		}
 	}
 	for range cap(s.free) {
-		s.c.Pool.Put(<-s.free)
+		giveBack(<-s.free)
 	}
 }
 

@@ -378,6 +378,16 @@ func (d *Drive) CheckIdentity() error {
 	return nil
 }
 
+// LookForLost looks whether the files of the data stream are still there, and reports whether some are missing that were there before. Shards tells
+// which shards that concerns.
+func (d *Drive) LookForLost() (bool, error) {
+	if err := d.enter(); err != nil {
+		return false, err
+	}
+	defer d.life.RUnlock()
+	return d.segments.lookForGone()
+}
+
 // NotThere reports whether an error of CheckIdentity proves that the drive is not there any more. Others say only that one could not see.
 func NotThere(err error) bool {
 	return isNotExist(err) || errors.Is(err, ErrUnformatted) || errors.Is(err, ErrForeign) || errors.Is(err, ErrDamaged) ||

@@ -478,6 +478,43 @@ func (s *segments) reading(number uint32) (f disk.File, done func(), err error) 
 	return g.read, func() { s.doneReading(g) }, nil
 }
 
+func (s *segments) isGone(number uint32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := s.all[number]
+	return g == nil || g.gone
+}
+
+// lookForGone marks segments whose files somebody removed: new shards go elsewhere, and those that were there are lost. It reports whether there
+// are new ones.
+func (s *segments) lookForGone() (lost bool, err error) {
+	s.mu.Lock()
+	var before []*segment // a segment that is made meanwhile has its file before it is among all
+	for _, g := range s.all {
+		if !g.gone && !g.removed {
+			before = append(before, g)
+		}
+	}
+	s.mu.Unlock()
+	names, err := s.d.fsys.List(dataDir)
+	if err != nil {
+		return false, err
+	}
+	found := make(map[string]bool, len(names))
+	for _, name := range names {
+		found[path.Join(dataDir, name)] = true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range before {
+		if !found[segmentName(g.number)] && !g.removed {
+			g.gone, lost = true, true
+			g.next = g.size
+		}
+	}
+	return lost, nil
+}
+
 // errGone says that a segment is not there.
 var errGone = errors.New("the segment's file is missing")
 

@@ -23,6 +23,7 @@ type ShardInfo struct {
 	ID    engine.ShardID
 	Bytes int64
 	Sums  []uint64
+	Lost  bool // the file that held it is missing
 }
 
 // ShardWriter writes one shard. It has one user, who ends with Commit or Abort.
@@ -149,6 +150,10 @@ func (w *ShardWriter) Commit(ctx context.Context) error {
 	if err := w.segment.syncs.do(w.sync); err != nil {
 		w.finish(0)
 		return w.d.fail(err)
+	}
+	if w.d.segments.isGone(w.segment.number) { // what was written would be gone with the process
+		w.finish(0)
+		return engine.E(engine.KindUnavailable, "shard %s: %w", shardString(w.id), errGone)
 	}
 	p := place{segment: w.segment.number, offset: w.offset, bytes: w.written, sums: w.sums}
 	done := make(chan error, 1)
@@ -352,20 +357,22 @@ func (d *Drive) Shards(after engine.ShardID, max int) ([]ShardInfo, error) {
 	}
 	for ok := it.First(); ok && len(found) < max && err == nil; ok = it.Next() {
 		var info ShardInfo
-		if info, err = decodeShardRow(it.Key(), it.Value()); err == nil {
+		var p place
+		if info, p, err = decodeShardRow(it.Key(), it.Value()); err == nil {
+			info.Lost = d.segments.isGone(p.segment)
 			found = append(found, info)
 		}
 	}
 	return found, errors.Join(err, it.Close())
 }
 
-func decodeShardRow(key, value []byte) (ShardInfo, error) {
+func decodeShardRow(key, value []byte) (ShardInfo, place, error) {
 	id, err := decodeShardKey(key[len(shardKeys):])
 	if err != nil {
-		return ShardInfo{}, err
+		return ShardInfo{}, place{}, err
 	}
 	p, err := decodePlace(value)
-	return ShardInfo{ID: id, Bytes: p.bytes, Sums: p.sums}, err
+	return ShardInfo{ID: id, Bytes: p.bytes, Sums: p.sums}, p, err
 }
 
 // ReadShard fills dst with the shard's bytes from off on, after their checksums have proven them; on any error dst is arbitrary. It reads whole

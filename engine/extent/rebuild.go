@@ -34,7 +34,9 @@ func rebuild(ctx context.Context, s *Source, index int, target ShardStore) (targ
 	f.barred = 1 << index
 	r.piece = s.Pool.Get(s.Code.PieceOf(int(min(s.Size, int64(s.Code.Block())))))
 	defer func() {
-		if !r.hung {
+		if r.hung {
+			s.Pool.Leave(r.piece)
+		} else {
 			s.Pool.Put(r.piece)
 		}
 	}()

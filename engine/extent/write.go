@@ -291,7 +291,8 @@ func (w *Writer) giveUpLate(st *step) {
 		s.err = engine.E(engine.KindUnavailable, "drive %d did not answer within %v", s.drive, took.Round(time.Millisecond))
 		s.stuck, w.stuck = true, true
 		if i := s.index - w.c.Code.Data(); i >= 0 {
-			w.parity[i] = nil // the store may still read it
+			w.c.Pool.Leave(w.parity[i]) // the store may still read it
+			w.parity[i] = nil
 		}
 		st.left = slices.DeleteFunc(st.left, func(o *shard) bool { return o == s })
 	}
@@ -484,7 +485,11 @@ func (w *Writer) end() {
 }
 
 func (w *Writer) giveBack(b []byte, used bool) {
-	if b != nil && !used {
+	switch {
+	case b == nil:
+	case used:
+		w.c.Pool.Leave(b)
+	default:
 		w.c.Pool.Put(b)
 	}
 }

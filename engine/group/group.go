@@ -477,13 +477,29 @@ func (g *Group) AddReplica(ctx context.Context, m Member, host Host) error {
 	case <-g.stopped:
 		return g.interrupted(errStopped)
 	}
-	empty, err := g.createEmpty(ctx, ch.member, g.host(host))
-	if err != nil {
-		g.post(cancelChangeEvent{ch})
-		return err
+	made := make(chan error, 1)
+	g.tasks.Add(1)
+	go func() { // its drive may hang, and then the change must not
+		defer g.tasks.Done()
+		empty, err := g.createEmpty(ctx, ch.member, g.host(host))
+		if err == nil {
+			g.post(arrivalEvent{joinEvent{ch, empty}, g})
+		}
+		made <- err
+	}()
+	var err error
+	select {
+	case err = <-made:
+		if err == nil {
+			return g.awaitChange(ctx, ch)
+		}
+	case <-ctx.Done():
+		err = g.interrupted(ctx.Err())
+	case <-g.stopped:
+		err = g.interrupted(errStopped)
 	}
-	g.post(arrivalEvent{joinEvent{ch, empty}, g})
-	return g.awaitChange(ctx, ch)
+	g.post(cancelChangeEvent{ch})
+	return err
 }
 
 // createEmpty makes an empty replica once the one before it is off the drive: both write the name of the drive's replica, and the later one counts.

@@ -14,6 +14,7 @@ import (
 	"holdfast/engine/extent"
 	"holdfast/engine/group"
 	"holdfast/engine/meta"
+	"holdfast/engine/repair"
 )
 
 // find returns the slot of a drive that is a data drive, or nil.
@@ -85,7 +86,7 @@ func (n *Node) All() []engine.DriveID {
 }
 
 // Shards lists shards of a drive for the sweep.
-func (n *Node) Shards(id engine.DriveID, after engine.ShardID, max int) (list []engine.ShardID, ok bool, err error) {
+func (n *Node) Shards(id engine.DriveID, after engine.ShardID, max int) (list []repair.Found, ok bool, err error) {
 	n.mu.Lock()
 	var d *drive.Drive
 	if s := n.find(id); s != nil && s.usable() {
@@ -97,7 +98,7 @@ func (n *Node) Shards(id engine.DriveID, after engine.ShardID, max int) (list []
 	}
 	infos, err := d.Shards(after, max)
 	for _, info := range infos {
-		list = append(list, info.ID)
+		list = append(list, repair.Found{ID: info.ID, Lost: info.Lost})
 	}
 	return list, true, err
 }
@@ -108,22 +109,26 @@ type candidate struct {
 	free int64
 }
 
-func (n *Node) candidates() []candidate {
+// candidates returns the drives that take shards now, and those that are out.
+func (n *Node) candidates() (list []candidate, out []engine.DriveID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	var list []candidate
 	for _, s := range n.slots {
-		if !s.witness && s.usable() && !s.out {
+		switch {
+		case s.witness:
+		case s.out:
+			out = append(out, s.Drive)
+		case s.usable():
 			list = append(list, candidate{s.Drive, s.usage.Free})
 		}
 	}
-	return list
+	return list, out
 }
 
 // Place implements coordinator.Drives: drives are drawn with a chance in proportion to their free room. While drives are out, an extent
 // keeps places for them as long as enough others take its shards; below that it is coded more narrowly, and marked so.
 func (n *Node) Place(r engine.Redundancy, bytes int64) (coordinator.Placement, error) {
-	list := n.candidates()
+	list, away := n.candidates()
 	shard := bytes/int64(r.Data) + 4096
 	roomy := list[:0:0]
 	for _, c := range list {
@@ -138,7 +143,7 @@ func (n *Node) Place(r engine.Redundancy, bytes int64) (coordinator.Placement, e
 	case len(roomy) < len(list):
 		return coordinator.Placement{}, engine.E(engine.KindDriveFull, "%d of %d drives have room for a shard of %d bytes and %d are needed; delete something or add drives", len(roomy), len(list), shard, total)
 	}
-	if away := n.outDrives(); len(roomy) >= meta.AcknowledgeFloor(r) && len(roomy)+len(away) >= total {
+	if len(roomy) >= meta.AcknowledgeFloor(r) && len(roomy)+len(away) >= total {
 		drives := append(draw(roomy, len(roomy)), away[:total-len(roomy)]...)
 		rand.Shuffle(len(drives), func(i, j int) { drives[i], drives[j] = drives[j], drives[i] })
 		return coordinator.Placement{Redundancy: r, Drives: drives}, nil
@@ -149,18 +154,6 @@ func (n *Node) Place(r engine.Redundancy, bytes int64) (coordinator.Placement, e
 		return coordinator.Placement{}, engine.E(engine.KindUnavailable, "%d of %d drives take shards; bring back those that are missing", len(roomy), len(n.state.Drives))
 	}
 	return coordinator.Placement{Redundancy: narrow, Drives: draw(roomy, narrow.Data+narrow.Parity), Reduced: true}, nil
-}
-
-func (n *Node) outDrives() []engine.DriveID {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	var list []engine.DriveID
-	for _, s := range n.slots {
-		if !s.witness && s.out {
-			list = append(list, s.Drive)
-		}
-	}
-	return list
 }
 
 // draw takes count drives at random, weighted by free room.
@@ -185,7 +178,8 @@ func draw(list []candidate, count int) []engine.DriveID {
 // Spare implements coordinator.Drives.
 func (n *Node) Spare(exclude []engine.DriveID) (engine.DriveID, bool) {
 	var best candidate
-	for _, c := range n.candidates() {
+	list, _ := n.candidates()
+	for _, c := range list {
 		excluded := false
 		for _, id := range exclude {
 			excluded = excluded || id == c.id
@@ -199,10 +193,13 @@ func (n *Node) Spare(exclude []engine.DriveID) (engine.DriveID, bool) {
 
 // damaged passes reports of readers on to the keepers, once there are any.
 func (n *Node) damaged(id engine.ShardID, drive engine.DriveID, err error) {
-	n.logger.Warn("a shard cannot be read; it is served around and will be made again", "shard", fmt.Sprint(id), "drive", drive, "error", err)
-	if n.keeper != nil {
-		n.keeper.Damaged(id, drive, err)
+	if n.keeper == nil || n.keeper.Damaged(id, drive) {
+		n.logger.Warn("a shard cannot be read; it is served around and will be made again", "shard", shardName(id), "drive", drive, "error", err)
 	}
+}
+
+func shardName(id engine.ShardID) string {
+	return fmt.Sprintf("%d.%d.%d/%d", id.Extent.Group, id.Extent.Epoch, id.Extent.Counter, id.Index)
 }
 
 // settleDrives makes the groups agree with what is there: empty folders in the place of lost drives become new drives, drives that are
@@ -218,22 +215,31 @@ func (n *Node) settleDrives(ctx context.Context) error {
 
 func (n *Node) settle(ctx context.Context, s *slot) error {
 	n.mu.Lock()
-	usable, replaces := s.usable(), s.Replaces
+	usable, replaces, known := s.usable(), s.Replaces, s.out && s.unformed == nil
 	n.mu.Unlock()
+	if !usable && n.readmit(s) {
+		usable = true
+	}
 	if !usable && n.replaceable(s) {
 		if err := n.replace(ctx, s); err != nil {
-			n.logger.Error("a lost drive was not replaced", "path", s.Path, "error", err)
+			n.logger.Error("a lost drive was not replaced; the next attempt comes soon", "path", s.Path, "error", err)
 		} else {
 			usable = true
 			replaces = s.Replaces
 		}
+	}
+	if !usable && known {
+		return nil // nothing to be done
 	}
 	if usable && replaces != 0 {
 		if err := n.join(ctx, s); err != nil {
 			return err
 		}
 	}
-	if s.witness {
+	if s.witness { // it takes no shards, so nobody else needs to know
+		n.mu.Lock()
+		s.out = !usable
+		n.mu.Unlock()
 		return nil
 	}
 	return n.setOut(ctx, s, !usable)
@@ -271,9 +277,52 @@ func (n *Node) setOut(ctx context.Context, s *slot, out bool) error {
 	return nil
 }
 
+// readmit opens a drive again that was not there for a time, and now is: an unplugged one, or a mount that came late. A drive that failed in its
+// place stays out until somebody has looked after it.
+func (n *Node) readmit(s *slot) bool {
+	n.mu.Lock()
+	absent, old, fsys := s.absent, s.drive, s.fs
+	n.mu.Unlock()
+	if !absent || !n.isThere(s) {
+		return false
+	}
+	n.mu.Lock()
+	s.drive = nil
+	n.mu.Unlock()
+	if old != nil {
+		_ = old.Close() // whatever it could not finish, the drive recovers from
+		_ = fsys.Close()
+	}
+	problem := n.openSlot(s)
+	n.mu.Lock()
+	s.problem, s.absent = problem, problem != nil
+	n.mu.Unlock()
+	if problem != nil {
+		n.logger.Error("a drive that is back cannot be opened", "drive", s.Drive, "path", s.Path, "error", problem)
+		return false
+	}
+	n.logger.Warn("a drive is back", "drive", s.Drive, "path", s.Path)
+	return true
+}
+
+// isThere reports whether the folder of a slot has its drive.
+func (n *Node) isThere(s *slot) bool {
+	fsys, err := n.config.OpenDisk(s.Path)
+	if err != nil {
+		return false
+	}
+	defer fsys.Close()
+	identity, _, err := drive.Identify(fsys)
+	cluster, stateErr := n.state.cluster()
+	return err == nil && stateErr == nil && identity.Cluster == cluster && identity.Drive == s.Drive && identity.Incarnation == s.Incarnation
+}
+
 // replaceable reports whether the folder of a lost drive is empty and the same kind of mount as before.
 func (n *Node) replaceable(s *slot) bool {
-	if s.hangs {
+	n.mu.Lock()
+	hangs := s.hangs
+	n.mu.Unlock()
+	if hangs {
 		return false
 	}
 	fsys, err := n.config.OpenDisk(s.Path)
@@ -299,29 +348,35 @@ func (n *Node) replace(ctx context.Context, s *slot) error {
 		_ = old.Close() // it has failed
 		_ = s.fs.Close()
 	}
-	n.mu.Lock()
-	fresh, err := n.state.newMember(s.Path)
-	n.mu.Unlock()
-	if err != nil {
-		return err
-	}
 	role := drive.RoleData
 	if s.witness {
 		role = drive.RoleWitness
 	}
-	fresh.MountPoint, fresh.Replaces = s.MountPoint, s.Drive
-	if s.Replaces != 0 {
-		fresh.Replaces = s.Replaces // the lost one had not joined yet
+	if s.unformed == nil { // else an earlier attempt got no further, and the drive that it would have made has never been
+		n.mu.Lock()
+		fresh, err := n.state.newMember(s.Path)
+		n.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		fresh.MountPoint, fresh.Replaces = s.MountPoint, s.Drive
+		if s.Replaces != 0 {
+			fresh.Replaces = s.Replaces // the lost one had not joined yet
+		}
+		if err := n.remember(s, fresh); err != nil {
+			return err
+		}
+		n.mu.Lock()
+		s.out, s.unformed = true, &fresh
+		n.mu.Unlock()
 	}
-	if err := n.remember(s, fresh); err != nil {
-		return err
-	}
-	n.mu.Lock()
-	s.out = true
-	n.mu.Unlock()
+	fresh := *s.unformed
 	if err := n.formDrive(ctx, &fresh, role, nil); err != nil {
 		return err
 	}
+	n.mu.Lock()
+	s.unformed = nil
+	n.mu.Unlock()
 	problem := n.openSlot(s)
 	n.mu.Lock()
 	s.problem = problem
@@ -477,7 +532,7 @@ func (n *Node) look(ctx context.Context) {
 	lame := n.lameDrives(ctx)
 	for _, s := range n.slots {
 		n.mu.Lock()
-		usable, out, hangs, settling, d, id := s.usable(), s.out, s.hangs, s.settling, s.drive, s.Drive
+		usable, out, settling, d, id := s.usable(), s.out, s.settling, s.drive, s.Drive
 		lame := lame[id] && time.Since(s.renewed) >= renewAfter
 		n.mu.Unlock()
 		if settling {
@@ -492,14 +547,18 @@ func (n *Node) look(ctx context.Context) {
 		}
 		switch {
 		case usable && lame:
-		case usable && !out, usable && s.witness:
+		case usable && !out:
 			continue // as it should be
-		case hangs && out, !usable && out && !n.replaceable(s):
-			continue // nothing to be done
+		case !usable && out && time.Since(s.probed) < probeAfter*n.config.CheckInterval:
+			continue // a little later: an empty folder may be there then
 		}
+		s.probed = time.Now()
 		n.settleBeside(ctx, s)
 	}
 }
+
+// probeAfter is after how many intervals a drive that is out is looked at again: whether it is back, or an empty folder in its place.
+const probeAfter = 3
 
 // lameDrives returns the drives on which a group lacks a replica that works.
 func (n *Node) lameDrives(ctx context.Context) map[engine.DriveID]bool {
@@ -525,6 +584,7 @@ func (n *Node) settleBeside(ctx context.Context, s *slot) {
 	ctx, cancel := context.WithCancel(ctx)
 	n.mu.Lock()
 	s.settling, s.interrupt = true, cancel
+	out, id := s.out, s.Drive
 	n.mu.Unlock()
 	n.watching.Go(func() {
 		if err := n.settle(ctx, s); err != nil && ctx.Err() == nil {
@@ -535,9 +595,10 @@ func (n *Node) settleBeside(ctx context.Context, s *slot) {
 		}
 		n.mu.Lock()
 		s.settling, s.interrupt = false, nil
+		changed := s.out != out || s.Drive != id
 		n.mu.Unlock()
 		cancel()
-		if n.keeper != nil {
+		if changed && n.keeper != nil {
 			n.keeper.Wake()
 		}
 	})
@@ -553,7 +614,11 @@ func (n *Node) sameFolder(s *slot, d *drive.Drive) bool {
 		done := f.done
 		n.watching.Go(func() {
 			n.measure(s, d)
-			done <- d.CheckIdentity()
+			err := d.CheckIdentity()
+			if err == nil {
+				n.lookForLost(s, d)
+			}
+			done <- err
 		})
 	}
 	patience := time.NewTimer(n.config.CheckInterval)
@@ -569,11 +634,23 @@ func (n *Node) sameFolder(s *slot, d *drive.Drive) bool {
 			return true
 		}
 		n.mu.Lock()
-		s.problem = fmt.Errorf("the folder is not this drive any more: %w", err)
+		s.problem, s.absent = fmt.Errorf("the folder is not this drive any more: %w", err), true
 		n.mu.Unlock()
 		return false
 	case <-patience.C:
 		return true
+	}
+}
+
+// lookForLost has the keepers make again what files held that somebody removed from a drive.
+func (n *Node) lookForLost(s *slot, d *drive.Drive) {
+	lost, err := d.LookForLost()
+	if err != nil || !lost {
+		return // the next look tells more
+	}
+	n.logger.Error("files of a drive's data stream were removed; their shards are made again", "drive", s.Drive, "path", s.Path)
+	if n.keeper != nil {
+		n.keeper.CameIn()
 	}
 }
 

@@ -9,6 +9,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -111,9 +112,12 @@ type slot struct {
 
 	settling  bool               // a goroutine sees to it; until it has ended watch lets the slot alone
 	interrupt context.CancelFunc // ends that
+	absent    bool               // the problem is that the folder is not the drive: it may come back
 	renewed   time.Time          // when a replica here was last begun anew
+	unformed  *member            // what the folder would have become, had it let itself be formatted
 
 	folder *look
+	probed time.Time // when it was last seen to; watch's own
 }
 
 // look is a look at a drive's folder that has not come back, if there is one. It is watch's own.
@@ -203,6 +207,9 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if err := n.startGroups(ctx); err != nil {
 		return err
 	}
+	if err := n.countDrives(ctx); err != nil {
+		return err
+	}
 	if err := n.settleDrives(ctx); err != nil {
 		return err
 	}
@@ -223,6 +230,19 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.watching.Add(1)
 	go n.watch(watch)
 	return nil
+}
+
+// countDrives makes sure that no drive number is given twice, should the state be an old copy.
+func (n *Node) countDrives(ctx context.Context) error {
+	view, err := n.root.Read(ctx)
+	if err != nil {
+		return err
+	}
+	drives, err := meta.ListDrives(view)
+	for id := range drives {
+		n.state.Last = max(n.state.Last, uint64(id))
+	}
+	return errors.Join(err, view.Close())
 }
 
 // form makes the cluster on the first start: drives, then the first state of the groups, then the note that it is done. A start that
@@ -252,6 +272,11 @@ func (n *Node) form(ctx context.Context) (err error) {
 	if err := n.samePaths(); err != nil {
 		return err
 	}
+	if n.state.Witness != nil { // its folder is the node's own; one that was lost is made again, and becomes another witness
+		if err := cmp.Or(n.home.MkdirAll("witness"), n.home.SyncDir(".")); err != nil {
+			return err
+		}
+	}
 	if n.state.Formed {
 		return nil
 	}
@@ -262,12 +287,6 @@ func (n *Node) form(ctx context.Context) (err error) {
 		}
 	}
 	if w := n.state.Witness; w != nil {
-		if err := n.home.MkdirAll("witness"); err != nil {
-			return err
-		}
-		if err := n.home.SyncDir("."); err != nil {
-			return err
-		}
 		if err := n.formDrive(ctx, w, drive.RoleWitness, members); err != nil {
 			return err
 		}
@@ -403,6 +422,7 @@ func (n *Node) openDrives() {
 	for _, s := range n.slots {
 		wg.Go(func() {
 			if s.problem = n.openSlot(s); s.problem != nil {
+				s.absent = drive.NotThere(s.problem)
 				n.logger.Error("a drive is not at hand", "drive", s.Drive, "path", s.Path, "error", s.problem)
 			}
 		})

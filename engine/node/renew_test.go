@@ -3,6 +3,8 @@ package node
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -60,4 +62,121 @@ func awaitReplica(t *testing.T, g *group.Group, n *Node, i int) (found group.Mem
 			t.Fatalf("group %d after 30 s: %+v, %v", g.ID(), s, err)
 		}
 	}
+}
+
+// await waits for a state of the node.
+func await(t *testing.T, n *Node, what string, reached func(Status) bool) {
+	t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		s, err := n.Status(t.Context())
+		if err == nil && reached(s) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s after a minute: %+v, %v", what, s, err)
+		}
+	}
+}
+
+func allIn(s Status) bool {
+	for _, d := range s.Drives {
+		if d.State != "in" || d.Problem != "" {
+			return false
+		}
+	}
+	for _, g := range s.Groups {
+		if g.Live != g.Replicas || len(g.Problems) > 0 {
+			return false
+		}
+	}
+	return s.Protected()
+}
+
+// TestDriveComesBack takes a drive's folder away for a time in which objects are written and deleted: the drive comes in again by itself, and what
+// it missed is made up for. The same for one that is absent at the start, and for the witness.
+func TestDriveComesBack(t *testing.T) {
+	c := testConfig(t, t.TempDir(), 4)
+	n := openNode(t, c)
+	if _, err := n.CreateBucket(t.Context(), "bucket"); err != nil {
+		t.Fatal(err)
+	}
+	put(t, n, "before", content(1, 3<<20))
+	witness := filepath.Join(c.State, "witness")
+	for i, folder := range []string{c.Drives[2], witness} {
+		if err := os.Rename(folder, folder+".away"); err != nil {
+			t.Fatal(err)
+		}
+		await(t, n, "the drive is not out", func(s Status) bool { return !allIn(s) })
+		put(t, n, fmt.Sprint("meanwhile", i), content(uint64(2+i), 3<<20))
+		if err := os.Rename(folder+".away", folder); err != nil {
+			t.Fatal(err)
+		}
+		await(t, n, "the drive is not back", allIn)
+	}
+	closeNode(t, n)
+	if err := os.Rename(c.Drives[0], c.Drives[0]+".away"); err != nil {
+		t.Fatal(err)
+	}
+	n = openNode(t, c)
+	put(t, n, "late", content(9, 3<<20))
+	if err := os.Rename(c.Drives[0]+".away", c.Drives[0]); err != nil {
+		t.Fatal(err)
+	}
+	await(t, n, "the drive is not back", allIn)
+	for i, key := range []string{"before", "meanwhile0", "meanwhile1"} {
+		mustGet(t, n, key, content(uint64(1+i), 3<<20))
+	}
+	mustGet(t, n, "late", content(9, 3<<20))
+	if _, err := n.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	closeNode(t, n)
+}
+
+// TestReplacedWitnessIsIn: an empty folder in the place of the witness becomes one, and status has nothing to complain of.
+func TestReplacedWitnessIsIn(t *testing.T) {
+	c := testConfig(t, t.TempDir(), 4)
+	n := openNode(t, c)
+	defer closeNode(t, n)
+	wipe(t, filepath.Join(c.State, "witness"))
+	await(t, n, "the witness is not replaced", func(s Status) bool { return allIn(s) && s.Drives[len(s.Drives)-1].Drive > 5 })
+}
+
+// TestRemovedFiles removes the files of a drive's data stream, with the daemon running and without: the shards are made again before anybody
+// reads them, so that the drives that were spared may be lost afterwards.
+func TestRemovedFiles(t *testing.T) {
+	c := testConfig(t, t.TempDir(), 4)
+	n := openNode(t, c)
+	if _, err := n.CreateBucket(t.Context(), "bucket"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		put(t, n, fmt.Sprint("k", i), content(uint64(i), 2<<20+i))
+	}
+	for round, folder := range c.Drives[:2] {
+		if round == 1 {
+			closeNode(t, n)
+		}
+		files, err := filepath.Glob(filepath.Join(folder, "data", "*.seg"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%d files, %v", len(files), err)
+		}
+		for _, f := range files {
+			if err := os.Remove(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if round == 1 {
+			n = openNode(t, c)
+		}
+		await(t, n, "the shards are not made again", func(s Status) bool { return s.Protected() && s.Keeper.ShardsRebuilt >= 5 })
+	}
+	closeNode(t, n)
+	wipe(t, c.Drives[2])
+	wipe(t, c.Drives[3])
+	n = openNode(t, c)
+	for i := range 5 {
+		mustGet(t, n, fmt.Sprint("k", i), content(uint64(i), 2<<20+i))
+	}
+	closeNode(t, n)
 }

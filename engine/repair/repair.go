@@ -12,6 +12,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -38,9 +39,15 @@ type Drives interface {
 	// Away lists the drives that are out.
 	Away() []engine.DriveID
 	// Shards lists up to max shards on a drive after one, for the sweep; ok is false if the drive is not at hand.
-	Shards(drive engine.DriveID, after engine.ShardID, max int) (list []engine.ShardID, ok bool, err error)
+	Shards(drive engine.DriveID, after engine.ShardID, max int) (list []Found, ok bool, err error)
 	// All lists the drives that are at hand.
 	All() []engine.DriveID
+}
+
+// Found is a shard that a drive lists. Lost says that the drive knows it and has its bytes no more.
+type Found struct {
+	ID   engine.ShardID
+	Lost bool
 }
 
 // Config is what a Keeper is made of.
@@ -86,7 +93,8 @@ type Keeper struct {
 	mu      sync.Mutex // guards all below
 	stats   Stats
 	damaged map[damage]bool
-	swept   bool // no drive has come in since the last sweep
+	failed  map[engine.ShardID]bool // shards whose failure to be made again was logged
+	swept   bool                    // no drive has come in since the last sweep
 }
 
 type damage struct {
@@ -122,8 +130,8 @@ func (k *Keeper) Wake() {
 	}
 }
 
-// Damaged reports a shard that could not be read from the drive that should have it.
-func (k *Keeper) Damaged(id engine.ShardID, drive engine.DriveID, _ error) {
+// Damaged reports a shard that could not be read from the drive that should have it; true if that is news.
+func (k *Keeper) Damaged(id engine.ShardID, drive engine.DriveID) bool {
 	k.mu.Lock()
 	fresh := len(k.damaged) < damagedMax && !k.damaged[damage{id, drive}]
 	if fresh {
@@ -134,6 +142,7 @@ func (k *Keeper) Damaged(id engine.ShardID, drive engine.DriveID, _ error) {
 	if fresh {
 		k.Wake()
 	}
+	return fresh
 }
 
 // CameIn says that a drive takes shards again: what was moved off it meanwhile is still there, and is looked for.
@@ -411,8 +420,9 @@ func (k *Keeper) rebuild(ctx context.Context, x *meta.Extent, i int) bool {
 	}
 	if err != nil || target == nil {
 		k.count(func(s *Stats) { s.ShardsFailed++ })
-		if err != nil && ctx.Err() == nil {
-			k.config.Logger.Warn("a shard was not rebuilt", "extent", x.ID, "shard", i, "drive", to, "error", err)
+		if err != nil && ctx.Err() == nil && k.firstFailure(engine.ShardID{Extent: x.ID, Index: uint8(i)}) {
+			k.config.Logger.Warn("a shard was not made again; the keepers go on trying, and say no more of it",
+				"extent", fmt.Sprintf("%d.%d.%d", x.ID.Group, x.ID.Epoch, x.ID.Counter), "shard", i, "drive", to, "error", err)
 		}
 		return false
 	}
@@ -420,6 +430,18 @@ func (k *Keeper) rebuild(ctx context.Context, x *meta.Extent, i int) bool {
 	x.Missing &^= 1 << i
 	k.count(func(s *Stats) { s.ShardsRebuilt++ })
 	return true
+}
+
+// firstFailure reports whether the shard's failure has not been logged yet. Where very many fail it forgets the earlier ones.
+func (k *Keeper) firstFailure(id engine.ShardID) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.failed == nil || len(k.failed) > damagedMax {
+		k.failed = map[engine.ShardID]bool{}
+	}
+	first := !k.failed[id]
+	k.failed[id] = true
+	return first
 }
 
 // garbage lists contents that no reader can see any more.
@@ -586,7 +608,7 @@ func (k *Keeper) sweep(ctx context.Context) error {
 				}
 				break
 			}
-			after = list[len(list)-1]
+			after = list[len(list)-1].ID
 			if err := k.sweepShards(ctx, drive, list); err != nil {
 				return err
 			}
@@ -596,7 +618,18 @@ func (k *Keeper) sweep(ctx context.Context) error {
 	return nil
 }
 
-func (k *Keeper) sweepShards(ctx context.Context, drive engine.DriveID, list []engine.ShardID) error {
+func (k *Keeper) sweepShards(ctx context.Context, drive engine.DriveID, found []Found) error {
+	list := make([]engine.ShardID, len(found))
+	for i, f := range found {
+		list[i] = f.ID
+		if f.Lost {
+			_, err := k.do(ctx, &meta.ReportMissing{Extent: f.ID.Extent, Index: int(f.ID.Index), Drive: drive})
+			if err != nil && !engine.Is(err, engine.KindConflict) {
+				return err
+			}
+			k.Wake()
+		}
+	}
 	stray, err := k.stray(ctx, drive, list)
 	if err != nil || len(stray) == 0 {
 		return err

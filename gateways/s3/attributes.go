@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
 	"holdfast/engine"
 	"holdfast/gateways/s3/wire"
 )
@@ -119,6 +121,16 @@ func (c *call) override() {
 			c.w.Header().Set(name, p.Value)
 		}
 	}
+}
+
+// checkOverrides refuses values that a header cannot have.
+func (c *call) checkOverrides() error {
+	for _, p := range c.query {
+		if overrides[p.Name] != "" && !httpguts.ValidHeaderFieldValue(p.Value) {
+			return invalid(p.Name, p.Value, "The parameter stands for a header, which cannot have this value.")
+		}
+	}
+	return nil
 }
 
 // checkVersion accepts the one version that an object of a bucket without versioning has.

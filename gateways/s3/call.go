@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
 	"holdfast/engine"
 	"holdfast/gateways"
 	"holdfast/gateways/s3/sigv4"
@@ -143,6 +145,9 @@ func (c *call) hoist() error {
 			rest = append(rest, p)
 			continue
 		}
+		if !httpguts.ValidHeaderFieldName(p.Name) || !httpguts.ValidHeaderFieldValue(p.Value) {
+			return invalid(p.Name, p.Value, "The parameter stands for a header, which cannot have this name or value.")
+		}
 		if values := c.r.Header.Values(p.Name); len(values) > 0 && (len(values) > 1 || values[0] != p.Value) {
 			return faultf("InvalidRequest", "The header "+p.Name+" was given both in the query and in the header, or twice.")
 		}
@@ -223,8 +228,12 @@ func (c *call) empty(status int) error {
 	return nil
 }
 
+// status sends the head of the answer. Neither the rest of a body, which net/http reads before it writes, nor a client that does not take the answer
+// is waited for without end.
 func (c *call) status(status int) {
 	c.sent, c.record.Status = true, status
+	c.incoming.Release()
+	gateways.GuardHead(c.w, c.g.Limits)
 	c.w.WriteHeader(status)
 }
 

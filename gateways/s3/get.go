@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"cmp"
 	"io"
 	"net/http"
 	"strconv"
@@ -21,7 +22,7 @@ type read struct {
 
 func (c *call) parseRead() (read, error) {
 	var r read
-	if err := c.checkVersion(); err != nil {
+	if err := cmp.Or(c.checkVersion(), c.checkOverrides()); err != nil {
 		return r, err
 	}
 	h := c.r.Header
@@ -83,8 +84,13 @@ func (c *call) open(r *read) (engine.Object, error) {
 		}
 		object.Close()
 	}
+	whole, wholeErr := c.engine.Open(c.ctx, c.ref(), engine.OpenOptions{If: r.conditions})
+	if err != nil && wholeErr == nil && whole.Info().ETag == r.unless {
+		whole.Close()
+		return nil, err // it is the version that was meant, and it has no such bytes
+	}
 	r.part = nil
-	return c.engine.Open(c.ctx, c.ref(), engine.OpenOptions{If: r.conditions})
+	return whole, wholeErr
 }
 
 // describe sets the headers of a read and returns the status.

@@ -1,6 +1,9 @@
 // Package daemontest runs the real daemon for tests: built from this tree, on four drive folders in a temporary folder.
 //
 // Promise: the daemon ends with the test, and what it wrote is shown when it does not do what was asked.
+//
+// The package does not know what a test wants of the daemon, nor anything of its inside: it has the process, its folders, its address and
+// its command line.
 package daemontest
 
 import (

@@ -7,6 +7,8 @@
 // Promise: every kind of row, record and command that the code has is in the newest sample and is understood as want_test.go says; every
 // sample is still understood as on the day when it was written; and the same bytes with a later version are refused in words, before
 // anything is written.
+//
+// The package does not know what a node does with what it has read: that is the matter of engine/enginetest and tests/sim.
 package formats
 
 import (

@@ -3,6 +3,9 @@
 // Promise: after every kill each key has the state that was acknowledged last, or that of the one operation that was under way; at the end
 // every shard on the drives is one that the metadata places there, counted by a scanner that reads the drives of the stopped node.
 // HOLDFAST_JOURNAL_ACKS says how many acknowledgements to collect.
+//
+// The package knows S3 and the bytes on drives. It does not know what the daemon is doing when it is killed, and the power stays on:
+// what a power cut takes is the matter of tests/sim.
 package journal_test
 
 import (

@@ -21,9 +21,9 @@ import (
 // It is a statement of policy. DO NOT CHANGE THIS DATA TO FIX BUILDS.
 const order = `
 	engine
-	engine/buffer engine/checksum engine/cluster engine/disk+engine/disk/… engine/meta+engine/meta/… engine/memory engine/enginetest access observe
-	engine/erasure engine/drive+engine/drive/… engine/stream
-	engine/extent+engine/extent/… engine/group+engine/group/… access/identity
+	engine/buffer engine/checksum engine/disk+engine/disk/… engine/meta+engine/meta/… engine/memory engine/enginetest access observe
+	engine/erasure engine/drive+engine/drive/…
+	engine/extent+engine/extent/… engine/group+engine/group/…
 	engine/coordinator+engine/coordinator/… engine/repair+engine/repair/… access/session
 	engine/node gateways
 	gateways/s3/…

@@ -5,6 +5,8 @@
 // names folders to take instead, with colons between them, HOLDFAST_LOSS_MB how many MiB of them in all, HOLDFAST_LOSS_BIG the size in MiB of one
 // large file that is among these, HOLDFAST_LOSS_KILL the seconds between kills. With HOLDFAST_LOSS_APART the clients do it one after the other,
 // each on drives of its own, which takes a third of the room.
+//
+// The package does not know how drives keep what they keep: it has the clients, the folders of the drives and `holdfast status`.
 package loss_test
 
 import (

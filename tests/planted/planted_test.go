@@ -4,6 +4,8 @@
 // package that the patch names must fail on it.
 //
 // Promise: a patch that does not apply, or whose tree does not build, fails too; so does a bug that nothing finds.
+//
+// The package does not know what a bug is about: the patch names the tests that must find it.
 package planted_test
 
 import (

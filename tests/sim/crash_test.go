@@ -3,6 +3,8 @@
 // Promise: after every power cut each acknowledged version is whole, the interrupted operation is old or new, and when all keys are deleted
 // nothing is left: counts of directories, garbage, placement and shards on the drives are all zero. Each seed is a run of its own;
 // HOLDFAST_SIM_SEEDS says how many, HOLDFAST_SIM_FIRST from which on.
+//
+// The package does not know any protocol, process or real disk: it calls the engine of a node over disk/sim.
 package sim_test
 
 import (

@@ -170,9 +170,9 @@ func loseShard(ctx context.Context, n *node.Node) error {
 		if err != nil {
 			return err
 		}
-		for _, id := range list {
-			if id.Index < 2 {
-				return n.Store(drive).DeleteShards(ctx, []engine.ShardID{id})
+		for _, f := range list {
+			if f.ID.Index < 2 {
+				return n.Store(drive).DeleteShards(ctx, []engine.ShardID{f.ID})
 			}
 		}
 	}
