@@ -123,10 +123,10 @@ func TestRootReachesTheEngine(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if e.calls != 15 {
+	if e.calls != 17 {
 		t.Errorf("%d calls reached the engine", e.calls)
 	}
-	if s := log.String(); strings.Count(s, "\n") != 15 || !strings.Contains(s, "request=REQUEST1") || strings.Contains(s, "canary") {
+	if s := log.String(); strings.Count(s, "\n") != 17 || !strings.Contains(s, "request=REQUEST1") || strings.Contains(s, "canary") {
 		t.Errorf("the log: %s", s)
 	}
 	log.Reset()
