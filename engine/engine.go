@@ -133,6 +133,10 @@ type Objects interface {
 	Open(ctx context.Context, ref Ref, o OpenOptions) (Object, error)
 	// Stat is Open without the content.
 	Stat(ctx context.Context, ref Ref, o StatOptions) (ObjectInfo, error)
+	// Copy makes a copy of the version from the current version of to.Key, in one commit in which both are judged; the content is shared, so its
+	// size does not matter. from and to may be the same object. What else the copy is, CopyOptions say. KindNoSuchBucket and KindNoSuchKey of
+	// either; KindNoSuchVersion of from; KindPreconditionFailed, KindConflict if from changed while its content was read.
+	Copy(ctx context.Context, from, to Ref, o CopyOptions) (ObjectInfo, error)
 	// Delete removes the object; without versioning an absent key is no error unless a condition names it.
 	// KindPreconditionFailed, KindNoSuchKey (If.Match on an absent key).
 	Delete(ctx context.Context, ref Ref, o DeleteOptions) (DeleteResult, error)
@@ -147,6 +151,9 @@ type Uploads interface {
 	StartUpload(ctx context.Context, ref Ref, o StartUploadOptions) (UploadInfo, error)
 	// PutPart stores one part, in place of an earlier one of that number. Errors as for Put.
 	PutPart(ctx context.Context, ref Ref, id UploadID, number int, body io.Reader, o PutPartOptions) (PartInfo, error)
+	// CopyPart is PutPart with bytes of the version from for its body. They are read, since the part has a digest of its own, but not stored
+	// again. Errors as for Copy and Open.
+	CopyPart(ctx context.Context, from, ref Ref, id UploadID, number int, o CopyPartOptions) (PartInfo, error)
 	// ListParts returns parts in order of their numbers.
 	ListParts(ctx context.Context, ref Ref, id UploadID, o ListPartsOptions) (PartPage, error)
 	// ListUploads returns uploads in order of key, then of start.
@@ -222,8 +229,8 @@ type Conditions struct {
 	MatchAny        bool      // the object exists
 	NoneMatch       []ETag    // the current ETag is none of these
 	NoneMatchAny    bool      // the object does not exist
-	ModifiedSince   time.Time // reads only: modified later than this (KindNotModified otherwise)
-	UnmodifiedSince time.Time // reads only: not modified later than this
+	ModifiedSince   time.Time // reads and sources of copies only: modified later than this (KindNotModified otherwise)
+	UnmodifiedSince time.Time // reads and sources of copies only: not modified later than this
 	// Size and ModifiedAt restrict a delete further, as S3's DeleteObjects does; nil and zero do not.
 	Size       *int64
 	ModifiedAt time.Time // equal to the second
@@ -237,6 +244,28 @@ type PutOptions struct {
 	If         Conditions
 	MD5        []byte // 16 bytes that the content's MD5 must equal, or nil
 	// Checksum, if not nil, is called once after body has ended without error, and returns what to keep with the version.
+	Checksum func() Checksum
+}
+
+// CopyOptions describe a copy. From restricts the version that is copied, as a read of it would be, but what does not hold is always
+// KindPreconditionFailed; If restricts what the copy replaces.
+type CopyOptions struct {
+	From       Conditions
+	If         Conditions
+	Class      StorageClass // another than that of the version that is copied stores the content anew
+	Attributes *Attributes  // nil: those of the version that is copied
+	// Hash, if not nil, is given the content in order, and then Checksum is called and returns what to keep with the copy. Otherwise the copy has the
+	// checksum of the version that is copied.
+	Hash     io.Writer
+	Checksum func() Checksum
+}
+
+// CopyPartOptions describe a part that is copied; Hash and Checksum are as in CopyOptions, without them the part has no checksum. Range nil means
+// the whole.
+type CopyPartOptions struct {
+	From     Conditions
+	Range    *Range
+	Hash     io.Writer
 	Checksum func() Checksum
 }
 

@@ -141,6 +141,21 @@ func (s *session) Stat(ctx context.Context, ref engine.Ref, o engine.StatOptions
 	return do(ctx, s, "s3:GetObject", ref, func() (engine.ObjectInfo, error) { return s.engine.Stat(ctx, ref, o) })
 }
 
+// Copy is a read of one object and a write of another.
+func (s *session) Copy(ctx context.Context, from, to engine.Ref, o engine.CopyOptions) (engine.ObjectInfo, error) {
+	if err := s.allow("s3:GetObject", from); err != nil {
+		return engine.ObjectInfo{}, err
+	}
+	return do(ctx, s, "s3:PutObject", to, func() (engine.ObjectInfo, error) { return s.engine.Copy(ctx, from, to, o) })
+}
+
+func (s *session) CopyPart(ctx context.Context, from, ref engine.Ref, id engine.UploadID, number int, o engine.CopyPartOptions) (engine.PartInfo, error) {
+	if err := s.allow("s3:GetObject", from); err != nil {
+		return engine.PartInfo{}, err
+	}
+	return do(ctx, s, "s3:PutObject", ref, func() (engine.PartInfo, error) { return s.engine.CopyPart(ctx, from, ref, id, number, o) })
+}
+
 func (s *session) Delete(ctx context.Context, ref engine.Ref, o engine.DeleteOptions) (engine.DeleteResult, error) {
 	return do(ctx, s, "s3:DeleteObject", ref, func() (engine.DeleteResult, error) { return s.engine.Delete(ctx, ref, o) })
 }

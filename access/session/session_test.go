@@ -43,6 +43,12 @@ func (n *none) Open(context.Context, engine.Ref, engine.OpenOptions) (engine.Obj
 func (n *none) Stat(context.Context, engine.Ref, engine.StatOptions) (engine.ObjectInfo, error) {
 	return engine.ObjectInfo{}, n.fail()
 }
+func (n *none) Copy(context.Context, engine.Ref, engine.Ref, engine.CopyOptions) (engine.ObjectInfo, error) {
+	return engine.ObjectInfo{}, n.fail()
+}
+func (n *none) CopyPart(context.Context, engine.Ref, engine.Ref, engine.UploadID, int, engine.CopyPartOptions) (engine.PartInfo, error) {
+	return engine.PartInfo{}, n.fail()
+}
 func (n *none) Delete(context.Context, engine.Ref, engine.DeleteOptions) (engine.DeleteResult, error) {
 	return engine.DeleteResult{}, n.fail()
 }
@@ -82,7 +88,7 @@ func everyMethod(t *testing.T, e engine.Engine) map[string]error {
 		err, _ := answers[len(answers)-1].Interface().(error)
 		out[v.Type().Method(i).Name] = err
 	}
-	if len(out) != 15 {
+	if len(out) != 17 {
 		t.Fatalf("the engine has %d methods; does each go through the decision?", len(out))
 	}
 	return out
@@ -117,10 +123,10 @@ func TestRootReachesTheEngine(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if e.calls != 15 {
+	if e.calls != 17 {
 		t.Errorf("%d calls reached the engine", e.calls)
 	}
-	if s := log.String(); strings.Count(s, "\n") != 15 || !strings.Contains(s, "request=REQUEST1") || strings.Contains(s, "canary") {
+	if s := log.String(); strings.Count(s, "\n") != 17 || !strings.Contains(s, "request=REQUEST1") || strings.Contains(s, "canary") {
 		t.Errorf("the log: %s", s)
 	}
 	log.Reset()

@@ -160,8 +160,10 @@ func (r *randomly) step() {
 		r.deleteBucket()
 	case n < 8:
 		r.listBuckets()
-	case n < 34:
+	case n < 30:
 		r.put()
+	case n < 34:
+		r.copy()
 	case n < 50:
 		r.open()
 	case n < 56:
@@ -172,8 +174,10 @@ func (r *randomly) step() {
 		r.list()
 	case n < 81:
 		r.startUpload()
-	case n < 89:
+	case n < 87:
 		r.putPart()
+	case n < 89:
+		r.copyPart()
 	case n < 92:
 		r.listParts()
 	case n < 95:
@@ -297,6 +301,44 @@ func (r *randomly) put() {
 	})
 	if err == nil {
 		r.remember(v)
+	}
+}
+
+func (r *randomly) copy() {
+	from, to := r.ref(), r.ref()
+	if r.random.IntN(6) == 0 {
+		to = from
+	}
+	o := engine.CopyOptions{If: r.matching(to)}
+	if r.random.IntN(2) == 0 {
+		o.From = r.matching(from)
+	}
+	if r.random.IntN(3) == 0 {
+		o.Attributes = &engine.Attributes{ContentType: "c/d", User: map[string]string{"copied": "yes"}}
+	}
+	v, err := r.both(fmt.Sprintf("copy %s/%+q to %s/%+q %+v %+v", from.Bucket, from.Key, to.Bucket, to.Key, o.From, o.If), func(_ int, e engine.Engine) (any, error) {
+		return e.Copy(r.ctx, from, to, o)
+	})
+	if err == nil {
+		r.remember(v)
+	}
+}
+
+func (r *randomly) copyPart() {
+	p, ok := r.upload()
+	if !ok {
+		return
+	}
+	from, number := r.ref(), 1+r.random.IntN(4)
+	o := engine.CopyPartOptions{From: r.matching(from)}
+	if r.random.IntN(2) == 0 {
+		o.Range = &engine.Range{Start: pick(r.random, []int64{-1, 0, 1, 4096, 65_535}), Length: pick(r.random, []int64{1, 99, 70_000, 1 << 20})}
+	}
+	v, err := r.both(fmt.Sprintf("copy part %d of %s/%+q from %s/%+q %+v %+v", number, p.ref.Bucket, p.ref.Key, from.Bucket, from.Key, o.Range, o.From), func(i int, e engine.Engine) (any, error) {
+		return e.CopyPart(r.ctx, from, p.ref, p.ids[i], number, o)
+	})
+	if info, ok := v.(engine.PartInfo); ok && err == nil {
+		p.parts[number] = info.ETag
 	}
 }
 

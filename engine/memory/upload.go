@@ -95,22 +95,31 @@ func (e *Engine) PutPart(ctx context.Context, ref engine.Ref, id engine.UploadID
 }
 
 func (e *Engine) putPart(ctx context.Context, ref engine.Ref, id engine.UploadID, number int, body io.Reader, o engine.PutPartOptions) (info engine.PartInfo, err error) {
-	if err := readyKey(ctx, ref); err != nil {
-		return info, err
-	}
-	if number < 1 || number > engine.PartNumberMax {
-		return info, engine.E(engine.KindInvalidArgument, "a part's number is 1 to %d, not %d", engine.PartNumberMax, number)
-	}
-	e.mu.RLock()
-	_, _, err = e.findUpload(ref, id)
-	e.mu.RUnlock()
-	if err != nil {
+	if err := e.readyPart(ctx, ref, id, number); err != nil {
 		return info, err
 	}
 	c, err := receive(ctx, body, o.Size, o.MD5, o.Checksum)
 	if err != nil {
 		return info, err
 	}
+	return e.setPart(ref, id, number, c)
+}
+
+// readyPart returns what is wrong with a part before its content is looked at.
+func (e *Engine) readyPart(ctx context.Context, ref engine.Ref, id engine.UploadID, number int) error {
+	if err := readyKey(ctx, ref); err != nil {
+		return err
+	}
+	if number < 1 || number > engine.PartNumberMax {
+		return engine.E(engine.KindInvalidArgument, "a part's number is 1 to %d, not %d", engine.PartNumberMax, number)
+	}
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	_, _, err := e.findUpload(ref, id)
+	return err
+}
+
+func (e *Engine) setPart(ref engine.Ref, id engine.UploadID, number int, c content) (info engine.PartInfo, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	b, u, err := e.findUpload(ref, id)

@@ -172,6 +172,10 @@ func (a *apply) execute(command Command) *Answer {
 	switch c := command.(type) {
 	case *Put:
 		return a.put(c)
+	case *Copy:
+		return a.copy(c)
+	case *CopyPart:
+		return a.copyPart(c)
 	case *Delete:
 		return a.delete(c)
 	case *StartUpload:

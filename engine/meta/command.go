@@ -77,6 +77,8 @@ const (
 	opReportMissing  = 15
 	opSetDrive       = 16
 	opClearTrash     = 17
+	opCopy           = 18
+	opCopyPart       = 19
 	opReserveBucket  = 32
 	opSetBucket      = 33
 	opMapDrive       = 34
@@ -101,6 +103,8 @@ var commands = map[byte]func() Command{
 	opReportMissing:  func() Command { return new(ReportMissing) },
 	opSetDrive:       func() Command { return new(SetDrive) },
 	opClearTrash:     func() Command { return new(ClearTrash) },
+	opCopy:           func() Command { return new(Copy) },
+	opCopyPart:       func() Command { return new(CopyPart) },
 	opReserveBucket:  func() Command { return new(ReserveBucket) },
 	opSetBucket:      func() Command { return new(SetBucket) },
 	opMapDrive:       func() Command { return new(MapDrive) },
@@ -271,7 +275,8 @@ func (d *decoder) md5() (sum [16]byte) {
 
 func (e *encoder) conditions(c *engine.Conditions) {
 	var flags byte
-	for i, set := range []bool{c.MatchAny, c.NoneMatchAny, len(c.Match) > 0, len(c.NoneMatch) > 0, c.Size != nil, !c.ModifiedAt.IsZero()} {
+	for i, set := range []bool{c.MatchAny, c.NoneMatchAny, len(c.Match) > 0, len(c.NoneMatch) > 0, c.Size != nil, !c.ModifiedAt.IsZero(),
+		!c.ModifiedSince.IsZero(), !c.UnmodifiedSince.IsZero()} {
 		if set {
 			flags |= 1 << i
 		}
@@ -292,13 +297,15 @@ func (e *encoder) conditions(c *engine.Conditions) {
 	if !c.ModifiedAt.IsZero() {
 		e.int(c.ModifiedAt.Unix())
 	}
+	for _, t := range []time.Time{c.ModifiedSince, c.UnmodifiedSince} {
+		if !t.IsZero() {
+			e.int(t.UnixNano())
+		}
+	}
 }
 
 func (d *decoder) conditions() (c engine.Conditions) {
 	flags := d.byte()
-	if flags >= 1<<6 {
-		d.fail()
-	}
 	c.MatchAny = flags&1 != 0
 	c.NoneMatchAny = flags&2 != 0
 	for i, list := range []*[]engine.ETag{&c.Match, &c.NoneMatch} {
@@ -316,7 +323,103 @@ func (d *decoder) conditions() (c engine.Conditions) {
 	if flags&32 != 0 {
 		c.ModifiedAt = time.Unix(d.int(), 0)
 	}
+	for i, t := range []*time.Time{&c.ModifiedSince, &c.UnmodifiedSince} {
+		if flags&(64<<i) != 0 {
+			*t = time.Unix(0, d.int())
+		}
+	}
 	return c
+}
+
+// Source names the version that a copy is of. Sequence, if not 0, is that of the change which made it: the sender has read its content.
+type Source struct {
+	Bucket   engine.BucketID
+	Key      engine.Key
+	Sequence engine.Sequence
+	If       engine.Conditions
+}
+
+func (e *encoder) source(s *Source) {
+	e.uint(uint64(s.Bucket))
+	e.string(string(s.Key))
+	e.uint(uint64(s.Sequence))
+	e.conditions(&s.If)
+}
+
+func (d *decoder) source() (s Source) {
+	s.Bucket = engine.BucketID(d.uint())
+	s.Key = engine.Key(d.string())
+	s.Sequence = engine.Sequence(d.uint())
+	s.If = d.conditions()
+	return s
+}
+
+// Copy makes a version that shares the content of From the current version of Key. The checksum is From's unless Checksum has one, the attributes
+// are From's unless Replace is set.
+type Copy struct {
+	Bucket     engine.BucketID
+	Key        engine.Key
+	From       Source
+	Replace    bool
+	Attributes engine.Attributes // if Replace
+	Checksum   engine.Checksum
+	If         engine.Conditions
+}
+
+func (*Copy) opcode() byte { return opCopy }
+func (c *Copy) encode(e *encoder) {
+	e.uint(uint64(c.Bucket))
+	e.string(string(c.Key))
+	e.source(&c.From)
+	e.bool(c.Replace)
+	e.attributes(&c.Attributes)
+	e.checksum(&c.Checksum)
+	e.conditions(&c.If)
+}
+func (c *Copy) decode(d *decoder) {
+	c.Bucket = engine.BucketID(d.uint())
+	c.Key = engine.Key(d.string())
+	c.From = d.source()
+	c.Replace = d.bool()
+	c.Attributes = d.attributes()
+	c.Checksum = d.checksum()
+	c.If = d.conditions()
+}
+
+// CopyPart makes Length bytes of From's content, from Offset on, a part of an upload. MD5 and Checksum are those of the bytes.
+type CopyPart struct {
+	Bucket         engine.BucketID
+	Key            engine.Key
+	ID             string
+	Number         int
+	From           Source
+	Offset, Length int64
+	MD5            [16]byte
+	Checksum       engine.Checksum
+}
+
+func (*CopyPart) opcode() byte { return opCopyPart }
+func (c *CopyPart) encode(e *encoder) {
+	e.uint(uint64(c.Bucket))
+	e.string(string(c.Key))
+	e.string(c.ID)
+	e.uint(uint64(c.Number))
+	e.source(&c.From)
+	e.uint(uint64(c.Offset))
+	e.uint(uint64(c.Length))
+	e.b = append(e.b, c.MD5[:]...)
+	e.checksum(&c.Checksum)
+}
+func (c *CopyPart) decode(d *decoder) {
+	c.Bucket = engine.BucketID(d.uint())
+	c.Key = engine.Key(d.string())
+	c.ID = d.string()
+	c.Number = int(d.uint())
+	c.From = d.source()
+	c.Offset = int64(d.uint())
+	c.Length = int64(d.uint())
+	c.MD5 = d.md5()
+	c.Checksum = d.checksum()
 }
 
 // Delete removes the current version of Key.

@@ -56,7 +56,7 @@ func (c *call) serve() error {
 	if err := c.authenticate(query); err != nil {
 		return err
 	}
-	if c.route, err = match(c.r.Method, c.level, c.query); err != nil {
+	if c.route, err = match(c.r.Method, c.level, c.query, c.r.Header); err != nil {
 		return err
 	}
 	c.record.Operation = c.route.name
@@ -160,6 +160,12 @@ func (c *call) hoist() error {
 // reservedBucket is in front of the paths of health checks and of the admin API.
 const reservedBucket = "minio"
 
+// otherOwner reports whether a header expects somebody else to own the bucket.
+func (c *call) otherOwner(header string) bool {
+	owner := c.r.Header.Get(header)
+	return owner != "" && owner != c.g.OwnerID
+}
+
 // checkNames refuses a bucket or key that cannot exist, and another owner than ours.
 func (c *call) checkNames() error {
 	if c.level == service {
@@ -172,7 +178,7 @@ func (c *call) checkNames() error {
 	if err := engine.CheckBucketName(c.bucket); err != nil {
 		return fault("InvalidBucketName", wire.Field{Name: "BucketName", Value: string(c.bucket)})
 	}
-	if owner := c.r.Header.Get("X-Amz-Expected-Bucket-Owner"); owner != "" && owner != c.g.OwnerID {
+	if c.otherOwner("X-Amz-Expected-Bucket-Owner") || c.otherOwner("X-Amz-Source-Expected-Bucket-Owner") {
 		return faultf("AccessDenied", "Access Denied: the bucket has another owner than x-amz-expected-bucket-owner says.")
 	}
 	if c.level == bucketLevel {

@@ -69,10 +69,9 @@ func (c *call) uploadID() engine.UploadID { return engine.UploadID(c.param("uplo
 
 // uploadPart is UploadPart.
 func uploadPart(c *call) error {
-	text := c.param("partNumber")
-	number, err := strconv.Atoi(text)
-	if err != nil || number < 1 || number > engine.PartNumberMax {
-		return invalid("partNumber", text, "Part number must be an integer between 1 and 10000, inclusive")
+	number, err := c.partNumber()
+	if err != nil {
+		return err
 	}
 	sum, err := contentMD5(c.r.Header)
 	if err != nil {
@@ -93,6 +92,15 @@ func uploadPart(c *call) error {
 	c.w.Header().Set("ETag", quoted(part.ETag))
 	setChecksum(c.w.Header(), body.checksum(), false)
 	return c.empty(statusOK)
+}
+
+func (c *call) partNumber() (int, error) {
+	text := c.param("partNumber")
+	number, err := strconv.Atoi(text)
+	if err != nil || number < 1 || number > engine.PartNumberMax {
+		return 0, invalid("partNumber", text, "Part number must be an integer between 1 and 10000, inclusive")
+	}
+	return number, nil
 }
 
 // uploadsAlgorithm returns the algorithm of the upload when the part brings no checksum of its own: the gateway computes it then.

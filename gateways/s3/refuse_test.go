@@ -167,7 +167,7 @@ func TestUnknownMeansNo(t *testing.T) {
 		"?uploadId=1", "?x-id=GetObject", "?X-Amz-Acl=private", "?legal-hold", "?torrent", "?x=1&y=2"} {
 		f.want(ask{method: "PUT", target: "/bucket/k" + target, body: "new"}, 501, "NotImplemented")
 	}
-	for _, header := range []string{"x-amz-copy-source", "x-amz-server-side-encryption", "x-amz-server-side-encryption-customer-algorithm", "x-amz-tagging",
+	for _, header := range []string{"x-amz-server-side-encryption", "x-amz-server-side-encryption-customer-algorithm", "x-amz-tagging",
 		"x-amz-object-lock-mode", "x-amz-object-lock-legal-hold", "x-amz-write-offset-bytes", "x-amz-website-redirect-location", "x-amz-rename-source",
 		"x-amz-grant-read", "x-amz-request-payer", "x-amz-unknown", "x-amz-checksum-md4", "x-amz-mp-object-size", "x-minio-source-etag", "x-rgw-x",
 		"if-modified-since", "if-unmodified-since", "if-range", "range", "content-range", "x-amz-if-match-size"} {
@@ -189,6 +189,13 @@ func TestUnknownMeansNo(t *testing.T) {
 		{method: "POST", target: "/?Action=AssumeRole"}, {method: "GET", target: "/bucket?acl=x"},
 		{method: "PUT", target: "/bucket", headers: []string{"x-amz-bucket-object-lock-enabled", "true"}},
 		{method: "PUT", target: "/bucket", headers: []string{"x-amz-object-ownership", "ObjectWriter"}},
+		{method: "PUT", target: "/bucket/k", headers: []string{"x-amz-copy-source", "/bucket/x", "x-amz-tagging-directive", "REPLACE"}},
+		{method: "PUT", target: "/bucket/k", headers: []string{"x-amz-copy-source", "/bucket/x", "x-amz-tagging", "a=b"}},
+		{method: "PUT", target: "/bucket/k", headers: []string{"x-amz-copy-source", "/bucket/x", "x-amz-copy-source-range", "bytes=0-1"}},
+		{method: "PUT", target: "/bucket/k", headers: []string{"x-amz-copy-source", "/bucket/x", "x-amz-copy-source-server-side-encryption-customer-algorithm", "AES256"}},
+		{method: "PUT", target: "/bucket/k", headers: []string{"x-amz-copy-source", "arn:aws:s3:eu-west-1:1:accesspoint/a/object/k"}},
+		{method: "PUT", target: "/bucket/k?acl", headers: []string{"x-amz-copy-source", "/bucket/x"}},
+		{method: "GET", target: "/bucket/k", headers: []string{"x-amz-copy-source", "/bucket/x"}},
 	} {
 		f.want(a, 501, "NotImplemented")
 	}
@@ -261,7 +268,16 @@ func TestAuthenticationOfEveryRoute(t *testing.T) {
 			if streaming && rt.Name != "PutObject" && rt.Name != "UploadPart" && rt.Name != "DeleteObjects" {
 				continue
 			}
-			a := ask{method: rt.Method, target: target, sign: way}
+			target, headers := target, []string(nil)
+			switch {
+			case rt.Copy && name == "presigned" && len(query) > 0:
+				target += "&x-amz-copy-source=%2Fbucket%2Fsource"
+			case rt.Copy && name == "presigned":
+				target += "?x-amz-copy-source=%2Fbucket%2Fsource"
+			case rt.Copy:
+				headers = []string{"x-amz-copy-source", "/bucket/source"}
+			}
+			a := ask{method: rt.Method, target: target, headers: headers, sign: way}
 			if r := f.do(a); r.status == 403 || r.status == 501 || r.status == 405 {
 				t.Errorf("%s, %s, good: %d %s", rt.Name, name, r.status, r.body)
 			}
@@ -277,7 +293,7 @@ func TestAuthenticationOfEveryRoute(t *testing.T) {
 				"extra query":   {sign: way, change: func(r *http.Request) { addQuery(r.URL, "prefix=x") }},
 				"other payload": {sign: way, change: func(r *http.Request) { r.Header.Set("X-Amz-Content-Sha256", sigv4.PayloadHash([]byte("z"))) }},
 			} {
-				a.method, a.target = rt.Method, target
+				a.method, a.target, a.headers = rt.Method, target, headers
 				r := f.do(a)
 				if rt.Method == "HEAD" {
 					if r.status != 403 || r.body != "" {

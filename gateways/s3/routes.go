@@ -30,6 +30,7 @@ type route struct {
 	level  level
 	// need are parameters that tell this operation from others: "uploads" has no value, "uploadId=" has one, "list-type=2" that one.
 	need    []string
+	copy    bool     // the operation is told from another by x-amz-copy-source
 	may     []string // further parameters
 	headers []string // in lower case; a trailing "*" stands for any rest
 	body    bool     // the operation has a body
@@ -43,7 +44,9 @@ var (
 		"x-amz-sdk-checksum-algorithm"}
 	chunks = []string{"x-amz-decoded-content-length", "x-amz-trailer", "content-md5"}
 	// asked say what checksum the client wants; on one body they add nothing to the checksum itself, but some clients send them.
-	asked      = []string{"x-amz-checksum-algorithm", "x-amz-checksum-type"}
+	asked  = []string{"x-amz-checksum-algorithm", "x-amz-checksum-type"}
+	copies = []string{"x-amz-copy-source", "x-amz-copy-source-if-match", "x-amz-copy-source-if-none-match", "x-amz-copy-source-if-modified-since",
+		"x-amz-copy-source-if-unmodified-since", "x-amz-source-expected-bucket-owner"}
 	attributes = []string{"x-amz-meta-*", "x-amz-storage-class", "x-amz-acl"}
 	// responses are parameters that replace headers of the answer.
 	responses = []string{"response-content-type", "response-content-language", "response-expires", "response-cache-control",
@@ -73,6 +76,8 @@ var routes = append([]route{
 
 	{name: "PutObject", action: "s3:PutObject", method: "PUT", level: objectLevel, body: true,
 		headers: join(attributes, checksums, chunks, asked, []string{"if-match", "if-none-match"}), serve: putObject},
+	{name: "CopyObject", action: "s3:PutObject", method: "PUT", level: objectLevel, copy: true,
+		headers: join(copies, attributes, []string{"x-amz-metadata-directive", "x-amz-tagging-directive", "x-amz-checksum-algorithm", "if-match", "if-none-match"}), serve: copyObject},
 	{name: "GetObject", action: "s3:GetObject", method: "GET", level: objectLevel, may: responses, headers: readConditions, serve: getObject},
 	{name: "HeadObject", action: "s3:GetObject", method: "HEAD", level: objectLevel, may: responses, headers: readConditions, serve: headObject},
 	{name: "DeleteObject", action: "s3:DeleteObject", method: "DELETE", level: objectLevel, may: []string{"versionId"},
@@ -82,6 +87,8 @@ var routes = append([]route{
 		headers: join(attributes, asked), serve: createUpload},
 	{name: "UploadPart", action: "s3:PutObject", method: "PUT", level: objectLevel, need: []string{"partNumber=", "uploadId="}, body: true,
 		headers: join(checksums, chunks, asked), serve: uploadPart},
+	{name: "UploadPartCopy", action: "s3:PutObject", method: "PUT", level: objectLevel, need: []string{"partNumber=", "uploadId="}, copy: true,
+		headers: join(copies, []string{"x-amz-copy-source-range"}), serve: copyPart},
 	{name: "ListParts", action: "s3:ListMultipartUploadParts", method: "GET", level: objectLevel, need: []string{"uploadId="},
 		may: []string{"max-parts", "part-number-marker", "encoding-type"}, serve: listParts},
 	{name: "CompleteMultipartUpload", action: "s3:PutObject", method: "POST", level: objectLevel, need: []string{"uploadId="}, body: true,
@@ -90,18 +97,18 @@ var routes = append([]route{
 }, absent...)
 
 // match finds the operation of a request: of those whose needs are met, the one with the most needs.
-func match(method string, l level, query sigv4.Query) (*route, error) {
+func match(method string, l level, query sigv4.Query, h http.Header) (*route, error) {
 	var best *route
 	var allowed []string
 	for i := range routes {
 		rt := &routes[i]
-		if rt.level != l {
+		if rt.level != l || rt.copy && h.Get(copySource) == "" {
 			continue
 		}
 		if !slices.Contains(allowed, rt.method) {
 			allowed = append(allowed, rt.method)
 		}
-		if rt.method == method && rt.needs(query) && (best == nil || len(rt.need) > len(best.need)) {
+		if rt.method == method && rt.needs(query) && (best == nil || rt.weight() > best.weight()) {
 			best = rt
 		}
 	}
@@ -114,6 +121,14 @@ func match(method string, l level, query sigv4.Query) (*route, error) {
 	f := fault("MethodNotAllowed", wire.Field{Name: "Method", Value: method}, wire.Field{Name: "ResourceType", Value: l.String()})
 	f.headers = map[string]string{"Allow": strings.Join(allowed, ", ")}
 	return nil, f
+}
+
+// weight grows with what tells an operation from others.
+func (rt *route) weight() int {
+	if rt.copy {
+		return 2*len(rt.need) + 1
+	}
+	return 2 * len(rt.need)
 }
 
 // needs reports whether the query has every parameter that the route needs.

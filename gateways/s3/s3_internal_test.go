@@ -31,11 +31,12 @@ func TestRoutesAreWhole(t *testing.T) {
 		method string
 		level  level
 		need   string
+		copy   bool
 	}
 	seen := map[shape]string{}
 	names := map[string]bool{}
 	for _, rt := range routes {
-		s := shape{rt.method, rt.level, strings.Join(rt.need, "&")}
+		s := shape{rt.method, rt.level, strings.Join(rt.need, "&"), rt.copy}
 		if other := seen[s]; other != "" || names[rt.name] {
 			t.Errorf("%s has the shape or name of %s", rt.name, other)
 		}

@@ -1,0 +1,189 @@
+package coordinator
+
+import (
+	"cmp"
+	"context"
+	"crypto/md5"
+	"io"
+
+	"holdfast/engine"
+	"holdfast/engine/meta"
+	"holdfast/observe"
+)
+
+var stepCopy = observe.NewStep("coordinator: a copy is committed")
+
+// Copy implements engine.Objects.
+func (c *Coordinator) Copy(ctx context.Context, from, to engine.Ref, o engine.CopyOptions) (engine.ObjectInfo, error) {
+	info, err := c.copy(ctx, from, to, o)
+	return info, engine.Wrap("copy", to, err)
+}
+
+func (c *Coordinator) copy(ctx context.Context, from, to engine.Ref, o engine.CopyOptions) (info engine.ObjectInfo, err error) {
+	if err := checkWrite(&o.If); err != nil {
+		return info, err
+	}
+	if o.Attributes != nil {
+		if err := checkAttributes(o.Attributes); err != nil {
+			return info, err
+		}
+	}
+	source, err := c.locate(ctx, from)
+	if err != nil {
+		return info, err
+	}
+	target, err := c.locate(ctx, to)
+	if err != nil {
+		return info, err
+	}
+	command := &meta.Copy{Bucket: target.ID, Key: to.Key, From: meta.Source{Bucket: source.ID, Key: from.Key, If: o.From}, If: o.If}
+	if o.Attributes != nil {
+		command.Replace, command.Attributes = true, *o.Attributes
+	}
+	current, err := c.stat(ctx, from, engine.StatOptions{})
+	if err != nil {
+		return info, err
+	}
+	class := cmp.Or(o.Class, engine.ClassStandard)
+	switch _, known := c.Classes[class]; {
+	case !known:
+		return info, engine.E(engine.KindInvalidArgument, "there is no storage class %q", class)
+	case class != current.Class:
+		return c.copyBytes(ctx, from, to, o)
+	}
+	// What the copy shares it takes from this version, or from none.
+	command.From.Sequence = current.Sequence
+	if o.Hash != nil {
+		if err := c.readInto(ctx, from, current.Sequence, nil, o.Hash); err != nil {
+			return info, err
+		}
+		command.Checksum = o.Checksum()
+	}
+	stepCopy.Enter()
+	answer, _, err := c.Data.Do(ctx, command)
+	stepCopy.Leave()
+	if engine.Is(err, engine.KindConflict) && o.Hash == nil { // nothing was read that another version would have otherwise
+		command.From.Sequence = 0
+		stepCopy.Enter()
+		answer, _, err = c.Data.Do(ctx, command)
+		stepCopy.Leave()
+		current.Checksum = engine.Checksum{} // whatever the newer one has
+	}
+	if err != nil {
+		return info, err
+	}
+	info = engine.ObjectInfo{
+		Bucket: to.Bucket, Key: to.Key, Version: "null", Size: answer.Size, ETag: answer.ETag, Modified: unixNano(answer.Stamp), Class: class,
+		Attributes: current.Attributes, Checksum: current.Checksum, Parts: current.Parts, Sequence: answer.Sequence,
+	}
+	if o.Attributes != nil {
+		info.Attributes = *o.Attributes
+	}
+	if o.Hash != nil {
+		info.Checksum = command.Checksum
+	}
+	return info, nil
+}
+
+// copyBytes stores the content anew, in another class.
+func (c *Coordinator) copyBytes(ctx context.Context, from, to engine.Ref, o engine.CopyOptions) (info engine.ObjectInfo, err error) {
+	object, err := c.open(ctx, from, engine.OpenOptions{})
+	if err != nil {
+		return info, err
+	}
+	defer object.Close()
+	source := object.Info()
+	if why := meta.Unmet(&o.From, &source); why != "" {
+		return info, engine.E(engine.KindPreconditionFailed, "%s", why)
+	}
+	put := engine.PutOptions{Size: source.Size, Class: o.Class, Attributes: source.Attributes, If: o.If, Checksum: func() engine.Checksum { return source.Checksum }}
+	if source.Checksum.Composite { // the copy has no parts
+		put.Checksum = nil
+	}
+	if o.Attributes != nil {
+		put.Attributes = *o.Attributes
+	}
+	if o.Hash != nil {
+		put.Checksum = o.Checksum
+	}
+	return c.put(ctx, to, tee(object, o.Hash), put)
+}
+
+// readInto reads the selected bytes of the version that a change made.
+func (c *Coordinator) readInto(ctx context.Context, from engine.Ref, sequence engine.Sequence, selected *engine.Range, into io.Writer) error {
+	object, err := c.open(ctx, from, engine.OpenOptions{Range: selected})
+	if err != nil {
+		return err
+	}
+	defer object.Close()
+	if object.info.Sequence != sequence {
+		return engine.E(engine.KindConflict, "the object %q changed while it was read", string(from.Key))
+	}
+	_, err = object.WriteTo(into)
+	return err
+}
+
+// CopyPart implements engine.Uploads.
+func (c *Coordinator) CopyPart(ctx context.Context, from, ref engine.Ref, id engine.UploadID, number int, o engine.CopyPartOptions) (engine.PartInfo, error) {
+	info, err := c.copyPart(ctx, from, ref, id, number, o)
+	return info, engine.Wrap("copy part", ref, err)
+}
+
+func (c *Coordinator) copyPart(ctx context.Context, from, ref engine.Ref, id engine.UploadID, number int, o engine.CopyPartOptions) (info engine.PartInfo, err error) {
+	if number < 1 || number > engine.PartNumberMax {
+		return info, engine.E(engine.KindInvalidArgument, "part number %d; 1 to %d are possible", number, engine.PartNumberMax)
+	}
+	record, view, upload, err := c.upload(ctx, ref, id)
+	if err != nil {
+		return info, err
+	}
+	_ = view.Close() // a snapshot that was only read
+	source, err := c.locate(ctx, from)
+	if err != nil {
+		return info, err
+	}
+	object, err := c.open(ctx, from, engine.OpenOptions{Range: o.Range})
+	if err != nil {
+		return info, err
+	}
+	defer object.Close()
+	version := object.Info()
+	switch why := meta.Unmet(&o.From, &version); {
+	case why != "":
+		return info, engine.E(engine.KindPreconditionFailed, "%s", why)
+	case object.Length() > engine.PutBytesMax:
+		return info, engine.E(engine.KindEntityTooLarge, "the part would have %d bytes; at most %d are allowed", object.Length(), engine.PutBytesMax)
+	case upload.Info.Class != version.Class:
+		return c.putPart(ctx, ref, id, number, tee(object, o.Hash), engine.PutPartOptions{Size: object.Length(), Checksum: o.Checksum})
+	}
+	sum := md5.New()
+	into := io.Writer(sum)
+	if o.Hash != nil {
+		into = io.MultiWriter(sum, o.Hash)
+	}
+	if _, err := object.WriteTo(into); err != nil {
+		return info, err
+	}
+	command := &meta.CopyPart{
+		Bucket: record.ID, Key: ref.Key, ID: upload.RawID, Number: number, Offset: object.Offset(), Length: object.Length(),
+		From: meta.Source{Bucket: source.ID, Key: from.Key, Sequence: version.Sequence, If: o.From},
+	}
+	sum.Sum(command.MD5[:0])
+	if o.Checksum != nil {
+		command.Checksum = o.Checksum()
+	}
+	stepCopy.Enter()
+	answer, _, err := c.Data.Do(ctx, command)
+	stepCopy.Leave()
+	if err != nil {
+		return info, err
+	}
+	return engine.PartInfo{Number: number, Size: answer.Size, ETag: answer.ETag, Modified: unixNano(answer.Stamp), Checksum: command.Checksum}, nil
+}
+
+func tee(r io.Reader, hash io.Writer) io.Reader {
+	if hash == nil {
+		return r
+	}
+	return io.TeeReader(r, hash)
+}

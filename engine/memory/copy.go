@@ -1,0 +1,111 @@
+package memory
+
+import (
+	"context"
+	"crypto/md5"
+	"io"
+	"slices"
+
+	"holdfast/engine"
+)
+
+// Copy makes a copy of the version from the current version of to.Key.
+func (e *Engine) Copy(ctx context.Context, from, to engine.Ref, o engine.CopyOptions) (engine.ObjectInfo, error) {
+	info, err := e.copy(ctx, from, to, o)
+	return info, engine.Wrap("copy", to, err)
+}
+
+func (e *Engine) copy(ctx context.Context, from, to engine.Ref, o engine.CopyOptions) (info engine.ObjectInfo, err error) {
+	if err := readyKey(ctx, to); err != nil {
+		return info, err
+	}
+	if err := checkWrite(to, o.If); err != nil {
+		return info, err
+	}
+	if o.Attributes != nil {
+		if err := checkAttributes(*o.Attributes); err != nil {
+			return info, err
+		}
+	}
+	if _, err := e.statBucket(ctx, to.Bucket); err != nil {
+		return info, err
+	}
+	source, err := e.current(ctx, from, engine.Conditions{})
+	if err == nil {
+		err = judgeSource(o.From, source)
+	}
+	if err != nil {
+		return info, err
+	}
+	sum := source.info.Checksum
+	if o.Hash != nil {
+		if sum, err = digest(source.data, o.Hash, o.Checksum); err != nil {
+			return info, err
+		}
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	b, err := e.find(to.Bucket)
+	if err != nil {
+		return info, err
+	}
+	if err := judgeWrite(o.If, b.object(to.Key)); err != nil {
+		return info, err
+	}
+	copied := engine.ObjectInfo{
+		Size: source.info.Size, ETag: source.info.ETag, Class: class(o.Class), Attributes: source.info.Attributes, Checksum: sum, Parts: source.info.Parts,
+	}
+	if o.Attributes != nil {
+		copied.Attributes = *o.Attributes
+	}
+	return e.setCurrent(b, to.Key, &object{info: copied, data: source.data}), nil
+}
+
+// judgeSource judges the conditions on the version that a copy is of.
+func judgeSource(c engine.Conditions, source *object) error {
+	err := judgeRead(c, source)
+	if engine.Is(err, engine.KindNotModified) {
+		return &engine.Error{Kind: engine.KindPreconditionFailed, Err: err}
+	}
+	return err
+}
+
+func digest(data []byte, hash io.Writer, checksum func() engine.Checksum) (engine.Checksum, error) {
+	if _, err := hash.Write(data); err != nil {
+		return engine.Checksum{}, err
+	}
+	sum := checksum()
+	sum.Sum = slices.Clone(sum.Sum)
+	return sum, nil
+}
+
+// CopyPart is PutPart with bytes of a version for its body.
+func (e *Engine) CopyPart(ctx context.Context, from, ref engine.Ref, id engine.UploadID, number int, o engine.CopyPartOptions) (engine.PartInfo, error) {
+	info, err := e.copyPart(ctx, from, ref, id, number, o)
+	return info, engine.Wrap("copy part", ref, err)
+}
+
+func (e *Engine) copyPart(ctx context.Context, from, ref engine.Ref, id engine.UploadID, number int, o engine.CopyPartOptions) (info engine.PartInfo, err error) {
+	if err := e.readyPart(ctx, ref, id, number); err != nil {
+		return info, err
+	}
+	source, err := e.current(ctx, from, engine.Conditions{})
+	if err != nil {
+		return info, err
+	}
+	start, length, err := selected(o.Range, source.info.Size)
+	if err != nil {
+		return info, err
+	}
+	if err := judgeSource(o.From, source); err != nil {
+		return info, err
+	}
+	c := content{data: source.data[start : start+length]}
+	c.md5 = md5.Sum(c.data)
+	if o.Hash != nil {
+		if c.checksum, err = digest(c.data, o.Hash, o.Checksum); err != nil {
+			return info, err
+		}
+	}
+	return e.setPart(ref, id, number, c)
+}

@@ -1,0 +1,139 @@
+package meta
+
+import (
+	"slices"
+	"time"
+
+	"holdfast/engine"
+)
+
+// source finds the version that a copy is of.
+func (a *apply) source(s *Source) (inode inodeRow, refusal *Answer) {
+	if !a.has(key8(rowBucket, uint64(s.Bucket))) {
+		return inode, failed(engine.KindNoSuchBucket, "the bucket of the source was deleted")
+	}
+	p := a.resolve(s.Bucket, s.Key)
+	if !p.found || p.entry.kind != entryObject || !a.mustLoad(key16(rowInode, uint64(s.Bucket), p.entry.inode), &inode) {
+		return inode, failed(engine.KindNoSuchKey, "there is no object %q to copy", string(s.Key))
+	}
+	info := inode.info()
+	if why := Unmet(&s.If, &info); why != "" {
+		return inode, failed(engine.KindPreconditionFailed, "%s", why)
+	}
+	if s.Sequence != 0 && inode.sequence != s.Sequence {
+		return inode, failed(engine.KindConflict, "the object %q changed while it was read", string(s.Key))
+	}
+	return inode, nil
+}
+
+// Unmet says which condition on the source of a copy does not hold, or nothing.
+func Unmet(c *engine.Conditions, source *engine.ObjectInfo) string {
+	switch {
+	case len(c.Match) > 0 && !slices.Contains(c.Match, source.ETag), c.NoneMatchAny, slices.Contains(c.NoneMatch, source.ETag):
+		return "the ETag of the source is " + string(source.ETag)
+	case !c.UnmodifiedSince.IsZero() && source.Modified.After(c.UnmodifiedSince), !c.ModifiedSince.IsZero() && !source.Modified.After(c.ModifiedSince):
+		return "the source was modified at " + source.Modified.UTC().Format(time.RFC3339Nano)
+	}
+	return ""
+}
+
+func (a *apply) copy(c *Copy) *Answer {
+	var b bucketRow
+	if refusal := a.loadBucket(c.Bucket, &b); refusal != nil {
+		return refusal
+	}
+	from, refusal := a.source(&c.From)
+	if refusal != nil {
+		return refusal
+	}
+	p := a.resolve(c.Bucket, c.Key)
+	if refusal := checkConditions(&c.If, p); refusal != nil {
+		return refusal
+	}
+	a.retain(from.content)
+	inode := inodeRow{
+		content: from.content, size: from.size, etag: from.etag, class: from.class, attributes: from.attributes, checksum: from.checksum,
+	}
+	if c.Replace {
+		inode.attributes = c.Attributes
+	}
+	if c.Checksum.Algorithm != "" {
+		inode.checksum = c.Checksum
+	}
+	return a.setCurrent(c.Bucket, &b, p, &inode)
+}
+
+// retain gives a content one more reference.
+func (a *apply) retain(id uint64) {
+	var r contentRow
+	a.mustLoad(key8(rowContent, id), &r)
+	r.refs++
+	a.setContent(id, &r)
+}
+
+// CopyRunsMax is the most runs that a copied part may have, so that a command touches at most 4,096 rows.
+const CopyRunsMax = 2000
+
+func (a *apply) copyPart(c *CopyPart) *Answer {
+	var u uploadRow
+	if refusal := a.loadUpload(c.Bucket, c.Key, c.ID, &u); refusal != nil {
+		return refusal
+	}
+	from, refusal := a.source(&c.From)
+	if refusal != nil {
+		return refusal
+	}
+	if c.Offset < 0 || c.Length < 0 || c.Offset > from.size || c.Length > from.size-c.Offset {
+		return failed(engine.KindInvalidRange, "%d bytes at %d exceed the %d of the source", c.Length, c.Offset, from.size)
+	}
+	runs := a.leaves(from.content, c.Offset, c.Length, 0)
+	if len(runs) > CopyRunsMax {
+		return failed(engine.KindInvalidArgument, "the bytes lie in %d pieces; at most %d can be copied as one part", len(runs), CopyRunsMax)
+	}
+	for i := range runs {
+		a.retain(runs[i].Content)
+	}
+	key := partKey(c.Bucket, c.ID, c.Number)
+	var before partRow
+	if a.mustLoad(key, &before) {
+		a.release(before.content)
+	}
+	id := a.nextContent()
+	r := contentRow{refs: 1, size: c.Length, count: len(runs), inline: len(runs) == 0}
+	a.setRuns(id, &r, runs)
+	part := partRow{content: id, size: c.Length, stamp: a.header.Stamp, md5: c.MD5, checksum: c.Checksum}
+	a.view.Set(key, part.encode())
+	return &Answer{Stamp: part.stamp, Size: part.size, ETag: engine.ETag(etag{md5: c.MD5}.String())}
+}
+
+// leaves returns the runs that make up a range of a content, each of a content that has bytes or extents of its own: a run never names one that
+// names others, so that copies of copies do not grow deep. It stops when there are too many.
+func (a *apply) leaves(id uint64, offset, length int64, depth int) (runs []Run) {
+	var r contentRow
+	if length == 0 || depth > depthMax || !a.mustLoad(key8(rowContent, id), &r) {
+		return nil
+	}
+	below := r.runs
+	if r.count > len(below) {
+		below = nil
+		a.each(key8(rowRun, id), func(key, value []byte) bool {
+			below = append(below, mustRun(key, value))
+			return true
+		})
+	}
+	if r.inline || below[0].Content == 0 {
+		return []Run{{Content: id, Offset: offset, Length: length}}
+	}
+	start := int64(0)
+	for _, run := range below {
+		lo, hi := max(offset, start), min(offset+length, start+run.Length)
+		if lo < hi && len(runs) <= CopyRunsMax {
+			runs = append(runs, a.leaves(run.Content, run.Offset+lo-start, hi-lo, depth+1)...)
+		}
+		start += run.Length
+	}
+	return runs
+}
+
+// depthMax bounds how deep contents name contents: a version names its parts, and those name what they were copied from.
+const depthMax = 4

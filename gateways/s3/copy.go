@@ -1,0 +1,221 @@
+package s3
+
+import (
+	"hash"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"holdfast/engine"
+	"holdfast/gateways/s3/wire"
+)
+
+// copySource is the header that makes a copy of a write.
+const copySource = "X-Amz-Copy-Source"
+
+// source reads x-amz-copy-source: "bucket/key" or "/bucket/key", percent-encoded, and "?versionId=" with a version.
+func (c *call) source() (engine.Ref, error) {
+	text := c.r.Header.Get(copySource)
+	malformed := func(why string) (engine.Ref, error) { return engine.Ref{}, invalid("x-amz-copy-source", text, why) }
+	path, version, named := strings.Cut(text, "?versionId=")
+	name, key, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	switch {
+	case strings.HasPrefix(path, "arn:"):
+		return engine.Ref{}, notImplemented("value of the header", "x-amz-copy-source: "+text)
+	case !ok || name == "" || key == "":
+		return malformed("Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
+	case named && version != "null":
+		return malformed("Invalid version id specified")
+	}
+	bucket, err := url.PathUnescape(name)
+	if err == nil {
+		key, err = url.PathUnescape(key)
+	}
+	if err != nil {
+		return malformed("Invalid copy source encoding.")
+	}
+	ref := engine.Ref{Bucket: engine.BucketName(bucket), Key: engine.Key(key)}
+	if err := engine.CheckBucketName(ref.Bucket); err != nil {
+		return ref, fault("InvalidBucketName", wire.Field{Name: "BucketName", Value: bucket})
+	}
+	if err := engine.CheckKey(ref.Key); err != nil {
+		return malformed("The key of the source has more than 1024 bytes, or is no UTF-8.")
+	}
+	return ref, nil
+}
+
+// sourceIf reads the conditions on the source, which have the names of those of a read with a prefix.
+func sourceIf(h http.Header) (engine.Conditions, error) {
+	read := http.Header{}
+	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
+		if values := h[copySource+"-"+name]; len(values) > 0 {
+			read[name] = values
+		}
+	}
+	return readIf(read)
+}
+
+// copying is what CopyObject and UploadPartCopy have in common.
+type copying struct {
+	from engine.Ref
+	when engine.Conditions // of the source
+
+	algorithm *algorithm // nil: no checksum is computed
+	hash      hash.Hash
+}
+
+func (c *call) parseCopy() (k copying, err error) {
+	if k.from, err = c.source(); err != nil {
+		return k, err
+	}
+	k.when, err = sourceIf(c.r.Header)
+	return k, err
+}
+
+// compute has the checksum of the content computed.
+func (k *copying) compute(a *algorithm) {
+	if a != nil {
+		k.algorithm, k.hash = a, a.new()
+	}
+}
+
+func (k *copying) checksum() engine.Checksum {
+	return engine.Checksum{Algorithm: k.algorithm.name, Sum: k.algorithm.sum(k.hash)}
+}
+
+// copyObject is CopyObject. The copy shares the source's content.
+func copyObject(c *call) error {
+	k, err := c.parseCopy()
+	if err != nil {
+		return err
+	}
+	o := engine.CopyOptions{From: k.when}
+	attributes, class, err := c.attributes()
+	if err != nil {
+		return err
+	}
+	o.Class = class
+	if o.If, err = writeIf(c.r.Header); err != nil {
+		return err
+	}
+	replace, err := c.directives()
+	if err != nil {
+		return err
+	}
+	if replace {
+		o.Attributes = &attributes
+	}
+	asked := c.r.Header.Get("X-Amz-Checksum-Algorithm")
+	if asked != "" && algorithmNamed(asked) == nil {
+		return faultf("InvalidRequest", "Value for x-amz-checksum-algorithm header is invalid.")
+	}
+	if err := c.checkItself(&k, replace || asked != "", class); err != nil {
+		return err
+	}
+	if asked != "" {
+		k.compute(algorithmNamed(asked))
+		o.Hash, o.Checksum = k.hash, k.checksum
+	}
+	info, err := c.engine.Copy(c.ctx, k.from, c.ref(), o)
+	if err != nil {
+		return err
+	}
+	d := wire.NewDoc("CopyObjectResult")
+	d.Text("ETag", quoted(info.ETag))
+	d.Time("LastModified", info.Modified)
+	if documentChecksum(d, info.Checksum); len(info.Checksum.Sum) > 0 {
+		d.Text("ChecksumType", checksumType(info.Checksum.Composite))
+	}
+	return c.answer(d)
+}
+
+// directives reads whether metadata is replaced. There are no tags that a directive could be about, so copying them is done.
+func (c *call) directives() (replace bool, err error) {
+	h := c.r.Header
+	switch tags := h.Get("X-Amz-Tagging-Directive"); tags {
+	case "", "COPY":
+	case "REPLACE":
+		return false, notImplemented("value of the header", "x-amz-tagging-directive: REPLACE")
+	default:
+		return false, invalid("x-amz-tagging-directive", tags, "Unknown tagging directive.")
+	}
+	switch directive := h.Get("X-Amz-Metadata-Directive"); directive {
+	case "", "COPY":
+		return false, nil
+	case "REPLACE":
+		return true, nil
+	default:
+		return false, invalid("x-amz-metadata-directive", directive, "Unknown metadata directive.")
+	}
+}
+
+// checkItself refuses a copy of an object onto itself that changes nothing.
+func (c *call) checkItself(k *copying, changes bool, class engine.StorageClass) error {
+	if changes || k.from != c.ref() {
+		return nil
+	}
+	info, err := c.engine.Stat(c.ctx, k.from, engine.StatOptions{})
+	if err != nil {
+		return err
+	}
+	if class != "" && class != info.Class {
+		return nil
+	}
+	return faultf("InvalidRequest", "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, "+
+		"storage class, website redirect location or encryption attributes.")
+}
+
+// copyPart is UploadPartCopy. The part shares the source's content.
+func copyPart(c *call) error {
+	number, err := c.partNumber()
+	if err != nil {
+		return err
+	}
+	k, err := c.parseCopy()
+	if err != nil {
+		return err
+	}
+	o := engine.CopyPartOptions{From: k.when}
+	if text := c.r.Header.Get(copySource + "-Range"); text != "" {
+		if o.Range, err = parseCopyRange(text); err != nil {
+			return err
+		}
+		info, err := c.engine.Stat(c.ctx, k.from, engine.StatOptions{})
+		if err != nil {
+			return err
+		}
+		if o.Range.Start+o.Range.Length > info.Size {
+			return invalid("x-amz-copy-source-range", text, "Range specified is not valid for source object of size: "+strconv.FormatInt(info.Size, 10))
+		}
+		if len(o.From.Match) == 0 { // the range is right for this version
+			o.From.Match = []engine.ETag{info.ETag}
+		}
+	}
+	upload, err := c.engine.ListParts(c.ctx, c.ref(), c.uploadID(), engine.ListPartsOptions{Max: 1})
+	if err != nil {
+		return err
+	}
+	if k.compute(algorithmNamed(upload.Upload.ChecksumAlgorithm)); k.algorithm != nil {
+		o.Hash, o.Checksum = k.hash, k.checksum
+	}
+	part, err := c.engine.CopyPart(c.ctx, k.from, c.ref(), c.uploadID(), number, o)
+	if err != nil {
+		return err
+	}
+	d := wire.NewDoc("CopyPartResult")
+	d.Text("ETag", quoted(part.ETag))
+	d.Time("LastModified", part.Modified)
+	documentChecksum(d, part.Checksum)
+	return c.answer(d)
+}
+
+// parseCopyRange reads x-amz-copy-source-range, which must name the first byte and the last.
+func parseCopyRange(text string) (*engine.Range, error) {
+	r := parseRange(text)
+	if r == nil || r.Start < 0 || r.Length < 0 {
+		return nil, invalid("x-amz-copy-source-range", text, "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the "+
+			"zero-based offsets of the first and last bytes to copy")
+	}
+	return r, nil
+}
