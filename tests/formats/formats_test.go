@@ -292,7 +292,7 @@ func TestNode(t *testing.T) {
 				t.Fatal(err)
 			}
 			// It closes its own former epochs, by the node's id of node.json.
-			if text := mustDebugText(t, root, "d1", "index"); !strings.Contains(text, "group 1 generation 1 epoch epoch=4 {node=257 closed=true confirmed=37}") {
+			if text := mustDebugText(t, root, "d1", "index"); !strings.Contains(text, "group 1 generation 1 epoch epoch=4 {node=257 closed=true confirmed=39}") {
 				t.Error("the node is not the one that wrote the sample")
 			}
 		})

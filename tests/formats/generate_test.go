@@ -227,6 +227,15 @@ func (s *script) do(c meta.Command) meta.Answer {
 	return answer
 }
 
+// refused is do for a command that has to be refused.
+func (s *script) refused(c meta.Command) {
+	s.number++
+	answer := s.propose(meta.Encode(s.epoch, s.number, max(s.number, 3)-2, c))
+	if !answer.Failed && s.err == nil {
+		s.err = fmt.Errorf("%T was not refused", c)
+	}
+}
+
 func (s *script) propose(command []byte) (answer meta.Answer) {
 	if s.err != nil {
 		return answer
@@ -361,6 +370,16 @@ func (s *script) uploads() {
 			s.do(&meta.ClearTrash{})
 		}
 	}
+	// Copies, of which the machine refuses what it is asked: the commands are in the log, and the rows stay as they are.
+	from := meta.Source{Bucket: 1, Key: "upload/done", Sequence: 77, If: engine.Conditions{Match: []engine.ETag{"x"}}}
+	s.refused(&meta.Copy{
+		Bucket: 1, Key: "copy", From: from, Replace: true, Attributes: engine.Attributes{ContentType: "c/d"},
+		Checksum: engine.Checksum{Algorithm: "SHA1", Sum: []byte{8}}, If: engine.Conditions{NoneMatchAny: true},
+	})
+	s.refused(&meta.CopyPart{
+		Bucket: 1, Key: "upload/open", ID: open, Number: 3, From: from, Offset: 5, Length: 6, MD5: md5.Sum([]byte("copied")),
+		Checksum: engine.Checksum{Algorithm: "SHA256", Sum: []byte{7}},
+	})
 }
 
 // awaitAll returns when every replica has applied everything, so that what the drives end with does not depend on chance.
