@@ -311,7 +311,18 @@ func TestAWS(t *testing.T) {
 		t.Error(out)
 	}
 	c.fails("NotImplemented", "--endpoint-url", endpoint, "s3api", "put-bucket-versioning", "--bucket", "aws-bucket", "--versioning-configuration", "Status=Enabled")
-	c.fails("NotImplemented", "--endpoint-url", endpoint, "s3api", "copy-object", "--bucket", "aws-bucket", "--key", "k2", "--copy-source", "aws-bucket/k")
+	if out := aws("s3api", "copy-object", "--bucket", "aws-bucket", "--key", "k2", "--copy-source", "aws-bucket/k"); !strings.Contains(out, "ETag") {
+		t.Error(out)
+	}
+	if out := aws("s3api", "head-object", "--bucket", "aws-bucket", "--key", "k2", "--checksum-mode", "ENABLED"); !strings.Contains(out, `"a": "b"`) || !strings.Contains(out, "ChecksumSHA256") {
+		t.Errorf("a copy without its metadata or checksum: %s", out)
+	}
+	c.fails("PreconditionFailed", "--endpoint-url", endpoint, "s3api", "copy-object", "--bucket", "aws-bucket", "--key", "k3", "--copy-source", "aws-bucket/k", "--copy-source-if-match", "x")
+	aws("s3", "cp", "--only-show-errors", "s3://aws-bucket/odd //..//key+ä", "s3://aws-bucket/copy of ä") // in parts, with UploadPartCopy
+	aws("s3", "mv", "--only-show-errors", "s3://aws-bucket/copy of ä", "s3://aws-bucket/moved")
+	c.fails("404", "--endpoint-url", endpoint, "s3api", "head-object", "--bucket", "aws-bucket", "--key", "copy of ä")
+	aws("s3", "cp", "--only-show-errors", "s3://aws-bucket/moved", filepath.Join(c.home, "moved"))
+	sameFile(t, filepath.Join(tree, "big"), filepath.Join(c.home, "moved"))
 	aws("s3", "presign", "s3://aws-bucket/k")
 	aws("s3", "rm", "--only-show-errors", "--recursive", "s3://aws-bucket")
 	aws("s3", "rb", "s3://aws-bucket")
@@ -358,6 +369,8 @@ func TestRclone(t *testing.T) {
 	back := filepath.Join(c.home, "back")
 	rclone("copy", "h:rclone-bucket/tree", back)
 	sameTree(t, tree, back)
+	rclone("copy", "h:rclone-bucket/tree", "h:rclone-bucket/copy") // copied by the server
+	rclone("check", "--download", tree, "h:rclone-bucket/copy")
 	if err := os.Remove(filepath.Join(tree, "empty")); err != nil {
 		t.Fatal(err)
 	}
@@ -429,6 +442,10 @@ func TestS3cmd(t *testing.T) {
 	s3cmd("put", filepath.Join(tree, "plain.txt"), "s3://s3cmd-bucket/odd //key+ä")
 	s3cmd("get", "s3://s3cmd-bucket/odd //key+ä", filepath.Join(c.home, "one"))
 	sameFile(t, filepath.Join(tree, "plain.txt"), filepath.Join(c.home, "one"))
+	s3cmd("cp", "s3://s3cmd-bucket/odd //key+ä", "s3://s3cmd-bucket/copy ä")
+	s3cmd("mv", "s3://s3cmd-bucket/copy ä", "s3://s3cmd-bucket/moved")
+	s3cmd("get", "s3://s3cmd-bucket/moved", filepath.Join(c.home, "moved"))
+	sameFile(t, filepath.Join(tree, "plain.txt"), filepath.Join(c.home, "moved"))
 	s3cmd("rm", "--recursive", "--force", "s3://s3cmd-bucket/")
 	s3cmd("rb", "s3://s3cmd-bucket")
 }
@@ -452,6 +469,9 @@ func TestMC(t *testing.T) {
 	sameTree(t, tree, back)
 	mc("mirror", tree, "h/mc-bucket/mirror")
 	mc("stat", "h/mc-bucket/tree/big")
+	mc("cp", "h/mc-bucket/tree/big", "h/mc-bucket/copy ä")
+	mc("cp", "h/mc-bucket/copy ä", filepath.Join(c.home, "copied"))
+	sameFile(t, filepath.Join(tree, "big"), filepath.Join(c.home, "copied"))
 	c.input = "through a pipe"
 	mc("pipe", "h/mc-bucket/piped")
 	if out := mc("cat", "h/mc-bucket/piped"); out != "through a pipe" {

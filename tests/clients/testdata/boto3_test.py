@@ -54,7 +54,17 @@ fails("PreconditionFailed", s3.get_object, Bucket=BUCKET, Key="cond", IfMatch='"
 fails("NoSuchKey", s3.get_object, Bucket=BUCKET, Key="absent")
 fails("404", s3.head_object, Bucket=BUCKET, Key="absent")
 fails("NoSuchBucket", s3.list_objects_v2, Bucket="no-such-bucket-here")
-fails("NotImplemented", s3.copy_object, Bucket=BUCKET, Key="copy", CopySource=BUCKET + "/cond")
+copied = s3.copy_object(Bucket=BUCKET, Key="copy", CopySource=BUCKET + "/cond", MetadataDirective="REPLACE", Metadata={"a": "b"}, ContentType="text/x")
+assert copied["CopyObjectResult"]["ETag"] == tag, copied
+copied = s3.get_object(Bucket=BUCKET, Key="copy")
+assert copied["Body"].read() == b"1" and copied["Metadata"] == {"a": "b"} and copied["ContentType"] == "text/x", copied
+fails("InvalidRequest", s3.copy_object, Bucket=BUCKET, Key="cond", CopySource=BUCKET + "/cond")
+fails("NoSuchKey", s3.copy_object, Bucket=BUCKET, Key="copy", CopySource=BUCKET + "/absent")
+fails("PreconditionFailed", s3.copy_object, Bucket=BUCKET, Key="copy", CopySource=BUCKET + "/cond", CopySourceIfNoneMatch=tag)
+s3.copy({"Bucket": BUCKET, "Key": "big"}, BUCKET, "big copy", Config=TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=6 << 20))
+assert hashlib.sha256(s3.get_object(Bucket=BUCKET, Key="big copy")["Body"].read()).digest() == hashlib.sha256(data).digest()
+for key in ("copy", "big copy"):
+    s3.delete_object(Bucket=BUCKET, Key=key)
 fails("NotImplemented", s3.put_object, Bucket=BUCKET, Key="cond", Body=b"2", ServerSideEncryption="AES256")
 fails("NoSuchBucketPolicy", s3.get_bucket_policy, Bucket=BUCKET)
 assert s3.get_object(Bucket=BUCKET, Key="cond")["Body"].read() == b"1"
