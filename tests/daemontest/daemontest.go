@@ -143,6 +143,34 @@ func (d *Daemon) Stop() {
 	}
 }
 
+// Wipe empties the folder of a drive, as if a new drive were mounted there. The daemon must not run.
+func (d *Daemon) Wipe(i int) {
+	d.t.Helper()
+	entries, err := os.ReadDir(d.Drive(i))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(filepath.Join(d.Drive(i), e.Name())); err != nil {
+			d.t.Fatal(err)
+		}
+	}
+}
+
+// AwaitRepair waits until status says that no drive is out and every shard is recorded where it should be, and says how long that took.
+func (d *Daemon) AwaitRepair(limit time.Duration) time.Duration {
+	d.t.Helper()
+	begin := time.Now()
+	status := d.Status()
+	for ; status.Missing > 0 || status.Away > 0; status = d.Status() {
+		if time.Since(begin) > limit {
+			d.t.Fatalf("not repaired after %v: %+v", limit, status)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return time.Since(begin)
+}
+
 // Status is what the tests read of `holdfast status --json`.
 type Status struct {
 	Missing int `json:"extents_missing_shards"`

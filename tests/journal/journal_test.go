@@ -1,4 +1,5 @@
-// Package journal_test kills the real daemon with SIGKILL, again and again, under clients that keep a journal of what was acknowledged.
+// Package journal_test kills the real daemon with SIGKILL, again and again, under clients that keep a journal of what was acknowledged. Some
+// kills come at a random instant, others as soon as the daemon is inside the step that was hit least often; and from time to time a drive is wiped.
 //
 // Promise: after every kill each key has the state that was acknowledged last, or that of the one operation that was under way; at the end
 // every shard on the drives is one that the metadata places there, counted by a scanner that reads the drives of the stopped node.
@@ -9,14 +10,19 @@
 package journal_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/md5"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,6 +34,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+	"golang.org/x/sys/unix"
 
 	"holdfast/daemon"
 	"holdfast/engine"
@@ -41,6 +48,9 @@ const (
 	bucket  = "journal"
 	clients = 8
 	keys    = 12 // of each client
+
+	wipesWanted = 4      // drives, one after the other
+	many        = 20_000 // acknowledgements, from which on every step must have been hit
 )
 
 // client connects to a daemon.
@@ -61,7 +71,7 @@ type journal struct {
 
 // body is content that a seed determines; its size tells the way it takes.
 func body(rng *rand.Rand) []byte {
-	size := []int{rng.IntN(200), rng.IntN(8192), 8193 + rng.IntN(60000), 300_000 + rng.IntN(1_500_000)}[min(rng.IntN(6), 3)]
+	size := []int{rng.IntN(200), rng.IntN(8192), 8193 + rng.IntN(60000), 300_000 + rng.IntN(1_500_000)}[rng.IntN(10)/3]
 	return fill(rng.Uint64(), size)
 }
 
@@ -87,7 +97,29 @@ func (j *journal) step(ctx context.Context, c *minio.Client, rng *rand.Rand, key
 	case n < 20:
 		operation = "delete"
 		do = func() error { return c.RemoveObject(ctx, bucket, key, minio.RemoveObjectOptions{}) }
-	case n < 23:
+	case n < 22:
+		operation = "abort" // what the key has stays
+		if next = j.states[key][0]; len(j.states[key]) > 1 {
+			return true
+		}
+		do = func() error { return abort(ctx, c, rng, key) }
+	case n < 32:
+		from := j.source(rng, key)
+		if from == "" {
+			return true
+		}
+		operation = "copy"
+		next = j.states[from][0]
+		do = func() error {
+			_, err := c.CopyObject(ctx, minio.CopyDestOptions{Bucket: bucket, Object: key}, minio.CopySrcOptions{Bucket: bucket, Object: from})
+			return err
+		}
+	case n < 36:
+		operation = "slow put"
+		b := fill(rng.Uint64(), 2+rng.IntN(4000))
+		next = sum(b)
+		do = func() error { return slowPut(ctx, c, key, b) }
+	case n < 39:
 		operation = "multipart"
 		b := fill(rng.Uint64(), 5<<20+rng.IntN(1<<20))
 		next = sum(b)
@@ -114,6 +146,64 @@ func (j *journal) step(ctx context.Context, c *minio.Client, rng *rand.Rand, key
 	j.acks[operation]++
 	j.states[key] = []string{next}
 	return true
+}
+
+// abort begins an upload, gives it a part, and aborts it.
+func abort(ctx context.Context, c *minio.Client, rng *rand.Rand, key string) error {
+	core := minio.Core{Client: c}
+	upload, err := core.NewMultipartUpload(ctx, bucket, key, minio.PutObjectOptions{})
+	if err != nil {
+		return err
+	}
+	b := body(rng)
+	if _, err := core.PutObjectPart(ctx, bucket, key, upload, 1, bytes.NewReader(b), int64(len(b)), minio.PutObjectPartOptions{}); err != nil {
+		return err
+	}
+	return core.AbortMultipartUpload(ctx, bucket, key, upload)
+}
+
+// slowPut sends a body in two pieces, with a pause between.
+func slowPut(ctx context.Context, c *minio.Client, key string, body []byte) error {
+	u, err := c.PresignedPutObject(ctx, bucket, key, time.Minute)
+	if err != nil {
+		return err
+	}
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", u.Host)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	head := fmt.Sprintf("PUT %s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n", u.RequestURI(), u.Host, len(body))
+	if _, err := conn.Write(append([]byte(head), body[:len(body)/2]...)); err != nil {
+		return err
+	}
+	time.Sleep(3 * time.Millisecond) // that the body is slow is what is tried
+	if _, err := conn.Write(body[len(body)/2:]); err != nil {
+		return err
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(answer.Body) // as much as there is
+		return fmt.Errorf("%s: %s", answer.Status, text)
+	}
+	return nil
+}
+
+// source returns a key, other than to, whose content is known, or "" if a few guesses find none.
+func (j *journal) source(rng *rand.Rand, to string) string {
+	names := slices.Sorted(maps.Keys(j.states))
+	for range 4 {
+		name := names[rng.IntN(len(names))]
+		if states := j.states[name]; name != to && len(states) == 1 && states[0] != "" {
+			return name
+		}
+	}
+	return ""
 }
 
 // check reads every key and fails if one has a state that the journal does not allow.
@@ -172,18 +262,48 @@ func TestJournal(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
-	kills, total, inside := 0, 0, map[string]int{}
-	longest := 2500 // milliseconds
-	if want >= 20_000 {
-		longest = 8000
+	kills, aimed, wipes, total, inside := 0, 0, 0, 0, map[string]int{}
+	longest := 2500 * time.Millisecond
+	if want >= many {
+		longest = 8 * time.Second
 	}
 	for total < want && !t.Failed() {
-		round(ctx, t, d, journals, rng.Uint64(), time.Duration(300+rng.IntN(longest))*time.Millisecond)
+		target := leastHit(inside, rng)
+		if rng.IntN(4) == 0 || inside[target] > 0 && rng.IntN(3) > 0 {
+			target = "" // killed at a random instant: few times until every step was hit, mostly later
+		}
+		if round(ctx, t, d, journals, rng.Uint64(), 300*time.Millisecond+rand.N(longest), target) {
+			aimed++
+		}
 		kills++
 		noteSteps(t, d, inside)
-		for rng.IntN(4) == 0 { // killed again before it is ready
-			d.Launch()
-			time.Sleep(time.Duration(rng.IntN(int(150 * time.Millisecond))))
+		if total >= (wipes+1)*want/(wipesWanted+1) { // all was repaired at the end of the last round, and no more was lost since than a process
+			d.Start()
+			d.AwaitRepair(2 * time.Minute)
+			d.Kill()
+			kills++
+			noteSteps(t, d, inside)
+			d.Wipe(wipes % daemontest.Drives)
+			wipes++
+			for _, target := range []string{"group: a replica takes over the rows of another", "repair: a shard is made again", "repair: a shard is made again"} {
+				launch(t, d)
+				if hit := awaitStep(t, d, target, 5*time.Second); hit {
+					aimed++
+				}
+				d.Kill()
+				kills++
+				noteSteps(t, d, inside)
+			}
+		}
+		for rng.IntN(3) == 0 { // killed again before it is ready, or as soon as it has done what is done after a start
+			launch(t, d)
+			if target := leastHit(inside, rng); rng.IntN(4) > 0 {
+				if awaitStep(t, d, target, 4*time.Second) {
+					aimed++
+				}
+			} else {
+				time.Sleep(time.Duration(rng.IntN(int(150 * time.Millisecond))))
+			}
 			d.Kill()
 			kills++
 			noteSteps(t, d, inside)
@@ -207,11 +327,14 @@ func TestJournal(t *testing.T) {
 			open[operation] += n
 		}
 	}
-	t.Logf("%d kills, acknowledged %v, interrupted %v", kills, acks, open)
-	for _, operation := range []string{"put", "overwrite", "delete", "multipart"} {
+	t.Logf("%d kills, %d of them aimed at a step, %d drives wiped, acknowledged %v, interrupted %v", kills, aimed, wipes, acks, open)
+	for _, operation := range []string{"put", "overwrite", "delete", "copy", "slow put", "multipart", "abort"} {
 		if acks[operation] == 0 {
 			t.Errorf("no %s was acknowledged", operation)
 		}
+	}
+	if wipes == 0 {
+		t.Error("no drive was wiped")
 	}
 	if kills == 0 || open["put"]+open["overwrite"] == 0 {
 		t.Error("no kill interrupted a write")
@@ -219,8 +342,7 @@ func TestJournal(t *testing.T) {
 	lines := make([]string, 0, len(inside))
 	for name, n := range inside {
 		lines = append(lines, fmt.Sprintf("%6d  %s", n, name))
-		// A repair needs a lost shard and a replica's snapshot a lost drive: here there is neither.
-		if rare := strings.Contains(name, "made again") || strings.Contains(name, "takes over"); n == 0 && !rare && want >= 20_000 {
+		if n == 0 && want >= many {
 			t.Errorf("no kill landed inside the step %q", name)
 		}
 	}
@@ -234,10 +356,7 @@ func TestJournal(t *testing.T) {
 
 // noteSteps counts the steps that were under way when the daemon was killed.
 func noteSteps(t *testing.T, d *daemontest.Daemon, inside map[string]int) {
-	list, err := observe.ReadRecord(filepath.Join(d.State(), daemon.StepsFile))
-	if err != nil {
-		t.Error(err)
-	}
+	list, _ := observe.ReadRecord(filepath.Join(d.State(), daemon.StepsFile)) // a daemon that was killed early has none
 	for _, s := range list {
 		inside[s.Name] += 0
 		if s.Entered != s.Left {
@@ -246,8 +365,42 @@ func noteSteps(t *testing.T, d *daemontest.Daemon, inside map[string]int) {
 	}
 }
 
-// round lets all clients work for a while, kills the daemon under them, and waits for them to notice.
-func round(ctx context.Context, t *testing.T, d *daemontest.Daemon, journals []*journal, seed uint64, length time.Duration) {
+// leastHit returns one of the steps that were hit least often, or "" if none is known.
+func leastHit(inside map[string]int, rng *rand.Rand) string {
+	names := slices.Sorted(maps.Keys(inside))
+	if len(names) == 0 {
+		return ""
+	}
+	rng.Shuffle(len(names), func(i, k int) { names[i], names[k] = names[k], names[i] })
+	return slices.MinFunc(names, func(a, b string) int { return inside[a] - inside[b] })
+}
+
+// launch starts the daemon without the record of its predecessor.
+func launch(t *testing.T, d *daemontest.Daemon) {
+	if err := os.Remove(filepath.Join(d.State(), daemon.StepsFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+	d.Launch()
+}
+
+// awaitStep returns once the running daemon is inside the step; false if that did not happen in time.
+func awaitStep(t *testing.T, d *daemontest.Daemon, name string, limit time.Duration) bool {
+	for end := time.Now().Add(limit); time.Now().Before(end); {
+		list, _ := observe.ReadRecord(filepath.Join(d.State(), daemon.StepsFile)) // until the daemon has made it there is none
+		for _, s := range list {
+			if s.Name == name && s.Entered != s.Left {
+				return true
+			}
+		}
+		// The daemon needs the processor too, but some steps are over in 200 microseconds, and time.Sleep may round up to a millisecond.
+		_ = unix.Nanosleep(&unix.Timespec{Nsec: 20_000}, nil) // interrupted is as good
+	}
+	return false
+}
+
+// round lets all clients work until the daemon is inside the target step, or for a while if there is none, kills the daemon under them, and
+// waits for them to notice. It says whether the step was seen.
+func round(ctx context.Context, t *testing.T, d *daemontest.Daemon, journals []*journal, seed uint64, length time.Duration, target string) (seen bool) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	var wg sync.WaitGroup
@@ -263,9 +416,15 @@ func round(ctx context.Context, t *testing.T, d *daemontest.Daemon, journals []*
 			}
 		}()
 	}
-	time.Sleep(length) // the instant of the kill is what is random here; nothing waits for a condition
+	if target != "" {
+		time.Sleep(length / 4) // some work before
+		seen = awaitStep(t, d, target, length)
+	} else {
+		time.Sleep(length) // the instant of the kill is what is random here; nothing waits for a condition
+	}
 	d.Kill()
 	wg.Wait()
+	return seen
 }
 
 // scan waits until the keepers have nothing left to do, stops the daemon, and counts the shards on each drive by itself.

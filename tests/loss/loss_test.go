@@ -65,10 +65,10 @@ func lose(t *testing.T, clients []string) {
 	for _, pair := range [][]int{{0, 2}, {1, 3}} {
 		s.Kill()
 		for _, i := range pair {
-			s.wipe(i)
+			s.Wipe(i)
 		}
 		s.Start()
-		s.awaitRepair()
+		s.t.Logf("repaired in %v", s.AwaitRepair(time.Hour).Round(100*time.Millisecond))
 	}
 	for _, name := range clients {
 		s.restoreAll(name, source)
@@ -281,33 +281,6 @@ func (s *site) retry(what string, f func() error) {
 		time.Sleep(time.Second)
 	}
 	s.t.Errorf("%s never succeeded: %v", what, err)
-}
-
-func (s *site) wipe(i int) {
-	entries, err := os.ReadDir(s.Drive(i))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for _, e := range entries {
-		if err := os.RemoveAll(filepath.Join(s.Drive(i), e.Name())); err != nil {
-			s.t.Fatal(err)
-		}
-	}
-}
-
-// awaitRepair waits until status says that no drive is out and every shard is recorded where it should be.
-func (s *site) awaitRepair() {
-	s.t.Helper()
-	begin := time.Now()
-	var status daemontest.Status
-	for time.Since(begin) < time.Hour {
-		if status = s.Status(); status.Missing == 0 && status.Away == 0 {
-			s.t.Logf("repaired in %v", time.Since(begin).Round(100*time.Millisecond))
-			return
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	s.t.Fatalf("not repaired: %+v", status)
 }
 
 // restore lets a client restore, holds the tree against the source, and removes it.
