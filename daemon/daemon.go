@@ -246,6 +246,11 @@ func makeFolder(dir string, made *[]string) error {
 	switch info, err := os.Stat(dir); {
 	case err == nil && !info.IsDir():
 		return fmt.Errorf("%s is not a folder", dir)
+	case err == nil && parent != dir: // made by a start that was interrupted before the name was durable, perhaps
+		if err := syncDir(parent); !errors.Is(err, os.ErrPermission) {
+			return err
+		}
+		return nil // somebody else made it
 	case err == nil || parent == dir:
 		return err
 	}

@@ -39,9 +39,10 @@ type Usage struct {
 	Total, Free int64
 }
 
-// Device tells mounts apart. ID is st_dev; MountPoint says that the folder is the root of a mount.
+// Device tells folders and mounts apart. ID is st_dev and Inode st_ino of the folder that is at the path now; MountPoint says that it is the root
+// of a mount.
 type Device struct {
-	ID         uint64
+	ID, Inode  uint64
 	MountPoint bool
 }
 

@@ -137,7 +137,7 @@ func (f *osFS) Device() (Device, error) {
 	if !okA || !okB {
 		return Device{}, &fs.PathError{Op: "stat", Path: f.path, Err: errors.ErrUnsupported}
 	}
-	return Device{ID: a.Dev, MountPoint: a.Dev != b.Dev || a.Ino == b.Ino}, nil
+	return Device{ID: a.Dev, Inode: a.Ino, MountPoint: a.Dev != b.Dev || a.Ino == b.Ino}, nil
 }
 
 func (f *osFS) Reopen() (FS, error) { return OS(f.path) }

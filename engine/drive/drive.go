@@ -79,8 +79,11 @@ type Drive struct {
 	closing  sync.Once
 	closeErr error
 
-	life   sync.RWMutex // held for reading by whoever uses the index; guards closed
-	closed bool
+	life sync.RWMutex // held for reading by whoever uses the index; guards closed
+	// readers counts iterators and snapshots that are open.
+	readers sync.WaitGroup
+	device  disk.Device // of the folder, when it was opened
+	closed  bool
 
 	applying sync.Mutex // orders batches of the drive's own rows; guards applied
 	applied  uint64     // frames before it are in the index
@@ -113,11 +116,15 @@ func Open(fsys disk.FS, o Options) (*Drive, error) {
 	if err != nil {
 		return nil, err
 	}
+	device, err := fsys.Device()
+	if err != nil {
+		return nil, err
+	}
 	lock, err := fsys.Lock(lockName)
 	if err != nil {
 		return nil, engine.E(engine.KindUnavailable, "%w: %w", ErrLocked, err)
 	}
-	d := &Drive{fsys: fsys, identity: id, geometry: g, options: o, lock: lock, buffers: o.Buffers, failed: make(chan struct{}),
+	d := &Drive{fsys: fsys, device: device, identity: id, geometry: g, options: o, lock: lock, buffers: o.Buffers, failed: make(chan struct{}),
 		stopping: make(chan struct{}), flushes: make(chan struct{}, 1), callbacks: map[int]func(){}}
 	d.room = sync.NewCond(&d.mu)
 	if d.options.Cache == nil {
@@ -250,7 +257,8 @@ func (d *Drive) start() {
 }
 
 // Close answers what waits, flushes the index, and releases everything. It returns the error of the flush, or of an earlier failure.
-// Iterators and snapshots of stores are closed before.
+// Iterators and snapshots of stores answer ErrClosed from then on, or what they have at hand, and are to be closed soon: the index stays open, and
+// the drive locked, if that takes longer than readersWait.
 func (d *Drive) Close() error {
 	d.closing.Do(func() {
 		d.ring.close()
@@ -265,9 +273,33 @@ func (d *Drive) Close() error {
 		d.life.Lock()
 		d.closed = true
 		d.life.Unlock()
+		if !d.awaitReaders() {
+			d.closeErr = errors.Join(err, d.Failed(), engine.E(engine.KindUnavailable, "drive %d: its index is still being read", d.identity.Drive))
+			return
+		}
 		d.closeErr = errors.Join(err, d.Failed(), d.release())
 	})
 	return d.closeErr
+}
+
+// readersWait is how long Close waits for iterators and snapshots to be closed.
+const readersWait = 30 * time.Second
+
+// awaitReaders waits until no iterator and no snapshot is open. None is made any more.
+func (d *Drive) awaitReaders() bool {
+	ended := make(chan struct{})
+	go func() { // ends with the last reader
+		d.readers.Wait()
+		close(ended)
+	}()
+	patience := time.NewTimer(readersWait)
+	defer patience.Stop()
+	select {
+	case <-ended:
+		return true
+	case <-patience.C:
+		return false
+	}
 }
 
 // enter begins a use of the index, which ends with life.RUnlock, or says why there is none.
@@ -366,6 +398,8 @@ func (d *Drive) CheckIdentity() error {
 		return err
 	}
 	id, _, err := Identify(now)
+	device, errDevice := now.Device()
+	err = errors.Join(err, errDevice)
 	if now != d.fsys {
 		err = errors.Join(err, now.Close())
 	}
@@ -374,6 +408,9 @@ func (d *Drive) CheckIdentity() error {
 	}
 	if id != d.identity {
 		return engine.E(engine.KindUnavailable, "the folder of drive %d is drive %d, incarnation %x, now: %w", d.identity.Drive, id.Drive, id.Incarnation, errReplaced)
+	}
+	if device.ID != d.device.ID || device.Inode != d.device.Inode {
+		return engine.E(engine.KindUnavailable, "the folder of drive %d is a copy of it, or was mounted again: %w", d.identity.Drive, errReplaced)
 	}
 	return nil
 }

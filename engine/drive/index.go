@@ -205,6 +205,7 @@ func (s *store) Snapshot() meta.Snapshot {
 		return &snapshot{reader: reader{d: s.d, gone: err}}
 	}
 	defer s.d.life.RUnlock()
+	s.d.readers.Add(1)
 	at := s.d.db.NewSnapshot()
 	return &snapshot{reader: reader{d: s.d, from: at, prefix: s.prefix}, at: at}
 }
@@ -231,7 +232,10 @@ func (s *snapshot) Close() error {
 	if s.at == nil {
 		return s.gone
 	}
-	return s.at.Close()
+	defer s.d.readers.Done()
+	at := s.at
+	s.at, s.gone = nil, ErrClosed
+	return at.Close()
 }
 
 // source is what database and snapshot share.
@@ -287,11 +291,16 @@ func (r *reader) Iterate(lower, upper []byte) meta.Iterator {
 		o.UpperBound = r.key(upper)
 	}
 	it, err := r.from.NewIter(o)
-	return &iterator{it: it, err: err, prefix: r.prefix}
+	if err != nil {
+		return &iterator{err: err}
+	}
+	r.d.readers.Add(1)
+	return &iterator{d: r.d, it: it, prefix: r.prefix}
 }
 
 // iterator walks rows under a prefix; it is nil if there was an error at once.
 type iterator struct {
+	d       *Drive
 	it      *pebble.Iterator
 	err     error
 	prefix  []byte
@@ -326,7 +335,10 @@ func (i *iterator) Close() error {
 	if i.it == nil {
 		return i.err
 	}
-	return i.it.Close()
+	defer i.d.readers.Done()
+	it := i.it
+	i.it = nil
+	return it.Close()
 }
 
 // rows calls fn with each row of the drive's own range; key and value are valid during the call.

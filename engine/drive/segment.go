@@ -330,7 +330,7 @@ func (s *segments) finish(g *segment, offset, reserved, kept int64) {
 	defer s.mu.Unlock()
 	g.writers--
 	g.live -= reserved - kept
-	if g.next == offset+reserved {
+	if g.next == offset+reserved && !g.gone {
 		g.next = offset + kept // nobody came behind
 	} else {
 		s.punch(g, offset+kept, reserved-kept)

@@ -136,7 +136,7 @@ func (w *ShardWriter) writeAligned(p []byte) error {
 
 // Commit makes the shard durable and visible as a whole: it syncs the segment, together with whoever else waits for that, and then the
 // record of the shard. If the context ends first the outcome is open, and the shard may appear; any other error but that of a failed drive
-// means that it never will. After Commit the writer is of no use.
+// means that it never will, or as a lost one. After Commit the writer is of no use.
 func (w *ShardWriter) Commit(ctx context.Context) error {
 	if w.ended {
 		return engine.E(engine.KindInvalidArgument, "shard %s: the writing has ended", shardString(w.id))
@@ -151,17 +151,24 @@ func (w *ShardWriter) Commit(ctx context.Context) error {
 		w.finish(0)
 		return w.d.fail(err)
 	}
-	if w.d.segments.isGone(w.segment.number) { // what was written would be gone with the process
-		w.finish(0)
-		return engine.E(engine.KindUnavailable, "shard %s: %w", shardString(w.id), errGone)
-	}
 	p := place{segment: w.segment.number, offset: w.offset, bytes: w.written, sums: w.sums}
 	done := make(chan error, 1)
+	gone := func() error { // what was written would be gone with the process
+		if !w.d.segments.isGone(w.segment.number) {
+			return nil
+		}
+		return engine.E(engine.KindUnavailable, "shard %s: %w", shardString(w.id), errGone)
+	}
+	if err := gone(); err != nil {
+		w.finish(0)
+		return err
+	}
 	w.d.ring.append(waiting{record: record{kind: RecordShard}, parts: [][]byte{encodeShardRecord(w.id, p)}, done: func(err error) {
 		if err != nil {
 			w.finish(0)
 		} else {
 			w.finish(p.room())
+			err = gone() // it was noticed meanwhile; the row that the record makes tells of a lost shard
 		}
 		done <- err
 	}})

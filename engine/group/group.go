@@ -518,6 +518,9 @@ func (g *Group) createEmpty(ctx context.Context, m Member, h *hostState) (*recov
 	}
 	h.Lock()
 	defer h.Unlock()
+	if ctx.Err() != nil { // another call may have made one meanwhile
+		return nil, g.interrupted(ctx.Err())
+	}
 	if !g.hasWorker(m.Drive) {
 		if err := clearUnrecovered(g.id, &h.Host); err != nil {
 			return nil, err

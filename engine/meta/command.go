@@ -2,6 +2,7 @@ package meta
 
 import (
 	"encoding/binary"
+	"math"
 	"time"
 
 	"holdfast/engine"
@@ -299,9 +300,20 @@ func (e *encoder) conditions(c *engine.Conditions) {
 	}
 	for _, t := range []time.Time{c.ModifiedSince, c.UnmodifiedSince} {
 		if !t.IsZero() {
-			e.int(t.UnixNano())
+			e.int(clampedNano(t))
 		}
 	}
+}
+
+// clampedNano returns unix nanoseconds, for times that are too far off for them the nearest that there is.
+func clampedNano(t time.Time) int64 {
+	switch {
+	case t.Before(time.Unix(0, math.MinInt64)):
+		return math.MinInt64
+	case t.After(time.Unix(0, math.MaxInt64)):
+		return math.MaxInt64
+	}
+	return t.UnixNano()
 }
 
 func (d *decoder) conditions() (c engine.Conditions) {

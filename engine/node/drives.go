@@ -277,25 +277,30 @@ func (n *Node) setOut(ctx context.Context, s *slot, out bool) error {
 	return nil
 }
 
-// readmit opens a drive again that was not there for a time, and now is: an unplugged one, or a mount that came late. A drive that failed in its
-// place stays out until somebody has looked after it.
+// readmit takes a drive in again that was not there for a time, and now is: a mount that came late, which is opened, or a folder that was away and of
+// which everything that is open still is. A drive that failed meanwhile, or in its place, and one that was mounted anew stay out until somebody
+// has looked after it and started the node again.
 func (n *Node) readmit(s *slot) bool {
 	n.mu.Lock()
-	absent, old, fsys := s.absent, s.drive, s.fs
+	absent, old := s.absent, s.drive
 	n.mu.Unlock()
 	if !absent || !n.isThere(s) {
 		return false
 	}
-	n.mu.Lock()
-	s.drive = nil
-	n.mu.Unlock()
-	if old != nil {
-		_ = old.Close() // whatever it could not finish, the drive recovers from
-		_ = fsys.Close()
+	var problem error
+	if old == nil {
+		problem = n.openSlot(s)
+	} else if problem = old.Failed(); problem == nil {
+		problem = old.CheckIdentity()
 	}
-	problem := n.openSlot(s)
+	if old != nil && problem != nil {
+		n.mu.Lock()
+		s.problem = fmt.Errorf("the folder is back, but not as it was left; start the node again: %w", problem)
+		n.mu.Unlock()
+		return false
+	}
 	n.mu.Lock()
-	s.problem, s.absent = problem, problem != nil
+	s.problem, s.absent = problem, mayComeBack(problem)
 	n.mu.Unlock()
 	if problem != nil {
 		n.logger.Error("a drive that is back cannot be opened", "drive", s.Drive, "path", s.Path, "error", problem)
@@ -303,6 +308,11 @@ func (n *Node) readmit(s *slot) bool {
 	}
 	n.logger.Warn("a drive is back", "drive", s.Drive, "path", s.Path)
 	return true
+}
+
+// mayComeBack reports whether a problem says that a drive is not there: then it is looked for again. One that is there and damaged is not.
+func mayComeBack(problem error) bool {
+	return drive.NotThere(problem) && !errors.Is(problem, drive.ErrDamaged)
 }
 
 // isThere reports whether the folder of a slot has its drive.
@@ -345,7 +355,10 @@ func (n *Node) replace(ctx context.Context, s *slot) error {
 	s.drive = nil
 	n.mu.Unlock()
 	if old != nil {
-		_ = old.Close() // it has failed
+		for _, g := range []*group.Group{n.root, n.data} { // its replicas have no ground any more; a leader there gives way
+			g.DriveFailed(s.Drive, errWiped)
+		}
+		_ = old.Close() // what it could not finish is gone with the folder
 		_ = s.fs.Close()
 	}
 	role := drive.RoleData
@@ -379,11 +392,14 @@ func (n *Node) replace(ctx context.Context, s *slot) error {
 	n.mu.Unlock()
 	problem := n.openSlot(s)
 	n.mu.Lock()
-	s.problem = problem
+	s.problem, s.absent = problem, mayComeBack(problem)
 	n.mu.Unlock()
 	n.logger.Warn("an empty folder takes the place of a lost drive", "path", s.Path, "lost", fresh.Replaces, "drive", fresh.Drive)
 	return problem
 }
+
+// errWiped is why the replicas of a drive fail whose folder is empty.
+var errWiped = errors.New("the folder of the drive was emptied")
 
 // remember writes a slot's member into the state, durably.
 func (n *Node) remember(s *slot, m member) error {

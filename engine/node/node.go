@@ -279,6 +279,13 @@ func (n *Node) countDrives(ctx context.Context) error {
 	for id := range drives {
 		n.state.Last = max(n.state.Last, uint64(id))
 	}
+	for _, g := range []*group.Group{n.root, n.data} { // a witness has replicas only
+		status, errStatus := g.Status(ctx)
+		for _, m := range status.Members {
+			n.state.Last = max(n.state.Last, uint64(m.Drive))
+		}
+		err = errors.Join(err, errStatus)
+	}
 	return errors.Join(err, view.Close())
 }
 
@@ -483,7 +490,7 @@ func (n *Node) openDrives() {
 	for _, s := range n.slots {
 		wg.Go(func() {
 			if s.problem = n.openSlot(s); s.problem != nil {
-				s.absent = drive.NotThere(s.problem)
+				s.absent = mayComeBack(s.problem)
 				n.logger.Error("a drive is not at hand", "drive", s.Drive, "path", s.Path, "error", s.problem)
 			}
 		})

@@ -236,10 +236,12 @@ func (k *Keeper) reportOne(ctx context.Context, d damage) (later bool, err error
 		return true, err
 	}
 	x, err := meta.LoadExtent(view, d.id.Extent)
-	_ = view.Close() // a snapshot that was only read
 	if err == meta.ErrAbsent {
-		return false, nil
+		later, err = mayCome(view, d.id.Extent)
+		_ = view.Close() // a snapshot that was only read
+		return later, err
 	}
+	_ = view.Close() // a snapshot that was only read
 	if err != nil {
 		return true, err
 	}
@@ -259,6 +261,13 @@ func (k *Keeper) reportOne(ctx context.Context, d damage) (later bool, err error
 		return false, nil // it is no longer there that it should be
 	}
 	return err != nil, err
+}
+
+// mayCome reports whether a command that makes an extent may be on the way.
+func mayCome(view meta.View, id engine.ExtentID) (bool, error) {
+	open, err := meta.Epochs(view)
+	_, isOpen := open[id.Epoch]
+	return isOpen, err
 }
 
 // readShard reads a whole shard, so that its checksums speak.
@@ -598,6 +607,7 @@ func (k *Keeper) sweepOnce(ctx context.Context) error {
 // epoch is closed, or because their extent has its row, and only the keeper, which is doing this, moves shards of those.
 func (k *Keeper) sweep(ctx context.Context) error {
 	defer stepSweep.Enter().Leave()
+	recorded := 0
 	for _, drive := range k.config.Drives.All() {
 		var after engine.ShardID
 		for {
@@ -609,8 +619,16 @@ func (k *Keeper) sweep(ctx context.Context) error {
 				break
 			}
 			after = list[len(list)-1].ID
-			if err := k.sweepShards(ctx, drive, list); err != nil {
+			n, err := k.recordLost(ctx, drive, list)
+			if err == nil {
+				err = k.sweepShards(ctx, drive, list)
+			}
+			if err != nil {
 				return err
+			}
+			if recorded += n; recorded >= lostMax {
+				k.CameIn() // the rest after what is known by now was repaired as far as it goes
+				return nil
 			}
 		}
 	}
@@ -618,17 +636,57 @@ func (k *Keeper) sweep(ctx context.Context) error {
 	return nil
 }
 
+// lostMax is how many lost shards a sweep records before repair has its turn: a drive may have lost millions, and those of which an extent has
+// the fewest left are not to wait for all of them.
+const lostMax = 10_000
+
+// recordLost records as missing what the drive knows to have lost, and returns how many shards these are.
+func (k *Keeper) recordLost(ctx context.Context, drive engine.DriveID, found []Found) (recorded int, err error) {
+	var lost []engine.ShardID
+	for _, f := range found {
+		if f.Lost {
+			lost = append(lost, f.ID)
+		}
+	}
+	if len(lost) == 0 {
+		return 0, nil
+	}
+	view, err := k.view(ctx)
+	if err != nil {
+		return 0, err
+	}
+	lost = slices.DeleteFunc(lost, func(id engine.ShardID) bool {
+		x, errLoad := meta.LoadExtent(view, id.Extent)
+		if errLoad == meta.ErrAbsent { // whoever wrote it may be about to say so
+			k.Damaged(id, drive)
+			return true
+		}
+		err = cmp.Or(err, errLoad)
+		return errLoad != nil || int(id.Index) >= len(x.Drives) || x.Drives[id.Index] != drive || x.Missing&(1<<id.Index) != 0
+	})
+	_ = view.Close() // a snapshot that was only read
+	if err != nil || len(lost) == 0 {
+		return 0, err
+	}
+	var failed atomic.Pointer[error]
+	each(ctx, collectWorkers, lost, func(id engine.ShardID) bool {
+		_, err := k.do(ctx, &meta.ReportMissing{Extent: id.Extent, Index: int(id.Index), Drive: drive})
+		if err != nil && !engine.Is(err, engine.KindConflict) {
+			failed.Store(&err)
+		}
+		return err == nil
+	})
+	k.Wake()
+	if err := failed.Load(); err != nil {
+		return 0, *err
+	}
+	return len(lost), ctx.Err()
+}
+
 func (k *Keeper) sweepShards(ctx context.Context, drive engine.DriveID, found []Found) error {
 	list := make([]engine.ShardID, len(found))
 	for i, f := range found {
 		list[i] = f.ID
-		if f.Lost {
-			_, err := k.do(ctx, &meta.ReportMissing{Extent: f.ID.Extent, Index: int(f.ID.Index), Drive: drive})
-			if err != nil && !engine.Is(err, engine.KindConflict) {
-				return err
-			}
-			k.Wake()
-		}
 	}
 	stray, err := k.stray(ctx, drive, list)
 	if err != nil || len(stray) == 0 {

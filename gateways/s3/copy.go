@@ -19,6 +19,11 @@ func (c *call) source() (engine.Ref, error) {
 	text := c.r.Header.Get(copySource)
 	malformed := func(why string) (engine.Ref, error) { return engine.Ref{}, invalid("x-amz-copy-source", text, why) }
 	path, version, named := strings.Cut(text, "?versionId=")
+	if !strings.Contains(strings.TrimPrefix(path, "/"), "/") { // some encode the slashes too
+		if whole, err := url.PathUnescape(path); err == nil {
+			path = (&url.URL{Path: whole}).EscapedPath()
+		}
+	}
 	name, key, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	switch {
 	case strings.HasPrefix(path, "arn:"):
@@ -176,38 +181,59 @@ func copyPart(c *call) error {
 	if err != nil {
 		return err
 	}
-	o := engine.CopyPartOptions{From: k.when}
-	if text := c.r.Header.Get(copySource + "-Range"); text != "" {
-		if o.Range, err = parseCopyRange(text); err != nil {
-			return err
-		}
-		info, err := c.engine.Stat(c.ctx, k.from, engine.StatOptions{})
-		if err != nil {
-			return err
-		}
-		if o.Range.Start+o.Range.Length > info.Size {
-			return invalid("x-amz-copy-source-range", text, "Range specified is not valid for source object of size: "+strconv.FormatInt(info.Size, 10))
-		}
-		if len(o.From.Match) == 0 { // the range is right for this version
-			o.From.Match = []engine.ETag{info.ETag}
-		}
-	}
 	upload, err := c.engine.ListParts(c.ctx, c.ref(), c.uploadID(), engine.ListPartsOptions{Max: 1})
 	if err != nil {
 		return err
 	}
-	if k.compute(algorithmNamed(upload.Upload.ChecksumAlgorithm)); k.algorithm != nil {
-		o.Hash, o.Checksum = k.hash, k.checksum
-	}
-	part, err := c.engine.CopyPart(c.ctx, k.from, c.ref(), c.uploadID(), number, o)
-	if err != nil {
-		return err
+	var part engine.PartInfo
+	for attempt := 1; ; attempt++ {
+		o, added, err := c.copyPartOptions(&k, algorithmNamed(upload.Upload.ChecksumAlgorithm))
+		if err != nil {
+			return err
+		}
+		part, err = c.engine.CopyPart(c.ctx, k.from, c.ref(), c.uploadID(), number, o)
+		if err == nil {
+			break
+		}
+		if !added || !engine.Is(err, engine.KindPreconditionFailed) || attempt == copyAttempts {
+			return err
+		}
 	}
 	d := wire.NewDoc("CopyPartResult")
 	d.Text("ETag", quoted(part.ETag))
 	d.Time("LastModified", part.Modified)
 	documentChecksum(d, part.Checksum)
 	return c.answer(d)
+}
+
+// copyAttempts is how often a range is looked at anew because its source was overwritten after that.
+const copyAttempts = 5
+
+// copyPartOptions makes the options of UploadPartCopy. Added says that they have a condition that the client did not ask for: that the source is
+// the version whose size allows the range.
+func (c *call) copyPartOptions(k *copying, a *algorithm) (o engine.CopyPartOptions, added bool, err error) {
+	o.From = k.when
+	if k.compute(a); k.algorithm != nil {
+		o.Hash, o.Checksum = k.hash, k.checksum
+	}
+	text := c.r.Header.Get(copySource + "-Range")
+	if text == "" {
+		return o, false, nil
+	}
+	if o.Range, err = parseCopyRange(text); err != nil {
+		return o, false, err
+	}
+	info, err := c.engine.Stat(c.ctx, k.from, engine.StatOptions{})
+	if err != nil {
+		return o, false, err
+	}
+	if o.Range.Start+o.Range.Length > info.Size {
+		return o, false, invalid("x-amz-copy-source-range", text, "Range specified is not valid for source object of size: "+strconv.FormatInt(info.Size, 10))
+	}
+	if len(o.From.Match) == 0 {
+		o.From.Match, added = []engine.ETag{info.ETag}, true
+	}
+	return o, added, nil
 }
 
 // parseCopyRange reads x-amz-copy-source-range, which must name the first byte and the last.

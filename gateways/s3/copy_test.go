@@ -111,6 +111,9 @@ func TestCopyConditions(t *testing.T) {
 		{[]string{from + "if-modified-since", future}, 412},
 		{[]string{from + "if-unmodified-since", past}, 412},
 		{[]string{from + "if-unmodified-since", future}, 200},
+		{[]string{from + "if-unmodified-since", "Fri, 31 Dec 9999 23:59:59 GMT"}, 200},
+		{[]string{from + "if-modified-since", "Fri, 31 Dec 9999 23:59:59 GMT"}, 412},
+		{[]string{from + "if-modified-since", "Mon, 01 Jan 0001 23:59:59 GMT"}, 200},
 		{[]string{from + "if-match", tag, from + "if-unmodified-since", past}, 200},
 		{[]string{from + "if-none-match", tag, from + "if-modified-since", past}, 412},
 		{[]string{"if-none-match", "*"}, 412},
@@ -130,6 +133,7 @@ func TestCopyConditions(t *testing.T) {
 			t.Errorf("%q: the target holds %q", c.headers, r.body)
 		}
 	}
+	f.want(copyAsk("%2Fbucket%2Fsource", "/bucket/encoded"), 200, "")
 	f.want(copyAsk("bucket/source", "/bucket/nothing", "if-match", `"x"`), 404, "NoSuchKey")
 	f.want(copyAsk("bucket/source", "/bucket/fresh", "if-none-match", "*"), 200, "")
 }

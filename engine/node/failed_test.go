@@ -1,0 +1,102 @@
+package node
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"holdfast/engine"
+	"holdfast/engine/disk"
+)
+
+// TestFailedDriveStaysOut empties the folder of the drive that has the groups' leaders, so that a new drive takes its place while the node runs, and then
+// fails that one: although its folder is as it should be, it is not believed again before the next start.
+func TestFailedDriveStaysOut(t *testing.T) {
+	c := testConfig(t, t.TempDir(), 4)
+	var broken atomic.Bool
+	c.OpenDisk = func(dir string) (disk.FS, error) {
+		fsys, err := disk.OS(dir)
+		if dir != c.Drives[0] || err != nil {
+			return fsys, err
+		}
+		return breaking{fsys, &broken}, nil
+	}
+	n := openNode(t, c)
+	defer closeNode(t, n)
+	if _, err := n.CreateBucket(t.Context(), "bucket"); err != nil {
+		t.Fatal(err)
+	}
+	put(t, n, "before", content(1, 3<<20))
+	for _, folder := range c.Drives {
+		entries, err := os.ReadDir(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := n.All()[len(n.All())-1]
+		for _, e := range entries {
+			if err := os.RemoveAll(filepath.Join(folder, e.Name())); err != nil {
+				t.Fatal(err)
+			}
+		}
+		await(t, n, "no new drive took the place", func(s Status) bool {
+			for _, d := range s.Drives {
+				if d.Path == folder && d.Drive > last && allIn(s) {
+					return true
+				}
+			}
+			return false
+		})
+		mustGet(t, n, "before", content(1, 3<<20))
+	}
+	failed := n.All()[0]
+	broken.Store(true)
+	isOut := func(s Status) bool {
+		return slices.ContainsFunc(s.Drives, func(d DriveStatus) bool { return d.Drive == failed && d.State == "out" && d.Problem != "" })
+	}
+	if _, err := n.Put(t.Context(), engine.Ref{Bucket: "bucket", Key: "meanwhile"}, bytes.NewReader(content(3, 100)), engine.PutOptions{Size: 100}); err != nil {
+		t.Log(err) // as it may be
+	}
+	await(t, n, "the failed drive is not out", isOut)
+	broken.Store(false)
+	put(t, n, "after", content(2, 3<<20))
+	for end := time.Now().Add(20 * probeAfter * c.CheckInterval); time.Now().Before(end); time.Sleep(c.CheckInterval) {
+		if s, err := n.Status(t.Context()); err != nil || !isOut(s) {
+			t.Fatalf("the failed drive came in again: %+v, %v", s.Drives, err)
+		}
+	}
+	mustGet(t, n, "before", content(1, 3<<20))
+	mustGet(t, n, "after", content(2, 3<<20))
+}
+
+// breaking is a folder whose files cannot be synced while broken is set.
+type breaking struct {
+	disk.FS
+	broken *atomic.Bool
+}
+
+func (b breaking) Open(name string, flags disk.Flags) (disk.File, error) {
+	f, err := b.FS.Open(name, flags)
+	return breakingFile{f, b.broken}, err
+}
+
+func (b breaking) Reopen() (disk.FS, error) {
+	now, err := b.FS.Reopen()
+	return breaking{now, b.broken}, err
+}
+
+type breakingFile struct {
+	disk.File
+	broken *atomic.Bool
+}
+
+func (f breakingFile) Sync() error {
+	if f.broken.Load() {
+		return syscall.EIO
+	}
+	return f.File.Sync()
+}
