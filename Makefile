@@ -57,7 +57,7 @@ journal: ## kill -9 the daemon under clients that keep a journal, until JOURNAL_
 	HOLDFAST_JOURNAL_ACKS=$(JOURNAL_ACKS) $(GO) test -count=1 -timeout 3h -v ./tests/journal
 
 loss: ## back up 10 GB (Go's toolchain, its modules, a 4 GiB file) under kills, lose every drive, restore; needs about 45 GB
-	HOLDFAST_LOSS_TREE=$${LOSS_TREE:-$$($(GO) env GOROOT):$$($(GO) env GOMODCACHE)} HOLDFAST_LOSS_MB=$${LOSS_MB:-10240} HOLDFAST_LOSS_BIG=$${LOSS_BIG:-4096} \
+	HOLDFAST_LOSS_TREE=$${LOSS_TREE:-$$($(GO) env GOROOT):$$($(GO) env GOMODCACHE):$$($(GO) env GOMODCACHE)/cache} HOLDFAST_LOSS_MB=$${LOSS_MB:-10240} HOLDFAST_LOSS_BIG=$${LOSS_BIG:-4096} \
 	  HOLDFAST_LOSS_APART=1 HOLDFAST_LOSS_KILL=20 $(GO) test -count=1 -timeout 4h -v ./tests/loss
 
 planted: ## plant bugs into copies of the tree; the unchanged tests must find each

@@ -3,6 +3,7 @@ package drive
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"strconv"
@@ -53,7 +54,15 @@ func (q quiet) Fatalf(format string, args ...any) {
 	q.gate.fail(damaged("index: "+format, args...))
 }
 
-func openIndex(g *gate, cache *Cache, create bool, events pebble.EventListener) (*pebble.DB, error) {
+// openIndex opens Pebble. Where the disk fails it in the middle, it may find references to its files when it gives up, and panic over them: then what
+// it has is left behind, and the cache with it.
+func openIndex(g *gate, cache *Cache, create bool, events pebble.EventListener) (db *pebble.DB, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			cache.kept.Store(true)
+			db, err = nil, errors.Join(fmt.Errorf("the index library gave up: %v", r), g.err())
+		}
+	}()
 	o := &pebble.Options{
 		FS:                          g,
 		Cache:                       cache.blocks,

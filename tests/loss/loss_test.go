@@ -157,7 +157,7 @@ func (s *site) source() string {
 	return dir
 }
 
-// copyTrees copies the trees into dir, all of them at least once and then one after the other until dir has size bytes.
+// copyTrees copies the trees into dir, each once and then the last again until dir has size bytes.
 func (s *site) copyTrees(dir string, trees []string, size int64) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		s.t.Fatal(err)
@@ -168,7 +168,7 @@ func (s *site) copyTrees(dir string, trees []string, size int64) {
 				return
 			}
 		}
-		if out, err := exec.Command("cp", "-rL", trees[i%len(trees)], filepath.Join(dir, fmt.Sprint("tree", i))).CombinedOutput(); err != nil {
+		if out, err := exec.Command("cp", "-rL", trees[min(i, len(trees)-1)], filepath.Join(dir, fmt.Sprint("tree", i))).CombinedOutput(); err != nil {
 			s.t.Fatalf("%v\n%s", err, out)
 		}
 	}

@@ -93,6 +93,18 @@ var operations = []operation{
 		}
 		return err
 	}},
+	{name: "copy", prepare: some, do: func(ctx context.Context, n *node.Node, states model) error {
+		from, b := keys[2], bytes.Repeat([]byte{3, 0x70, 0x11}, 70_000/3+1)[:70_000]
+		if !slices.Equal(states[from], []string{sum(b)}) {
+			return fmt.Errorf("%q is not what is copied", from)
+		}
+		states["z"] = []string{"", sum(b)}
+		if _, err := n.Copy(ctx, ref(from), ref("z"), engine.CopyOptions{}); err != nil {
+			return err
+		}
+		states["z"] = []string{sum(b)}
+		return errors.Join(remove(ctx, n, states, from), quiet(ctx, n)) // the content has another name, and stays
+	}},
 	{name: "abort", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
 		upload, err := n.StartUpload(ctx, ref("z"), engine.StartUploadOptions{})
 		if err != nil {
