@@ -78,7 +78,12 @@ func openIndex(g *gate, cache *Cache, create bool, events pebble.EventListener) 
 		EventListener:               &events,
 	}
 	o.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
-	return pebble.Open("/", o)
+	scheduler := newCompactions()
+	o.Experimental.CompactionScheduler = scheduler
+	if db, err = pebble.Open("/", o); err == nil {
+		scheduler.begin()
+	}
+	return db, err
 }
 
 // refuseNewerIndex looks at Pebble's marker of its format. Where it cannot be read, Pebble says why.
