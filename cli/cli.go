@@ -143,7 +143,7 @@ func versionCommand() *cli.Command {
 
 // flags returns a flag for every option, or for those that are named.
 func flags(keys ...string) []cli.Flag {
-	list := []cli.Flag{&cli.StringFlag{Name: "config", Usage: "TOML `FILE`; default " + config.DefaultFile + " if it exists"}}
+	list := []cli.Flag{&cli.StringFlag{Name: "config", Usage: "settings, a `FILE` in TOML; default " + config.DefaultFile + " if it exists"}}
 	for _, f := range config.Fields() {
 		if !f.List && !f.Secret && (len(keys) == 0 || slices.Contains(keys, f.Key)) {
 			list = append(list, &cli.StringFlag{Name: f.Flag, Usage: f.Help + " [$" + f.Environment + "]"})

@@ -23,7 +23,7 @@ import (
 func statusCommand() *cli.Command {
 	return &cli.Command{
 		Name: "status", Usage: "show drives, groups and how well everything is protected",
-		Description: "Asks the daemon of this machine over its socket. Exits with 3 if an extent lacks shards or a drive is out, and says which.\n\n    holdfast status\n    holdfast status --json | jq .extents_missing_shards",
+		Description: "Asks the daemon of this machine over its socket. Exits with 3 if an extent lacks shards or parity or a drive is out, and says which.\n\n    holdfast status\n    holdfast status --json | jq .extents_missing_shards",
 		Flags:       append([]cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print all of it as JSON"}}, flags("state", "socket")...),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
@@ -79,6 +79,10 @@ func missing(s *daemon.Status) (list []string) {
 	}
 	if s.AwayShards > 0 {
 		list = append(list, awayText(s))
+	}
+	if s.Reduced > 0 {
+		list = append(list, count(s.Reduced, "extent has", "extents have")+" less parity than "+s.Redundancy+
+			", written while drives were away; what they hold is protected in full once it is written again")
 	}
 	return list
 }

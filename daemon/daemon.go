@@ -339,7 +339,11 @@ func (d *daemon) health(next http.Handler) http.Handler {
 		case "ready", "cluster":
 			ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 			defer cancel()
-			if err := d.node.Ready(ctx); err != nil { // whoever asks has proven nothing
+			probe := d.node.Ready
+			if check == "cluster" {
+				probe = d.node.Writable
+			}
+			if err := probe(ctx); err != nil { // whoever asks has proven nothing
 				d.logger.Info("the daemon says that it is not ready", "error", err)
 				http.Error(w, "not ready; holdfast status says why", http.StatusServiceUnavailable)
 			}

@@ -1,9 +1,10 @@
 // Package observe is what every protocol leaves behind alike: the id of a request, carried in its context, and one access record
-// per request in the structured log.
+// per request in the structured log; and what the daemon leaves behind when it ends, however that comes: the counts of its named steps.
 //
-// Promise: nothing that proves an identity is written: no signature, no secret, no query of a presigned URL.
+// Promise: nothing that proves an identity is written: no signature, no secret, no query of a presigned URL. A step that was entered
+// and not left when the process was killed is told from the others by its record.
 //
-// The package does not know protocols; a gateway fills in the record.
+// The package does not know protocols; a gateway fills in the record. It does not know what the steps do.
 package observe
 
 import (

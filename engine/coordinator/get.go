@@ -325,10 +325,18 @@ func (o *object) fillExtent(p *piece, within int64, n *int64) error {
 	*n = min(*n, block-offset%block, int64(cap(o.buffer)))
 	dst := o.buffer[:*n]
 	if err := extent.Read(o.ctx, source, offset, dst); err != nil {
+		if engine.Is(err, engine.KindDamaged) && o.c.someAway(source.Drives) {
+			return &engine.Error{Kind: engine.KindUnavailable, Err: err} // it may be whole when they are back
+		}
 		return err
 	}
 	o.held = dst
 	return nil
+}
+
+// someAway reports whether one of the drives is not at hand.
+func (c *Coordinator) someAway(drives []engine.DriveID) bool {
+	return slices.ContainsFunc(drives, func(id engine.DriveID) bool { return c.Drives.Store(id) == nil })
 }
 
 // source reads where an extent's shards are now: repair may have moved them since the object was opened.

@@ -219,6 +219,19 @@ func CountMissing(view View) (n int, err error) {
 	return n, err
 }
 
+// CountReduced returns how many extents survive the loss of fewer drives than their class says: they were written while drives were away.
+func CountReduced(view View) (n int, err error) {
+	err = scan(view, []byte{rowExtent}, nil, func(key, value []byte) (bool, error) {
+		var x Extent
+		err := parse(key, value, &x)
+		if x.Reduced {
+			n++
+		}
+		return true, err
+	})
+	return n, err
+}
+
 // CountPlaced returns how many shards are recorded on drive.
 func CountPlaced(view View, drive engine.DriveID) (n int, err error) {
 	err = scan(view, key8(rowPlacement, uint64(drive)), nil, func(_, _ []byte) (bool, error) { n++; return true, nil })

@@ -394,7 +394,7 @@ func (n *Node) replace(ctx context.Context, s *slot) error {
 	n.mu.Lock()
 	s.problem, s.absent = problem, mayComeBack(problem)
 	n.mu.Unlock()
-	n.logger.Warn("an empty folder takes the place of a lost drive", "path", s.Path, "lost", fresh.Replaces, "drive", fresh.Drive)
+	n.logger.Warn("an empty folder takes the place of a lost drive; copy node.json of the state folder again", "path", s.Path, "lost", fresh.Replaces, "drive", fresh.Drive)
 	return problem
 }
 

@@ -100,3 +100,37 @@ func (f breakingFile) Sync() error {
 	}
 	return f.File.Sync()
 }
+
+// TestLessParityIsCounted writes while two of four drives are away: status says so when they are back, and until the object is written again.
+func TestLessParityIsCounted(t *testing.T) {
+	c := testConfig(t, t.TempDir(), 4)
+	n := openNode(t, c)
+	defer closeNode(t, n)
+	if _, err := n.CreateBucket(t.Context(), "bucket"); err != nil {
+		t.Fatal(err)
+	}
+	put(t, n, "whole", content(1, 3<<20))
+	for _, folder := range c.Drives[2:] {
+		if err := os.Rename(folder, folder+".away"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, n, "the drives are not out", func(s Status) bool {
+		return s.Drives[2].State == "out" && s.Drives[3].State == "out"
+	})
+	if err := n.Writable(t.Context()); err != nil {
+		t.Errorf("two of four drives are left: %v", err)
+	}
+	put(t, n, "thin", content(2, 3<<20))
+	for _, folder := range c.Drives[2:] {
+		if err := os.Rename(folder+".away", folder); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, n, "the drives are not back", allIn)
+	if s, err := n.Status(t.Context()); err != nil || s.Reduced != 1 {
+		t.Errorf("%d extents have less parity, %v", s.Reduced, err)
+	}
+	put(t, n, "thin", content(2, 3<<20))
+	await(t, n, "an extent with less parity is left", func(s Status) bool { return s.Reduced == 0 && s.Protected() })
+}

@@ -44,6 +44,9 @@ type Status struct {
 	// UnderProtected is the number of extents that lack shards, and AwayShards of shards recorded on drives that are gone or out.
 	UnderProtected int          `json:"extents_missing_shards"`
 	AwayShards     int          `json:"shards_on_lost_drives"`
+	// Reduced is the number of extents that were written with less parity than their class has, while drives were away. They stay so until what they
+	// hold is written again.
+	Reduced        int          `json:"extents_with_less_parity"`
 	Garbage        int          `json:"contents_to_collect"`
 	Keeper         repair.Stats `json:"keepers"`
 }
@@ -60,6 +63,9 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	}
 	defer view.Close()
 	if status.UnderProtected, err = meta.CountMissing(view); err != nil {
+		return status, err
+	}
+	if status.Reduced, err = meta.CountReduced(view); err != nil {
 		return status, err
 	}
 	if status.Garbage, err = meta.CountGarbage(view); err != nil {
@@ -143,7 +149,16 @@ func (n *Node) Check(ctx context.Context) (census [2]meta.Census, err error) {
 	return census, nil
 }
 
-// Ready reports why the node cannot serve reads and writes now, or nil.
+// Writable reports why objects of the standard class cannot be written now, or nil.
+func (n *Node) Writable(ctx context.Context) error {
+	if err := n.Ready(ctx); err != nil {
+		return err
+	}
+	_, err := n.Place(n.code, 0)
+	return err
+}
+
+// Ready reports why the groups, which hold names and metadata, cannot be read and written now, or nil.
 func (n *Node) Ready(ctx context.Context) error {
 	for _, g := range []*group.Group{n.root, n.data} {
 		view, err := g.Read(ctx)

@@ -53,6 +53,9 @@ func (c *call) serve() error {
 	if c.r.Method == http.MethodOptions {
 		return fault("AccessForbidden")
 	}
+	if c.bucket == reservedBucket && strings.HasPrefix(string(c.key), "admin/") { // signed for another service than S3
+		return faultf("NotImplemented", "MinIO's administration API is not implemented.")
+	}
 	if err := c.authenticate(query); err != nil {
 		return err
 	}
