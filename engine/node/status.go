@@ -42,13 +42,13 @@ type Status struct {
 	Drives     []DriveStatus `json:"drives"`
 	Groups     []GroupStatus `json:"groups"`
 	// UnderProtected is the number of extents that lack shards, and AwayShards of shards recorded on drives that are gone or out.
-	UnderProtected int          `json:"extents_missing_shards"`
-	AwayShards     int          `json:"shards_on_lost_drives"`
+	UnderProtected int `json:"extents_missing_shards"`
+	AwayShards     int `json:"shards_on_lost_drives"`
 	// Reduced is the number of extents that were written with less parity than their class has, while drives were away. They stay so until what they
 	// hold is written again.
-	Reduced        int          `json:"extents_with_less_parity"`
-	Garbage        int          `json:"contents_to_collect"`
-	Keeper         repair.Stats `json:"keepers"`
+	Reduced int          `json:"extents_with_less_parity"`
+	Garbage int          `json:"contents_to_collect"`
+	Keeper  repair.Stats `json:"keepers"`
 }
 
 // Protected reports whether every shard is where it should be.
