@@ -46,8 +46,23 @@ type BucketID uint64
 // "a//b" and "../a" are four keys.
 type Key string
 
-// VersionID names one version of an object. Empty means the current one; "null" is the version of a bucket without versioning.
+// VersionID names one version of an object. Empty means the current one; NullVersion is the one that was written while versioning was off or
+// suspended, of which a key has at most one. Others are given by the engine and opaque, see FormatVersion.
 type VersionID string
+
+// NullVersion is the id of the version that a bucket without versioning has of each object.
+const NullVersion VersionID = "null"
+
+// Versioning says what a change does with the version that was current.
+type Versioning byte
+
+// A bucket begins with VersioningOff and never goes back to it. Off and suspended, a write replaces the null version and nothing else; enabled, it
+// replaces none. A delete that names no version is a write of a delete marker, but for VersioningOff, where it removes the null version.
+const (
+	VersioningOff Versioning = iota
+	VersioningEnabled
+	VersioningSuspended
+)
 
 // Ref names what an object operation acts upon.
 type Ref struct {
@@ -115,6 +130,10 @@ type Buckets interface {
 	StatBucket(ctx context.Context, name BucketName) (BucketInfo, error)
 	// ListBuckets returns buckets in order of their names.
 	ListBuckets(ctx context.Context, o ListBucketsOptions) (BucketPage, error)
+	// BucketVersioning returns what SetVersioning said last, VersioningOff if nothing. KindNoSuchBucket.
+	BucketVersioning(ctx context.Context, name BucketName) (Versioning, error)
+	// SetVersioning applies to every change that begins after it returns. KindNoSuchBucket; KindInvalidArgument for VersioningOff.
+	SetVersioning(ctx context.Context, name BucketName, v Versioning) error
 }
 
 // Objects are reached by key. Besides the Kinds named below every method answers KindNoSuchBucket, KindInvalidArgument for a
@@ -129,7 +148,8 @@ type Objects interface {
 	Put(ctx context.Context, ref Ref, body io.Reader, o PutOptions) (ObjectInfo, error)
 	// Open returns a reader of one version. The bytes are those of that version to the last, whatever is written or deleted
 	// meanwhile. The caller closes it. KindNoSuchKey, KindNoSuchVersion, KindPreconditionFailed, KindNotModified,
-	// KindInvalidRange. Reads answer KindDamaged before the first byte that cannot be proven right.
+	// KindInvalidRange. A current delete marker is KindNoSuchKey, one that ref.Version names KindDeleteMarker; MarkerOf tells its id. Reads
+	// answer KindDamaged before the first byte that cannot be proven right.
 	Open(ctx context.Context, ref Ref, o OpenOptions) (Object, error)
 	// Stat is Open without the content.
 	Stat(ctx context.Context, ref Ref, o StatOptions) (ObjectInfo, error)
@@ -137,11 +157,15 @@ type Objects interface {
 	// size does not matter. from and to may be the same object. What else the copy is, CopyOptions say. KindNoSuchBucket and KindNoSuchKey of
 	// either; KindNoSuchVersion of from; KindPreconditionFailed, KindConflict if from changed while its content was read.
 	Copy(ctx context.Context, from, to Ref, o CopyOptions) (ObjectInfo, error)
-	// Delete removes the object; without versioning an absent key is no error unless a condition names it.
-	// KindPreconditionFailed, KindNoSuchKey (If.Match on an absent key).
+	// Delete removes the version that ref names, for good; the newest of those that are left becomes current. If ref names none, it does what
+	// the bucket's Versioning says. An absent key or version is no error unless a condition names it. Conditions are judged on the version that
+	// ref names. KindPreconditionFailed, KindNoSuchKey (If.Match on an absent key).
 	Delete(ctx context.Context, ref Ref, o DeleteOptions) (DeleteResult, error)
 	// List returns a page of keys and common prefixes in byte order.
 	List(ctx context.Context, bucket BucketName, o ListOptions) (ObjectPage, error)
+	// ListVersions returns a page of versions, delete markers included, and common prefixes: in byte order of the keys, those of a key from the
+	// newest to the oldest.
+	ListVersions(ctx context.Context, bucket BucketName, o ListVersionsOptions) (VersionPage, error)
 }
 
 // Uploads assemble an object from parts. Methods that take an UploadID answer KindNoSuchUpload when it is unknown, completed,
@@ -212,6 +236,9 @@ type ObjectInfo struct {
 	Bucket     BucketName
 	Key        Key
 	Version    VersionID
+	Versioning Versioning // of the bucket, at that time; listings leave it out
+	Marker     bool       // in listings of versions: a delete marker, which has no content
+	Latest     bool       // in listings of versions: the current one
 	Size       int64
 	ETag       ETag
 	Modified   time.Time // stamped by the group's leader, never backwards within a bucket
@@ -291,11 +318,14 @@ type DeleteOptions struct {
 	If Conditions
 }
 
-// DeleteResult says what a Delete did. Existed tells whether there was an object.
+// DeleteResult says what a Delete did.
 type DeleteResult struct {
-	Version      VersionID
-	DeleteMarker bool
-	Existed      bool
+	// Version is that of the delete marker that was made, or the one that the call named; "" if there is neither.
+	Version VersionID
+	// Marker says that a delete marker was made or, if the call named a version, removed.
+	Marker bool
+	// Existed says that there was an object, or the version that the call named.
+	Existed bool
 }
 
 // Object is an open version. Read gives the selected bytes; it is not safe for concurrent use.
@@ -327,6 +357,25 @@ type ObjectPage struct {
 	Prefixes  []string
 	Truncated bool
 	Last      string // the greatest key or prefix of the page
+}
+
+// ListVersionsOptions select a page of versions. Prefix and Delimiter are as in ListOptions.
+type ListVersionsOptions struct {
+	Prefix, Delimiter string
+	// The page begins behind AfterVersion of AfterKey, or with AfterVersion empty behind all versions of AfterKey. A common prefix equal to AfterKey
+	// is skipped with all its keys.
+	AfterKey     string
+	AfterVersion VersionID
+	Max          int // versions and prefixes together; 0 means PageMax
+}
+
+// VersionPage is a page of versions; LastKey and LastVersion continue it if it is Truncated.
+type VersionPage struct {
+	Versions    []ObjectInfo
+	Prefixes    []string
+	Truncated   bool
+	LastKey     string // or common prefix, without LastVersion then
+	LastVersion VersionID
 }
 
 // StartUploadOptions describe the object that an upload will become.

@@ -28,6 +28,8 @@ const (
 	KindNoSuchKey
 	// KindNoSuchVersion: the key has no such version.
 	KindNoSuchVersion
+	// KindDeleteMarker: the version that the call names is a delete marker, which has no content.
+	KindDeleteMarker
 	// KindNoSuchUpload: the upload is unknown, completed or aborted.
 	KindNoSuchUpload
 	// KindInvalidPart: a named part does not exist or has another ETag or checksum.
@@ -71,7 +73,7 @@ const (
 
 var kindNames = [...]string{
 	"internal error", "invalid argument", "key too long", "no such bucket", "bucket already exists", "bucket not empty",
-	"no such key", "no such version", "no such upload", "invalid part", "invalid part order", "part too small",
+	"no such key", "no such version", "delete marker", "no such upload", "invalid part", "invalid part order", "part too small",
 	"precondition failed", "not modified", "conflict", "invalid range", "bad digest", "incomplete body", "entity too large",
 	"access denied", "slow down", "unavailable", "drives full", "quota exceeded", "damaged", "not implemented", "canceled",
 }
@@ -95,10 +97,11 @@ func Kinds() []Kind {
 
 // Error is the one error type of the engine and of everything that wraps it.
 type Error struct {
-	Op   string // the operation, in the words of the interface: "put", "complete upload"
-	Ref  Ref    // what it acted upon; zero fields are not shown
-	Kind Kind
-	Err  error // the cause: what happened and what to do, for people
+	Op     string // the operation, in the words of the interface: "put", "complete upload"
+	Ref    Ref    // what it acted upon; zero fields are not shown
+	Kind   Kind
+	Marker VersionID // of the delete marker that was found where an object was looked for
+	Err    error     // the cause: what happened and what to do, for people
 }
 
 // E makes an Error of kind from a format, for the place where the failure is found.
@@ -165,6 +168,16 @@ func KindOf(err error) Kind {
 		return KindCanceled
 	}
 	return KindInternal
+}
+
+// MarkerOf returns the version of the delete marker that err is about, or "".
+func MarkerOf(err error) VersionID {
+	for e := (*Error)(nil); errors.As(err, &e); err = e.Err {
+		if e.Marker != "" {
+			return e.Marker
+		}
+	}
+	return ""
 }
 
 // Plain returns the text of err without the Kinds, for where a person reads it and the sentence says enough.

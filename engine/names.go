@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -53,6 +55,28 @@ func CheckKey(key Key) error {
 		return E(KindKeyTooLong, "the key has %d bytes; at most %d are allowed", len(key), KeyBytesMax)
 	case !utf8.ValidString(string(key)):
 		return E(KindInvalidArgument, "the key %q is not valid UTF-8", string(key))
+	}
+	return nil
+}
+
+// versionDigits is the length of the ids that FormatVersion makes.
+const versionDigits = 16
+
+// FormatVersion returns the id of the version that the change made, other than NullVersion.
+func FormatVersion(s Sequence) VersionID {
+	return VersionID(fmt.Sprintf("%0*x", versionDigits, uint64(s)))
+}
+
+// ParseVersion undoes FormatVersion; ok is false for what it never made, NullVersion among them.
+func ParseVersion(id VersionID) (s Sequence, ok bool) {
+	n, err := strconv.ParseUint(string(id), 16, 64)
+	return Sequence(n), err == nil && n > 0 && FormatVersion(Sequence(n)) == id
+}
+
+// CheckVersion returns an error of KindInvalidArgument for a version id that no engine ever gave.
+func CheckVersion(id VersionID) error {
+	if _, ok := ParseVersion(id); !ok && id != "" && id != NullVersion {
+		return E(KindInvalidArgument, "%q is not the id of a version", string(id))
 	}
 	return nil
 }

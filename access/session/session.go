@@ -129,35 +129,66 @@ func (s *session) ListBuckets(ctx context.Context, o engine.ListBucketsOptions) 
 	})
 }
 
+func (s *session) BucketVersioning(ctx context.Context, name engine.BucketName) (engine.Versioning, error) {
+	return do(ctx, s, "s3:GetBucketVersioning", engine.Ref{Bucket: name}, func() (engine.Versioning, error) {
+		return s.engine.BucketVersioning(ctx, name)
+	})
+}
+
+func (s *session) SetVersioning(ctx context.Context, name engine.BucketName, v engine.Versioning) error {
+	_, err := do(ctx, s, "s3:PutBucketVersioning", engine.Ref{Bucket: name}, func() (nothing, error) {
+		return nothing{}, s.engine.SetVersioning(ctx, name, v)
+	})
+	return err
+}
+
+// reading is the action of a read, which is another where a version is named.
+func reading(ref engine.Ref) access.Action {
+	if ref.Version != "" {
+		return "s3:GetObjectVersion"
+	}
+	return "s3:GetObject"
+}
+
 func (s *session) Put(ctx context.Context, ref engine.Ref, body io.Reader, o engine.PutOptions) (engine.ObjectInfo, error) {
 	return do(ctx, s, "s3:PutObject", ref, func() (engine.ObjectInfo, error) { return s.engine.Put(ctx, ref, body, o) })
 }
 
 func (s *session) Open(ctx context.Context, ref engine.Ref, o engine.OpenOptions) (engine.Object, error) {
-	return do(ctx, s, "s3:GetObject", ref, func() (engine.Object, error) { return s.engine.Open(ctx, ref, o) })
+	return do(ctx, s, reading(ref), ref, func() (engine.Object, error) { return s.engine.Open(ctx, ref, o) })
 }
 
 func (s *session) Stat(ctx context.Context, ref engine.Ref, o engine.StatOptions) (engine.ObjectInfo, error) {
-	return do(ctx, s, "s3:GetObject", ref, func() (engine.ObjectInfo, error) { return s.engine.Stat(ctx, ref, o) })
+	return do(ctx, s, reading(ref), ref, func() (engine.ObjectInfo, error) { return s.engine.Stat(ctx, ref, o) })
 }
 
 // Copy is a read of one object and a write of another.
 func (s *session) Copy(ctx context.Context, from, to engine.Ref, o engine.CopyOptions) (engine.ObjectInfo, error) {
-	if err := s.allow("s3:GetObject", from); err != nil {
+	if err := s.allow(reading(from), from); err != nil {
 		return engine.ObjectInfo{}, err
 	}
 	return do(ctx, s, "s3:PutObject", to, func() (engine.ObjectInfo, error) { return s.engine.Copy(ctx, from, to, o) })
 }
 
 func (s *session) CopyPart(ctx context.Context, from, ref engine.Ref, id engine.UploadID, number int, o engine.CopyPartOptions) (engine.PartInfo, error) {
-	if err := s.allow("s3:GetObject", from); err != nil {
+	if err := s.allow(reading(from), from); err != nil {
 		return engine.PartInfo{}, err
 	}
 	return do(ctx, s, "s3:PutObject", ref, func() (engine.PartInfo, error) { return s.engine.CopyPart(ctx, from, ref, id, number, o) })
 }
 
 func (s *session) Delete(ctx context.Context, ref engine.Ref, o engine.DeleteOptions) (engine.DeleteResult, error) {
-	return do(ctx, s, "s3:DeleteObject", ref, func() (engine.DeleteResult, error) { return s.engine.Delete(ctx, ref, o) })
+	action := access.Action("s3:DeleteObject")
+	if ref.Version != "" {
+		action = "s3:DeleteObjectVersion"
+	}
+	return do(ctx, s, action, ref, func() (engine.DeleteResult, error) { return s.engine.Delete(ctx, ref, o) })
+}
+
+func (s *session) ListVersions(ctx context.Context, bucket engine.BucketName, o engine.ListVersionsOptions) (engine.VersionPage, error) {
+	return do(ctx, s, "s3:ListBucketVersions", engine.Ref{Bucket: bucket}, func() (engine.VersionPage, error) {
+		return s.engine.ListVersions(ctx, bucket, o)
+	})
 }
 
 func (s *session) List(ctx context.Context, bucket engine.BucketName, o engine.ListOptions) (engine.ObjectPage, error) {

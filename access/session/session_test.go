@@ -34,6 +34,15 @@ func (n *none) StatBucket(context.Context, engine.BucketName) (engine.BucketInfo
 func (n *none) ListBuckets(context.Context, engine.ListBucketsOptions) (engine.BucketPage, error) {
 	return engine.BucketPage{}, n.fail()
 }
+func (n *none) BucketVersioning(context.Context, engine.BucketName) (engine.Versioning, error) {
+	return 0, n.fail()
+}
+func (n *none) SetVersioning(context.Context, engine.BucketName, engine.Versioning) error {
+	return n.fail()
+}
+func (n *none) ListVersions(context.Context, engine.BucketName, engine.ListVersionsOptions) (engine.VersionPage, error) {
+	return engine.VersionPage{}, n.fail()
+}
 func (n *none) Put(context.Context, engine.Ref, io.Reader, engine.PutOptions) (engine.ObjectInfo, error) {
 	return engine.ObjectInfo{}, n.fail()
 }
@@ -88,7 +97,7 @@ func everyMethod(t *testing.T, e engine.Engine) map[string]error {
 		err, _ := answers[len(answers)-1].Interface().(error)
 		out[v.Type().Method(i).Name] = err
 	}
-	if len(out) != 17 {
+	if len(out) != 20 {
 		t.Fatalf("the engine has %d methods; does each go through the decision?", len(out))
 	}
 	return out
@@ -123,10 +132,10 @@ func TestRootReachesTheEngine(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if e.calls != 17 {
+	if e.calls != 20 {
 		t.Errorf("%d calls reached the engine", e.calls)
 	}
-	if s := log.String(); strings.Count(s, "\n") != 17 || !strings.Contains(s, "request=REQUEST1") || strings.Contains(s, "canary") {
+	if s := log.String(); strings.Count(s, "\n") != 20 || !strings.Contains(s, "request=REQUEST1") || strings.Contains(s, "canary") {
 		t.Errorf("the log: %s", s)
 	}
 	log.Reset()

@@ -137,6 +137,29 @@ func (c *Coordinator) StatBucket(ctx context.Context, name engine.BucketName) (e
 	return record.Info(), engine.Wrap("stat bucket", engine.Ref{Bucket: name}, err)
 }
 
+// BucketVersioning implements engine.Buckets.
+func (c *Coordinator) BucketVersioning(ctx context.Context, name engine.BucketName) (engine.Versioning, error) {
+	record, view, err := c.bucketView(ctx, name)
+	if err != nil {
+		return 0, engine.Wrap("bucket versioning", engine.Ref{Bucket: name}, err)
+	}
+	defer view.Close()
+	v, err := meta.LookupVersioning(view, record.ID)
+	return v, engine.Wrap("bucket versioning", engine.Ref{Bucket: name}, rowError(err))
+}
+
+// SetVersioning implements engine.Buckets.
+func (c *Coordinator) SetVersioning(ctx context.Context, name engine.BucketName, v engine.Versioning) error {
+	if v != engine.VersioningEnabled && v != engine.VersioningSuspended {
+		return engine.Wrap("set versioning", engine.Ref{Bucket: name}, engine.E(engine.KindInvalidArgument, "versioning can be enabled or suspended, not %d", v))
+	}
+	record, err := c.bucket(ctx, name)
+	if err == nil {
+		_, _, err = c.Data.Do(ctx, &meta.SetVersioning{Bucket: record.ID, Versioning: v})
+	}
+	return engine.Wrap("set versioning", engine.Ref{Bucket: name}, err)
+}
+
 // ListBuckets implements engine.Buckets.
 func (c *Coordinator) ListBuckets(ctx context.Context, o engine.ListBucketsOptions) (page engine.BucketPage, err error) {
 	if o.Max <= 0 || o.Max > engine.PageMax {

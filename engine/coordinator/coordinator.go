@@ -159,13 +159,25 @@ func rowError(err error) error {
 
 // locate checks a reference and finds its bucket.
 func (c *Coordinator) locate(ctx context.Context, ref engine.Ref) (meta.BucketRecord, error) {
-	if err := engine.CheckKey(ref.Key); err != nil {
+	if err := checkRef(ref); err != nil {
 		return meta.BucketRecord{}, err
 	}
-	if ref.Version != "" && ref.Version != "null" {
-		return meta.BucketRecord{}, engine.E(engine.KindNoSuchVersion, "the bucket has no versions, so none is called %q", ref.Version)
-	}
 	return c.bucket(ctx, ref.Bucket)
+}
+
+func checkRef(ref engine.Ref) error {
+	if err := engine.CheckKey(ref.Key); err != nil {
+		return err
+	}
+	return engine.CheckVersion(ref.Version)
+}
+
+// locateWrite is locate for what makes a version, and so cannot name one.
+func (c *Coordinator) locateWrite(ctx context.Context, ref engine.Ref) (meta.BucketRecord, error) {
+	if ref.Version != "" {
+		return meta.BucketRecord{}, engine.E(engine.KindInvalidArgument, "a write names version %q; it makes a version and cannot name one", string(ref.Version))
+	}
+	return c.locate(ctx, ref)
 }
 
 // condemn gives up extents that a failed write left, and deletes their shards when the group has confirmed that they never will be used.

@@ -32,11 +32,11 @@ func (c *Coordinator) copy(ctx context.Context, from, to engine.Ref, o engine.Co
 	if err != nil {
 		return info, err
 	}
-	target, err := c.locate(ctx, to)
+	target, err := c.locateWrite(ctx, to)
 	if err != nil {
 		return info, err
 	}
-	command := &meta.Copy{Bucket: target.ID, Key: to.Key, From: meta.Source{Bucket: source.ID, Key: from.Key, If: o.From}, If: o.If}
+	command := &meta.Copy{Bucket: target.ID, Key: to.Key, From: meta.Source{Bucket: source.ID, Key: from.Key, Version: from.Version, If: o.From}, If: o.If}
 	if o.Attributes != nil {
 		command.Replace, command.Attributes = true, *o.Attributes
 	}
@@ -73,7 +73,7 @@ func (c *Coordinator) copy(ctx context.Context, from, to engine.Ref, o engine.Co
 		return info, err
 	}
 	info = engine.ObjectInfo{
-		Bucket: to.Bucket, Key: to.Key, Version: "null", Size: answer.Size, ETag: answer.ETag, Modified: unixNano(answer.Stamp), Class: class,
+		Bucket: to.Bucket, Key: to.Key, Version: answer.Made(), Versioning: answer.Versioning, Size: answer.Size, ETag: answer.ETag, Modified: unixNano(answer.Stamp), Class: class,
 		Attributes: current.Attributes, Checksum: current.Checksum, Parts: current.Parts, Sequence: answer.Sequence,
 	}
 	if o.Attributes != nil {
@@ -166,7 +166,7 @@ func (c *Coordinator) copyPart(ctx context.Context, from, ref engine.Ref, id eng
 	}
 	command := &meta.CopyPart{
 		Bucket: record.ID, Key: ref.Key, ID: upload.RawID, Number: number, Offset: object.Offset(), Length: object.Length(),
-		From: meta.Source{Bucket: source.ID, Key: from.Key, Sequence: version.Sequence, If: o.From},
+		From: meta.Source{Bucket: source.ID, Key: from.Key, Version: from.Version, Sequence: version.Sequence, If: o.From},
 	}
 	sum.Sum(command.MD5[:0])
 	if o.Checksum != nil {

@@ -20,8 +20,8 @@ func (c *Coordinator) Delete(ctx context.Context, ref engine.Ref, o engine.Delet
 		return engine.DeleteResult{}, engine.Wrap("delete", ref, err)
 	}
 	defer stepDelete.Enter().Leave()
-	answer, _, err := c.Data.Do(ctx, &meta.Delete{Bucket: record.ID, Key: ref.Key, If: o.If})
-	return engine.DeleteResult{Existed: answer.Existed}, engine.Wrap("delete", ref, err)
+	answer, _, err := c.Data.Do(ctx, &meta.Delete{Bucket: record.ID, Key: ref.Key, Version: ref.Version, If: o.If})
+	return engine.DeleteResult{Version: answer.Version, Marker: answer.Marker, Existed: answer.Existed}, engine.Wrap("delete", ref, err)
 }
 
 // List implements engine.Objects.
@@ -41,6 +41,30 @@ func (c *Coordinator) list(ctx context.Context, bucket engine.BucketName, o engi
 	}
 	for i := range page.Objects {
 		page.Objects[i].Bucket = bucket
+	}
+	return page, nil
+}
+
+// ListVersions implements engine.Objects.
+func (c *Coordinator) ListVersions(ctx context.Context, bucket engine.BucketName, o engine.ListVersionsOptions) (engine.VersionPage, error) {
+	page, err := c.listVersions(ctx, bucket, o)
+	return page, engine.Wrap("list versions", engine.Ref{Bucket: bucket}, err)
+}
+
+func (c *Coordinator) listVersions(ctx context.Context, bucket engine.BucketName, o engine.ListVersionsOptions) (page engine.VersionPage, err error) {
+	if err := engine.CheckVersion(o.AfterVersion); err != nil {
+		return page, err
+	}
+	record, view, err := c.bucketView(ctx, bucket)
+	if err != nil {
+		return page, err
+	}
+	defer view.Close()
+	if page, err = meta.ListVersions(view, record.ID, o); err != nil {
+		return page, rowError(err)
+	}
+	for i := range page.Versions {
+		page.Versions[i].Bucket = bucket
 	}
 	return page, nil
 }

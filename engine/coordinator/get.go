@@ -19,7 +19,7 @@ func (c *Coordinator) Stat(ctx context.Context, ref engine.Ref, o engine.StatOpt
 }
 
 func (c *Coordinator) stat(ctx context.Context, ref engine.Ref, o engine.StatOptions) (info engine.ObjectInfo, err error) {
-	if err := engine.CheckKey(ref.Key); err != nil {
+	if err := checkRef(ref); err != nil {
 		return info, err
 	}
 	record, view, err := c.bucketView(ctx, ref.Bucket)
@@ -35,13 +35,7 @@ func (c *Coordinator) stat(ctx context.Context, ref engine.Ref, o engine.StatOpt
 }
 
 func lookup(view meta.View, bucket engine.BucketID, ref engine.Ref) (*meta.Object, error) {
-	if ref.Version != "" && ref.Version != "null" {
-		return nil, engine.E(engine.KindNoSuchVersion, "the bucket has no versions, so none is called %q", ref.Version)
-	}
-	object, err := meta.Lookup(view, bucket, ref.Key)
-	if err == meta.ErrAbsent {
-		return nil, engine.E(engine.KindNoSuchKey, "there is no object %q", string(ref.Key))
-	}
+	object, err := meta.Lookup(view, bucket, ref.Key, ref.Version)
 	if err != nil {
 		return nil, rowError(err)
 	}
@@ -101,11 +95,6 @@ func (c *Coordinator) open(ctx context.Context, ref engine.Ref, o engine.OpenOpt
 }
 
 func (c *Coordinator) openView(ctx context.Context, view meta.View, record meta.BucketRecord, ref engine.Ref, o engine.OpenOptions) (*object, error) {
-	if ok, err := meta.HasBucket(view, record.ID); err != nil {
-		return nil, rowError(err)
-	} else if !ok {
-		return nil, engine.E(engine.KindNoSuchBucket, "there is no bucket %q", ref.Bucket)
-	}
 	found, err := lookup(view, record.ID, ref)
 	if err != nil {
 		return nil, err

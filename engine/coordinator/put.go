@@ -21,7 +21,7 @@ func (c *Coordinator) Put(ctx context.Context, ref engine.Ref, body io.Reader, o
 }
 
 func (c *Coordinator) put(ctx context.Context, ref engine.Ref, body io.Reader, o engine.PutOptions) (info engine.ObjectInfo, err error) {
-	record, err := c.locate(ctx, ref)
+	record, err := c.locateWrite(ctx, ref)
 	if err != nil {
 		return info, err
 	}
@@ -49,7 +49,7 @@ func (c *Coordinator) put(ctx context.Context, ref engine.Ref, body io.Reader, o
 		return info, err
 	}
 	return engine.ObjectInfo{
-		Bucket: ref.Bucket, Key: ref.Key, Version: "null", Size: answer.Size, ETag: answer.ETag, Modified: unixNano(answer.Stamp),
+		Bucket: ref.Bucket, Key: ref.Key, Version: answer.Made(), Versioning: answer.Versioning, Size: answer.Size, ETag: answer.ETag, Modified: unixNano(answer.Stamp),
 		Class: o.Class, Attributes: o.Attributes, Checksum: command.Checksum, Sequence: answer.Sequence,
 	}, nil
 }

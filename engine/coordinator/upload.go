@@ -20,7 +20,7 @@ func (c *Coordinator) StartUpload(ctx context.Context, ref engine.Ref, o engine.
 }
 
 func (c *Coordinator) startUpload(ctx context.Context, ref engine.Ref, o engine.StartUploadOptions) (info engine.UploadInfo, err error) {
-	record, err := c.locate(ctx, ref)
+	record, err := c.locateWrite(ctx, ref)
 	if err != nil {
 		return info, err
 	}
@@ -195,7 +195,7 @@ func (c *Coordinator) completeUpload(ctx context.Context, ref engine.Ref, id eng
 		return info, err
 	}
 	return engine.ObjectInfo{
-		Bucket: ref.Bucket, Key: ref.Key, Version: "null", Size: answer.Size, ETag: answer.ETag, Modified: unixNano(answer.Stamp),
+		Bucket: ref.Bucket, Key: ref.Key, Version: answer.Made(), Versioning: answer.Versioning, Size: answer.Size, ETag: answer.ETag, Modified: unixNano(answer.Stamp),
 		Class: upload.Info.Class, Attributes: upload.Info.Attributes, Checksum: command.Checksum, Parts: len(parts), Sequence: answer.Sequence,
 	}, nil
 }

@@ -102,7 +102,7 @@ func copyErrors(s *suite) {
 		{"no source", s.ref("absent"), s.ref("to"), engine.CopyOptions{}, engine.KindNoSuchKey},
 		{"no bucket of the source", nowhere, s.ref("to"), engine.CopyOptions{}, engine.KindNoSuchBucket},
 		{"no bucket of the target", s.ref("k"), nowhere, engine.CopyOptions{}, engine.KindNoSuchBucket},
-		{"no such version", engine.Ref{Bucket: s.bucket, Key: "k", Version: "other"}, s.ref("to"), engine.CopyOptions{}, engine.KindNoSuchVersion},
+		{"no such version", engine.Ref{Bucket: s.bucket, Key: "k", Version: engine.FormatVersion(1 << 40)}, s.ref("to"), engine.CopyOptions{}, engine.KindNoSuchVersion},
 		{"an empty key", s.ref("k"), s.ref(""), engine.CopyOptions{}, engine.KindInvalidArgument},
 		{"an empty key of the source", s.ref(""), s.ref("to"), engine.CopyOptions{}, engine.KindInvalidArgument},
 		{"a condition of reads on the target", s.ref("k"), s.ref("to"), engine.CopyOptions{If: engine.Conditions{ModifiedSince: time.Unix(1, 0)}}, engine.KindInvalidArgument},

@@ -228,7 +228,12 @@ func versions(s *suite) {
 	if _, err := s.Stat(s.ctx, ref, engine.StatOptions{}); err != nil {
 		s.Errorf("stat of version null: %v", err)
 	}
-	ref.Version = "4f6d"
+	for _, malformed := range []engine.VersionID{"4f6d", "NULL", "0000000000000000", "00000000000000AB", "000000000000000ab"} {
+		ref.Version = malformed
+		_, err := s.Stat(s.ctx, ref, engine.StatOptions{})
+		s.fails(engine.KindInvalidArgument, err, "stat of version %q", malformed)
+	}
+	ref.Version = engine.FormatVersion(1 << 40)
 	_, err := s.Stat(s.ctx, ref, engine.StatOptions{})
 	s.fails(engine.KindNoSuchVersion, err, "stat of an unknown version")
 	_, err = s.Open(s.ctx, ref, engine.OpenOptions{})
@@ -425,13 +430,13 @@ func deleteObject(s *suite) {
 		s.put("k", content(6, size))
 		result, err := s.Delete(s.ctx, s.ref("k"), engine.DeleteOptions{})
 		s.ok(err, "delete")
-		if !result.Existed || result.DeleteMarker {
+		if !result.Existed || result.Marker {
 			s.Errorf("delete of an object answered %+v", result)
 		}
 		s.absent("k")
 		result, err = s.Delete(s.ctx, s.ref("k"), engine.DeleteOptions{})
 		s.ok(err, "delete of an absent key")
-		if result.Existed || result.DeleteMarker {
+		if result.Existed || result.Marker {
 			s.Errorf("delete of an absent key answered %+v", result)
 		}
 	}

@@ -53,7 +53,9 @@ type randomly struct {
 	keys    []engine.Key
 	uploads []pair
 	tags    []engine.ETag // seen lately
-	log     []string
+	// versions were made lately; some are gone.
+	versions []engine.Ref
+	log      []string
 }
 
 // pair is an upload in both engines, and the parts that it was given.
@@ -128,8 +130,13 @@ func plain(v any) any {
 		}
 		hasID := v.LastID != ""
 		return []any{uploads, append([]string{}, v.Prefixes...), v.Truncated, v.LastKey, hasID}
-	case engine.DeleteResult:
-		return []bool{v.Existed, v.DeleteMarker}
+	case engine.VersionPage:
+		for i := range v.Versions {
+			v.Versions[i] = withoutTime(v.Versions[i])
+		}
+		v.Prefixes = append([]string{}, v.Prefixes...)
+		v.Versions = append([]engine.ObjectInfo{}, v.Versions...)
+		return v
 	}
 	return v
 }
@@ -154,6 +161,8 @@ func withoutUploadTime(u engine.UploadInfo) engine.UploadInfo {
 func (r *randomly) step() {
 	r.t.Helper()
 	switch n := r.random.IntN(100); {
+	case n < 1:
+		r.setVersioning()
 	case n < 4:
 		r.createBucket()
 	case n < 6:
@@ -170,8 +179,10 @@ func (r *randomly) step() {
 		r.stat()
 	case n < 66:
 		r.delete()
-	case n < 76:
+	case n < 71:
 		r.list()
+	case n < 76:
+		r.listVersions()
 	case n < 81:
 		r.startUpload()
 	case n < 87:
@@ -237,7 +248,44 @@ func (r *randomly) matching(ref engine.Ref) (c engine.Conditions) {
 	return c
 }
 
+// versionRef is ref, now and then with a version that was there once, or never.
+func (r *randomly) versionRef() engine.Ref {
+	switch n := r.random.IntN(8); {
+	case n == 0:
+		ref := r.ref()
+		ref.Version = pick(r.random, []engine.VersionID{engine.NullVersion, engine.FormatVersion(1 << 40)})
+		return ref
+	case n < 4 && len(r.versions) > 0:
+		return pick(r.random, r.versions)
+	}
+	return r.ref()
+}
+
+func (r *randomly) rememberVersion(bucket engine.BucketName, key engine.Key, v engine.VersionID) {
+	if r.versions = append(r.versions, engine.Ref{Bucket: bucket, Key: key, Version: v}); len(r.versions) > 40 {
+		r.versions = r.versions[1:]
+	}
+}
+
+func (r *randomly) setVersioning() {
+	name, v := r.bucket(), pick(r.random, []engine.Versioning{engine.VersioningEnabled, engine.VersioningEnabled, engine.VersioningSuspended, engine.VersioningOff})
+	r.both(fmt.Sprintf("set versioning of %s to %d", name, v), func(_ int, e engine.Engine) (any, error) { return nil, e.SetVersioning(r.ctx, name, v) })
+	r.both("versioning of "+string(name), func(_ int, e engine.Engine) (any, error) { return e.BucketVersioning(r.ctx, name) })
+}
+
+func (r *randomly) listVersions() {
+	name, l := r.bucket(), randomOptions(r.random, r.names())
+	o := engine.ListVersionsOptions{Prefix: l.Prefix, Delimiter: l.Delimiter, AfterKey: l.After, Max: l.Max}
+	if ref := r.versionRef(); r.random.IntN(2) == 0 {
+		o.AfterKey, o.AfterVersion = string(ref.Key), ref.Version
+	}
+	r.both(fmt.Sprintf("list versions of %s %+q", name, fmt.Sprintf("%+v", o)), func(_ int, e engine.Engine) (any, error) { return e.ListVersions(r.ctx, name, o) })
+}
+
 func (r *randomly) remember(v any) {
+	if info, ok := v.(engine.ObjectInfo); ok && info.Version != "" {
+		r.rememberVersion(info.Bucket, info.Key, info.Version)
+	}
 	if info, ok := v.(engine.ObjectInfo); ok && info.ETag != "" {
 		if r.tags = append(r.tags, info.ETag); len(r.tags) > 8 {
 			r.tags = r.tags[1:]
@@ -305,9 +353,9 @@ func (r *randomly) put() {
 }
 
 func (r *randomly) copy() {
-	from, to := r.ref(), r.ref()
+	from, to := r.versionRef(), r.ref()
 	if r.random.IntN(6) == 0 {
-		to = from
+		to = engine.Ref{Bucket: from.Bucket, Key: from.Key}
 	}
 	o := engine.CopyOptions{If: r.matching(to)}
 	if r.random.IntN(2) == 0 {
@@ -316,7 +364,7 @@ func (r *randomly) copy() {
 	if r.random.IntN(3) == 0 {
 		o.Attributes = &engine.Attributes{ContentType: "c/d", User: map[string]string{"copied": "yes"}}
 	}
-	v, err := r.both(fmt.Sprintf("copy %s/%+q to %s/%+q %+v %+v", from.Bucket, from.Key, to.Bucket, to.Key, o.From, o.If), func(_ int, e engine.Engine) (any, error) {
+	v, err := r.both(fmt.Sprintf("copy %s/%+q %s to %s/%+q %+v %+v", from.Bucket, from.Key, from.Version, to.Bucket, to.Key, o.From, o.If), func(_ int, e engine.Engine) (any, error) {
 		return e.Copy(r.ctx, from, to, o)
 	})
 	if err == nil {
@@ -329,7 +377,7 @@ func (r *randomly) copyPart() {
 	if !ok {
 		return
 	}
-	from, number := r.ref(), 1+r.random.IntN(4)
+	from, number := r.versionRef(), 1+r.random.IntN(4)
 	o := engine.CopyPartOptions{From: r.matching(from)}
 	if r.random.IntN(2) == 0 {
 		o.Range = &engine.Range{Start: pick(r.random, []int64{-1, 0, 1, 4096, 65_535}), Length: pick(r.random, []int64{1, 99, 70_000, 1 << 20})}
@@ -350,9 +398,9 @@ type read struct {
 }
 
 func (r *randomly) open() {
-	ref := r.ref()
+	ref := r.versionRef()
 	o := engine.OpenOptions{If: r.matching(ref)}
-	what := fmt.Sprintf("open %s/%+q %+v", ref.Bucket, ref.Key, o.If)
+	what := fmt.Sprintf("open %s/%+q %s %+v", ref.Bucket, ref.Key, ref.Version, o.If)
 	if r.random.IntN(2) == 0 {
 		o.Range = &engine.Range{Start: pick(r.random, []int64{-1, 0, 1, 100, 4096, 65_535, 1 << 20}), Length: pick(r.random, []int64{0, 1, 99, 70_000, 1 << 20})}
 		what += fmt.Sprintf(", range %+v", *o.Range)
@@ -372,19 +420,24 @@ func readAll(o engine.Object, err error) (any, error) {
 }
 
 func (r *randomly) stat() {
-	ref := r.ref()
+	ref := r.versionRef()
 	o := engine.StatOptions{If: r.matching(ref)}
-	r.both(fmt.Sprintf("stat %s/%+q %+v", ref.Bucket, ref.Key, o.If), func(_ int, e engine.Engine) (any, error) { return e.Stat(r.ctx, ref, o) })
+	r.both(fmt.Sprintf("stat %s/%+q %s %+v", ref.Bucket, ref.Key, ref.Version, o.If), func(_ int, e engine.Engine) (any, error) { return e.Stat(r.ctx, ref, o) })
 }
 
 func (r *randomly) delete() {
-	ref := r.ref()
+	ref := r.versionRef()
 	o := engine.DeleteOptions{If: r.matching(ref)}
 	if r.random.IntN(8) == 0 {
 		size := pick(r.random, []int64{0, 100, engine.InlineBytesMax})
 		o.If.Size = &size
 	}
-	r.both(fmt.Sprintf("delete %s/%+q %+v", ref.Bucket, ref.Key, o.If), func(_ int, e engine.Engine) (any, error) { return e.Delete(r.ctx, ref, o) })
+	v, err := r.both(fmt.Sprintf("delete %s/%+q %s %+v", ref.Bucket, ref.Key, ref.Version, o.If), func(_ int, e engine.Engine) (any, error) {
+		return e.Delete(r.ctx, ref, o)
+	})
+	if result, ok := v.(engine.DeleteResult); ok && err == nil && result.Version != "" {
+		r.rememberVersion(ref.Bucket, ref.Key, result.Version)
+	}
 }
 
 func (r *randomly) names() []string {
@@ -516,6 +569,9 @@ func (r *randomly) compareAll() {
 		r.both("stat bucket "+string(name), func(_ int, e engine.Engine) (any, error) { return e.StatBucket(r.ctx, name) })
 		r.both("list all of "+string(name), func(_ int, e engine.Engine) (any, error) {
 			return e.List(r.ctx, name, engine.ListOptions{Attributes: true})
+		})
+		r.both("list all versions of "+string(name), func(_ int, e engine.Engine) (any, error) {
+			return e.ListVersions(r.ctx, name, engine.ListVersionsOptions{})
 		})
 		for _, key := range r.keys {
 			ref := engine.Ref{Bucket: name, Key: key}

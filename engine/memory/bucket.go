@@ -43,7 +43,7 @@ func (e *Engine) deleteBucket(ctx context.Context, name engine.BucketName) error
 	if err != nil {
 		return err
 	}
-	if n := b.objects.Len(); n > 0 {
+	if n := b.stacks.Len(); n > 0 {
 		return engine.E(engine.KindBucketNotEmpty, "it holds %d objects; delete them first", n)
 	}
 	e.buckets.Delete(b)
@@ -67,6 +67,40 @@ func (e *Engine) statBucket(ctx context.Context, name engine.BucketName) (engine
 		return engine.BucketInfo{}, err
 	}
 	return b.info, nil
+}
+
+// BucketVersioning returns what SetVersioning said last.
+func (e *Engine) BucketVersioning(ctx context.Context, name engine.BucketName) (v engine.Versioning, err error) {
+	if err = ready(ctx, name); err == nil {
+		e.mu.RLock()
+		defer e.mu.RUnlock()
+		var b *bucket
+		if b, err = e.find(name); err == nil {
+			v = b.versioning
+		}
+	}
+	return v, engine.Wrap("bucket versioning", engine.Ref{Bucket: name}, err)
+}
+
+// SetVersioning says what changes do with the version that was current.
+func (e *Engine) SetVersioning(ctx context.Context, name engine.BucketName, v engine.Versioning) error {
+	return engine.Wrap("set versioning", engine.Ref{Bucket: name}, e.setVersioning(ctx, name, v))
+}
+
+func (e *Engine) setVersioning(ctx context.Context, name engine.BucketName, v engine.Versioning) error {
+	if err := ready(ctx, name); err != nil {
+		return err
+	}
+	if v != engine.VersioningEnabled && v != engine.VersioningSuspended {
+		return engine.E(engine.KindInvalidArgument, "versioning can be enabled or suspended, not %d", v)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	b, err := e.find(name)
+	if err == nil {
+		b.versioning = v
+	}
+	return err
 }
 
 // ListBuckets returns buckets in order of their names.

@@ -25,15 +25,25 @@ func (e *Engine) delete(ctx context.Context, ref engine.Ref, o engine.DeleteOpti
 	if err != nil {
 		return r, err
 	}
-	var current *object
-	if ref.Version == "" || ref.Version == versionNull {
-		current = b.object(ref.Key)
+	found := b.version(ref)
+	judged := found
+	if found != nil && found.info.Marker {
+		judged = nil
 	}
-	if err := judgeWrite(o.If, current); err != nil || current == nil {
+	if err := judgeWrite(o.If, judged); err != nil {
 		return r, err
 	}
-	b.objects.Delete(current)
-	b.sequence++
-	e.stamp(b)
-	return engine.DeleteResult{Version: versionNull, Existed: true}, nil
+	r = engine.DeleteResult{Version: ref.Version, Existed: judged != nil || ref.Version != "" && found != nil}
+	switch {
+	case ref.Version == "" && b.versioning != engine.VersioningOff:
+		marker := &object{info: engine.ObjectInfo{Marker: true}}
+		e.push(b, ref.Key, marker)
+		r.Version, r.Marker = marker.info.Version, true
+	case found != nil:
+		r.Marker = found.info.Marker
+		b.setVersions(ref.Key, without(b.versions(ref.Key), found.info.Version))
+		b.sequence++
+		e.stamp(b)
+	}
+	return r, nil
 }

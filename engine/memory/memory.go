@@ -10,6 +10,7 @@ package memory
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -50,13 +51,21 @@ const degree = 16
 // bucket is a namespace. last is the latest stamp given.
 type bucket struct {
 	info     engine.BucketInfo
-	objects  *btree.BTreeG[*object]
+	stacks   *btree.BTreeG[*stack]
 	uploads  *btree.BTreeG[*upload]
 	sequence engine.Sequence
 	last     time.Time
+
+	versioning engine.Versioning
 }
 
-// object is a current version. It is immutable: a change puts another in its place. upload is the upload that made it, if any.
+// stack has the versions of a key, the newest first, at least one. It is immutable: a change puts another in its place.
+type stack struct {
+	key      engine.Key
+	versions []*object
+}
+
+// object is a version, or a delete marker. It is immutable. upload is the upload that made it, if any.
 type object struct {
 	info   engine.ObjectInfo
 	data   []byte
@@ -78,8 +87,8 @@ type part struct {
 
 func newBucket(info engine.BucketInfo) *bucket {
 	return &bucket{
-		info:    info,
-		objects: btree.NewG(degree, func(a, b *object) bool { return a.info.Key < b.info.Key }),
+		info:   info,
+		stacks: btree.NewG(degree, func(a, b *stack) bool { return a.key < b.key }),
 		uploads: btree.NewG(degree, func(a, b *upload) bool {
 			return a.info.Key < b.info.Key || a.info.Key == b.info.Key && a.info.ID < b.info.ID
 		}),
@@ -106,10 +115,57 @@ func (e *Engine) find(name engine.BucketName) (*bucket, error) {
 	return nil, engine.E(engine.KindNoSuchBucket, "there is no bucket %q", string(name))
 }
 
+// versions returns the versions of a key, the newest first.
+func (b *bucket) versions(key engine.Key) []*object {
+	if s, ok := b.stacks.Get(&stack{key: key}); ok {
+		return s.versions
+	}
+	return nil
+}
+
+// setVersions puts other versions in the place of those that a key has.
+func (b *bucket) setVersions(key engine.Key, versions []*object) {
+	if len(versions) == 0 {
+		b.stacks.Delete(&stack{key: key})
+		return
+	}
+	b.stacks.ReplaceOrInsert(&stack{key, versions})
+}
+
 // object returns the current version of a key, or nil.
 func (b *bucket) object(key engine.Key) *object {
-	o, _ := b.objects.Get(&object{info: engine.ObjectInfo{Key: key}})
-	return o
+	if versions := b.versions(key); len(versions) > 0 && !versions[0].info.Marker {
+		return versions[0]
+	}
+	return nil
+}
+
+// version returns the version that ref names, which may be a marker, or the newest one; nil if there is none.
+func (b *bucket) version(ref engine.Ref) *object {
+	for _, o := range b.versions(ref.Key) {
+		if ref.Version == "" || o.info.Version == ref.Version {
+			return o
+		}
+	}
+	return nil
+}
+
+// push puts a version on top of those of its key: a null version in the place of the one that there is.
+func (e *Engine) push(b *bucket, key engine.Key, o *object) {
+	b.sequence++
+	o.info.Bucket, o.info.Key = b.info.Name, key
+	o.info.Modified, o.info.Sequence = e.stamp(b), b.sequence
+	kept := b.versions(key)
+	if o.info.Version = engine.FormatVersion(b.sequence); b.versioning != engine.VersioningEnabled {
+		o.info.Version = engine.NullVersion
+		kept = without(kept, engine.NullVersion)
+	}
+	b.setVersions(key, append([]*object{o}, kept...))
+}
+
+// without returns versions but for one.
+func without(versions []*object, id engine.VersionID) []*object {
+	return slices.DeleteFunc(slices.Clone(versions), func(o *object) bool { return o.info.Version == id })
 }
 
 // ready returns what is wrong with a call before anything is looked up.
@@ -125,7 +181,10 @@ func readyKey(ctx context.Context, ref engine.Ref) error {
 	if err := ready(ctx, ref.Bucket); err != nil {
 		return err
 	}
-	return engine.CheckKey(ref.Key)
+	if err := engine.CheckKey(ref.Key); err != nil {
+		return err
+	}
+	return engine.CheckVersion(ref.Version)
 }
 
 // page returns the length of a page that a caller asked for.

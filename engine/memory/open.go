@@ -50,17 +50,20 @@ func (e *Engine) current(ctx context.Context, ref engine.Ref, c engine.Condition
 	if err != nil {
 		return nil, err
 	}
-	if ref.Version != "" && ref.Version != versionNull {
+	o := b.version(ref)
+	switch {
+	case o == nil && ref.Version != "":
 		return nil, engine.E(engine.KindNoSuchVersion, "the key has no version %q", string(ref.Version))
-	}
-	o := b.object(ref.Key)
-	if o == nil && ref.Version != "" {
-		return nil, engine.E(engine.KindNoSuchVersion, "the key has no version %q", string(ref.Version))
-	}
-	if o == nil {
+	case o == nil:
 		return nil, engine.E(engine.KindNoSuchKey, "there is no such object")
+	case o.info.Marker:
+		err := engine.E(engine.KindNoSuchKey, "the object was deleted")
+		if err.Marker = o.info.Version; ref.Version != "" {
+			err.Kind = engine.KindDeleteMarker
+		}
+		return nil, err
 	}
-	return o, judgeRead(c, o)
+	return &object{b.answer(o), o.data, o.upload}, judgeRead(c, o)
 }
 
 // selected returns the bytes that a range selects of size.

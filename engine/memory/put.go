@@ -55,16 +55,17 @@ func (e *Engine) put(ctx context.Context, ref engine.Ref, body io.Reader, o engi
 
 // setCurrent makes o the current version of key.
 func (e *Engine) setCurrent(b *bucket, key engine.Key, o *object) engine.ObjectInfo {
-	b.sequence++
 	o.info = clone(o.info)
-	o.info.Bucket, o.info.Key, o.info.Version = b.info.Name, key, versionNull
-	o.info.Modified, o.info.Sequence = e.stamp(b), b.sequence
-	b.objects.ReplaceOrInsert(o)
-	return clone(o.info)
+	e.push(b, key, o)
+	return b.answer(o)
 }
 
-// versionNull is the version of an object in a bucket without versioning.
-const versionNull engine.VersionID = "null"
+// answer is what is told of a version.
+func (b *bucket) answer(o *object) engine.ObjectInfo {
+	info := clone(o.info)
+	info.Versioning = b.versioning
+	return info
+}
 
 // checkWrite refuses what a write cannot mean.
 func checkWrite(ref engine.Ref, c engine.Conditions) error {

@@ -176,6 +176,8 @@ func (a *apply) execute(command Command) *Answer {
 		return a.copy(c)
 	case *CopyPart:
 		return a.copyPart(c)
+	case *SetVersioning:
+		return a.setVersioning(c)
 	case *Delete:
 		return a.delete(c)
 	case *StartUpload:

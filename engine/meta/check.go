@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"holdfast/engine"
@@ -42,6 +41,7 @@ type checker struct {
 	owned    map[engine.ExtentID]uint64 // content that has a run of it
 	inodes   map[[2]uint64]*inodeSeen   // by bucket and inode
 	trash    map[string]bool            // keys without the first byte
+	older    uint64                     // older versions of all entries
 }
 
 // inodeSeen is what the tree says of an inode.
@@ -110,6 +110,9 @@ func (c *checker) directory(bucket, inode uint64, b *bucketRow, seen *inodeSeen)
 			return true, nil
 		}
 		c.object(bucket, b, child)
+		if err := c.stack(bucket, inode, b, child); err != nil {
+			return false, err
+		}
 		if child.entry.kind == entryObject {
 			seen.aggregate.objects++
 			seen.aggregate.bytes += uint64(child.entry.size)
@@ -143,6 +146,36 @@ func (c *checker) directory(bucket, inode uint64, b *bucketRow, seen *inodeSeen)
 		c.problem("bucket %d: directory %d holds nothing", bucket, inode)
 	}
 	return nil
+}
+
+// stack goes through the older versions of an entry.
+func (c *checker) stack(bucket, directory uint64, b *bucketRow, top *inodeSeen) error {
+	count, null, last := uint64(0), engine.Sequence(0), top.entry.sequence
+	err := scan(c.view, olderPrefix(engine.BucketID(bucket), directory, top.name), nil, func(key, value []byte) (bool, error) {
+		older := &inodeSeen{parent: directory, name: top.name, links: 1}
+		if err := parse(key, value, &older.entry); err != nil {
+			return false, err
+		}
+		e := &older.entry
+		if s := engine.Sequence(^binary.BigEndian.Uint64(key[len(key)-8:])); s != e.sequence || s >= last || e.older != 0 || e.nullOlder != 0 {
+			c.problem("bucket %d: version %d of %q, after %d, says %+v", bucket, s, top.name, last, *e)
+		}
+		if !e.named && (null != 0 || !top.entry.named) {
+			c.problem("bucket %d: %q has more than one null version", bucket, top.name)
+		}
+		if !e.named {
+			null = e.sequence
+		}
+		count++
+		last = e.sequence
+		c.object(bucket, b, older)
+		return true, nil
+	})
+	c.older += count
+	if count != top.entry.older || null != top.entry.nullOlder {
+		c.problem("bucket %d: %q has %d older versions, the null one at %d; its entry says %+v", bucket, top.name, count, null, top.entry)
+	}
+	return err
 }
 
 func (c *checker) object(bucket uint64, b *bucketRow, child *inodeSeen) {
@@ -366,7 +399,8 @@ func (c *checker) extents() error {
 			if err != nil {
 				return err
 			}
-			if !slices.Equal(value, []byte{rowFormat, byte(i)}) {
+			var placed placementRow
+			if err := parse(placementKey(drive, x.ID), value, &placed); err != nil || placed.index != byte(i) {
 				c.problem("shard %d of extent %v is not placed on drive %d", i, x.ID, drive)
 			}
 		}
@@ -436,7 +470,7 @@ func (c *checker) leftOver() error {
 			return d.extent().Epoch
 		})),
 	)
-	runs, aggregates := 0, 0
+	runs, aggregates, older := 0, 0, uint64(0)
 	err = errors.Join(err,
 		c.rows(rowRun, func(key, _ []byte) error {
 			if _, ok, err := c.view.Get(key8(rowContent, first(key))); err != nil || !ok {
@@ -446,6 +480,7 @@ func (c *checker) leftOver() error {
 			return nil
 		}),
 		c.rows(rowAggregate, func(_, _ []byte) error { aggregates++; return nil }),
+		c.rows(rowOlder, func(_, _ []byte) error { older++; return nil }),
 		c.rows(rowEntry, func(key, _ []byte) error {
 			if c.inodes[[2]uint64{first(key), first(key[8:])}] == nil {
 				c.problem("an entry %q is left of directory %d of bucket %d", key[16:], first(key[8:]), first(key))
@@ -453,6 +488,9 @@ func (c *checker) leftOver() error {
 			return nil
 		}),
 	)
+	if older != c.older {
+		c.problem("%d older versions are there; the entries have %d", older, c.older)
+	}
 	if aggregates != c.census.Directories {
 		c.problem("%d directories are counted; %d are there", aggregates, c.census.Directories)
 	}

@@ -30,8 +30,9 @@ func (e *encoder) bool(v bool) {
 
 // decoder takes fields. After the first malformed one all answers are zero and err is set.
 type decoder struct {
-	b   []byte
-	err error
+	b      []byte
+	err    error
+	format byte // of the row or command that is being read
 }
 
 func (d *decoder) fail() {
@@ -121,6 +122,7 @@ func (d *decoder) count() int {
 // version reads the format version of a row and refuses a newer one.
 func (d *decoder) version(newest byte) {
 	v := d.byte()
+	d.format = v
 	if v > newest {
 		d.err = engine.Newer("the row", uint64(v), uint64(newest))
 	}

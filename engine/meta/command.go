@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"cmp"
 	"encoding/binary"
 	"math"
 	"time"
@@ -14,7 +15,8 @@ const HeaderBytes = 24
 // CommandBytesMax is the largest command.
 const CommandBytesMax = 1 << 20
 
-const commandFormat = 1
+// commandFormat is the format of the commands that are written. Format 2 added the versions that Source and Delete name.
+const commandFormat = 2
 
 // Header begins every command. (Epoch, Number) identifies it: a repetition is answered, not applied again. The group's leader
 // writes Stamp when it proposes.
@@ -80,6 +82,7 @@ const (
 	opClearTrash     = 17
 	opCopy           = 18
 	opCopyPart       = 19
+	opSetVersioning  = 20
 	opReserveBucket  = 32
 	opSetBucket      = 33
 	opMapDrive       = 34
@@ -106,6 +109,7 @@ var commands = map[byte]func() Command{
 	opClearTrash:     func() Command { return new(ClearTrash) },
 	opCopy:           func() Command { return new(Copy) },
 	opCopyPart:       func() Command { return new(CopyPart) },
+	opSetVersioning:  func() Command { return new(SetVersioning) },
 	opReserveBucket:  func() Command { return new(ReserveBucket) },
 	opSetBucket:      func() Command { return new(SetBucket) },
 	opMapDrive:       func() Command { return new(MapDrive) },
@@ -122,6 +126,7 @@ func parseCommand(b []byte) (h Header, confirmed uint64, c Command, err error) {
 	d := decoder{b: b[HeaderBytes:]}
 	version, opcode := d.byte(), d.byte()
 	build := commands[opcode]
+	d.format = version
 	confirmed = d.uint()
 	switch {
 	case version > commandFormat:
@@ -343,10 +348,12 @@ func (d *decoder) conditions() (c engine.Conditions) {
 	return c
 }
 
-// Source names the version that a copy is of. Sequence, if not 0, is that of the change which made it: the sender has read its content.
+// Source names the version that a copy is of, the current one if Version is empty. Sequence, if not 0, is that of the change which made it: the
+// sender has read its content.
 type Source struct {
 	Bucket   engine.BucketID
 	Key      engine.Key
+	Version  engine.VersionID
 	Sequence engine.Sequence
 	If       engine.Conditions
 }
@@ -356,6 +363,7 @@ func (e *encoder) source(s *Source) {
 	e.string(string(s.Key))
 	e.uint(uint64(s.Sequence))
 	e.conditions(&s.If)
+	e.string(string(s.Version))
 }
 
 func (d *decoder) source() (s Source) {
@@ -363,6 +371,9 @@ func (d *decoder) source() (s Source) {
 	s.Key = engine.Key(d.string())
 	s.Sequence = engine.Sequence(d.uint())
 	s.If = d.conditions()
+	if d.format >= 2 {
+		s.Version = engine.VersionID(d.string())
+	}
 	return s
 }
 
@@ -434,11 +445,12 @@ func (c *CopyPart) decode(d *decoder) {
 	c.Checksum = d.checksum()
 }
 
-// Delete removes the current version of Key.
+// Delete removes a version of Key for good or, if Version is empty, does what the bucket's versioning says.
 type Delete struct {
-	Bucket engine.BucketID
-	Key    engine.Key
-	If     engine.Conditions
+	Bucket  engine.BucketID
+	Key     engine.Key
+	Version engine.VersionID
+	If      engine.Conditions
 }
 
 func (*Delete) opcode() byte { return opDelete }
@@ -446,11 +458,28 @@ func (c *Delete) encode(e *encoder) {
 	e.uint(uint64(c.Bucket))
 	e.string(string(c.Key))
 	e.conditions(&c.If)
+	e.string(string(c.Version))
 }
 func (c *Delete) decode(d *decoder) {
 	c.Bucket = engine.BucketID(d.uint())
 	c.Key = engine.Key(d.string())
 	c.If = d.conditions()
+	if d.format >= 2 {
+		c.Version = engine.VersionID(d.string())
+	}
+}
+
+// SetVersioning says what writes and deletes in a bucket do with the version that was current.
+type SetVersioning struct {
+	Bucket     engine.BucketID
+	Versioning engine.Versioning
+}
+
+func (*SetVersioning) opcode() byte        { return opSetVersioning }
+func (c *SetVersioning) encode(e *encoder) { e.uint(uint64(c.Bucket)); e.byte(byte(c.Versioning)) }
+func (c *SetVersioning) decode(d *decoder) {
+	c.Bucket = engine.BucketID(d.uint())
+	c.Versioning = engine.Versioning(d.byte())
 }
 
 // StartUpload begins an upload. ID is chosen by the sender: 24 bytes, the time of start and then random ones.
@@ -790,6 +819,10 @@ type Answer struct {
 	ETag     engine.ETag
 	Existed  bool
 	Used     []bool
+	// Version is the one that was made or, of a Delete that names one, removed; Marker says that it is a delete marker. Versioning is the bucket's.
+	Version    engine.VersionID
+	Marker     bool
+	Versioning engine.Versioning
 }
 
 // ParseAnswer decodes an answer.
@@ -818,6 +851,11 @@ func (a *Answer) decode(d *decoder) {
 	for range d.count() {
 		a.Used = append(a.Used, d.bool())
 	}
+	if d.format >= 2 {
+		a.Version = engine.VersionID(d.string())
+		a.Marker = d.bool()
+		a.Versioning = engine.Versioning(d.byte())
+	}
 }
 
 func (a *Answer) encode() []byte {
@@ -842,8 +880,14 @@ func (a *Answer) encode() []byte {
 	for _, used := range a.Used {
 		e.bool(used)
 	}
+	e.string(string(a.Version))
+	e.bool(a.Marker)
+	e.byte(byte(a.Versioning))
 	return e.b
 }
+
+// Made returns the version that a write made: of format 1, which has none in its answers, the null version.
+func (a *Answer) Made() engine.VersionID { return cmp.Or(a.Version, engine.NullVersion) }
 
 // Err returns the answer's error, or nil.
 func (a *Answer) Err() error {

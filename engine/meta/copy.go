@@ -12,11 +12,16 @@ func (a *apply) source(s *Source) (inode inodeRow, refusal *Answer) {
 	if !a.has(key8(rowBucket, uint64(s.Bucket))) {
 		return inode, failed(engine.KindNoSuchBucket, "the bucket of the source was deleted")
 	}
-	p := a.resolve(s.Bucket, s.Key)
-	if !p.found || p.entry.kind != entryObject || !a.mustLoad(key16(rowInode, uint64(s.Bucket), p.entry.inode), &inode) {
-		return inode, failed(engine.KindNoSuchKey, "there is no object %q to copy", string(s.Key))
+	entry, missing, err := a.resolve(s.Bucket, s.Key).object(a.view, s.Key, s.Version)
+	switch {
+	case err != nil:
+		panic(storeError{err})
+	case missing != nil:
+		return inode, failed(missing.Kind, "%v", missing.Err)
+	case !a.mustLoad(key16(rowInode, uint64(s.Bucket), entry.inode), &inode):
+		return inode, failed(engine.KindInternal, "the object %q has no inode", string(s.Key))
 	}
-	info := inode.info()
+	info := inode.info(&entry)
 	if why := Unmet(&s.If, &info); why != "" {
 		return inode, failed(engine.KindPreconditionFailed, "%s", why)
 	}
@@ -47,7 +52,7 @@ func (a *apply) copy(c *Copy) *Answer {
 		return refusal
 	}
 	p := a.resolve(c.Bucket, c.Key)
-	if refusal := checkConditions(&c.If, p); refusal != nil {
+	if refusal := checkConditions(&c.If, &p.entry, p.found); refusal != nil {
 		return refusal
 	}
 	a.retain(from.content)

@@ -47,6 +47,7 @@ var rowKinds = map[byte]rowKind{
 	rowRun:         {"run", []string{"content", "number"}, func() row { return new(runRow) }},
 	rowStaged:      {"staged", []string{"epoch", "content"}, func() row { return new(emptyRow) }},
 	rowEntry:       {"entry", []string{"bucket", "directory", "name"}, func() row { return new(entryRow) }},
+	rowOlder:       {"older", []string{"bucket", "directory", "version"}, func() row { return new(entryRow) }},
 	rowUpload:      {"upload", []string{"bucket", "key", "id"}, func() row { return new(uploadRow) }},
 	rowPart:        {"part", []string{"bucket", "id", "part"}, func() row { return new(partRow) }},
 	rowExtent:      {"extent", []string{"extent"}, func() row { return new(Extent) }},
@@ -98,6 +99,14 @@ func (k *rowKind) keyText(key []byte) (string, error) {
 			}
 			text += strconv.Quote(string(name))
 			d.b = []byte(id)
+		case "version": // behind a name
+			name, sequence, err := splitUploadKey(d.b)
+			if err != nil || len(sequence) != 8 {
+				return "", errFormat
+			}
+			text = strings.TrimSuffix(text, " version=") + " name=" + strconv.Quote(string(name)) +
+				" version=" + string(engine.FormatVersion(engine.Sequence(^binary.BigEndian.Uint64([]byte(sequence)))))
+			d.b = nil
 		case "extent":
 			text += extentText(d.extent())
 		case "slack":

@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"encoding/binary"
 	"strings"
 
 	"holdfast/engine"
@@ -16,6 +17,11 @@ func List(view View, bucket engine.BucketID, o engine.ListOptions) (engine.Objec
 	}
 	w := &walk{view: view, bucket: bucket}
 	defer w.close()
+	if versioning, err := LookupVersioning(view, bucket); err != nil && err != ErrAbsent {
+		return page, err
+	} else if versioning != engine.VersioningOff {
+		w.live = true
+	}
 	position := o.Prefix
 	if o.After != "" && o.After >= position {
 		position = o.After + "\x00"
@@ -63,7 +69,7 @@ func List(view View, bucket engine.BucketID, o engine.ListOptions) (engine.Objec
 			if ok, err := load(view, key16(rowInode, uint64(bucket), entry.inode), &r); err != nil {
 				return page, err
 			} else if ok {
-				info = r.info()
+				info = r.info(entry)
 			}
 		}
 		info.Key = engine.Key(key)
@@ -90,7 +96,11 @@ type walk struct {
 	bucket engine.BucketID
 	prefix string
 	slash  bool // common prefixes end at "/": directories beneath the prefix are not descended into
-	stack  []level
+	// live says that directories may hold no objects but delete markers and older versions: those are passed over.
+	live bool
+	// markers says that delete markers are returned too.
+	markers bool
+	stack   []level
 }
 
 // level is a directory being read; path is the key's part up to it.
@@ -189,9 +199,14 @@ func (w *walk) next() (string, *entryRow, error) {
 		}
 		key := top.path + name
 		switch {
-		case entry.kind == entryObject:
+		case entry.kind == entryObject, entry.kind == entryMarker && w.markers:
 			return key, entry, nil
 		case entry.kind == entryDirectory:
+			if dead, err := w.dead(entry.inode); err != nil {
+				return "", nil, err
+			} else if dead {
+				continue
+			}
 			if w.slash && len(key) > len(w.prefix) && strings.HasPrefix(key, w.prefix) {
 				return key, entry, nil
 			}
@@ -202,6 +217,113 @@ func (w *walk) next() (string, *entryRow, error) {
 		}
 	}
 	return "", nil, nil
+}
+
+// dead reports whether a directory holds nothing that this walk returns.
+func (w *walk) dead(directory uint64) (bool, error) {
+	if !w.live {
+		return false, nil
+	}
+	var r aggregateRow
+	_, err := load(w.view, key16(rowAggregate, uint64(w.bucket), directory), &r)
+	return r.objects == 0, err
+}
+
+// directory returns the innermost directory that the walk is in, which is that of the entry which next returned.
+func (w *walk) directory() uint64 { return w.stack[len(w.stack)-1].inode }
+
+// ListVersions returns a page of a bucket's versions and common prefixes, in byte order of the keys and from the newest to the oldest of each.
+func ListVersions(view View, bucket engine.BucketID, o engine.ListVersionsOptions) (engine.VersionPage, error) {
+	page := engine.VersionPage{}
+	limit := o.Max
+	if limit <= 0 || limit > engine.PageMax {
+		limit = engine.PageMax
+	}
+	w := &walk{view: view, bucket: bucket, prefix: o.Prefix, slash: o.Delimiter == "/", markers: true}
+	defer w.close()
+	position := o.Prefix
+	if o.AfterKey != "" && o.AfterKey >= position {
+		switch {
+		case o.AfterVersion != "":
+			position = o.AfterKey
+		case o.Delimiter != "" && rolled(o.AfterKey, o.Prefix, o.Delimiter) == o.AfterKey:
+			position = string(after([]byte(o.AfterKey)))
+		default:
+			position = o.AfterKey + "\x00"
+		}
+	}
+	if position < o.Prefix {
+		return page, nil // after() of a string of 0xff, which no UTF-8 key contains
+	}
+	if err := w.seek(position); err != nil {
+		return page, err
+	}
+	for {
+		key, entry, err := w.next()
+		if err != nil || key == "" || !strings.HasPrefix(key, o.Prefix) {
+			return page, err
+		}
+		full := len(page.Versions)+len(page.Prefixes) == limit
+		if prefix := rolled(key, o.Prefix, o.Delimiter); o.Delimiter != "" && prefix != "" {
+			if page.Truncated = full; full {
+				return page, nil
+			}
+			page.Prefixes = append(page.Prefixes, prefix)
+			page.LastKey, page.LastVersion = prefix, ""
+			if entry.kind == entryDirectory && prefix == key {
+				continue // the walk did not descend
+			}
+			next := after([]byte(prefix))
+			if next == nil {
+				return page, nil
+			}
+			if err := w.seek(string(next)); err != nil {
+				return page, err
+			}
+			continue
+		}
+		behind := engine.VersionID("")
+		if key == o.AfterKey {
+			behind = o.AfterVersion
+		}
+		err = stack(view, bucket, w.directory(), key, entry, behind, func(v *entryRow) bool {
+			if page.Truncated = len(page.Versions)+len(page.Prefixes) == limit; page.Truncated {
+				return false
+			}
+			info := v.info()
+			info.Key, info.Latest = engine.Key(key), v.sequence == entry.sequence
+			page.Versions = append(page.Versions, info)
+			page.LastKey, page.LastVersion = key, info.Version
+			return true
+		})
+		if err != nil || page.Truncated {
+			return page, err
+		}
+	}
+}
+
+// stack calls f for the versions of a key that are older than the one called behind, or all for "", from the newest to the oldest, until f returns
+// false. If there is no null version any more and behind is that, there are none.
+func stack(view View, bucket engine.BucketID, directory uint64, key string, top *entryRow, behind engine.VersionID, f func(*entryRow) bool) error {
+	last := top.sequence + 1
+	switch s, ok := engine.ParseVersion(behind); {
+	case ok:
+		last = s
+	case behind == engine.NullVersion && !top.named:
+		last = top.sequence
+	case behind == engine.NullVersion:
+		last = top.nullOlder
+	}
+	if top.sequence < last && !f(top) || top.older == 0 || last <= 1 {
+		return nil
+	}
+	_, name := splitKey(key)
+	prefix := olderPrefix(bucket, directory, name)
+	return scan(view, prefix, binary.BigEndian.AppendUint64(nil, ^uint64(last-1)), func(key, value []byte) (bool, error) {
+		var v entryRow
+		err := parse(key, value, &v)
+		return err == nil && f(&v), err
+	})
 }
 
 // ListUploads returns a page of uploads in order of key and start.

@@ -16,7 +16,7 @@ func (a *apply) put(c *Put) *Answer {
 		return refusal
 	}
 	p := a.resolve(c.Bucket, c.Key)
-	if refusal := checkConditions(&c.If, p); refusal != nil {
+	if refusal := checkConditions(&c.If, &p.entry, p.found); refusal != nil {
 		return refusal
 	}
 	if refusal := a.checkData(&c.Data); refusal != nil {
@@ -30,28 +30,25 @@ func (a *apply) put(c *Put) *Answer {
 	return a.setCurrent(c.Bucket, &b, p, &inode)
 }
 
-// setCurrent puts a new file on top of the path's entry in place of the version that is there. The inode's content has the reference
-// that the inode will hold.
+// setCurrent puts a new file on top of the path's entry, as the bucket's versioning says. The inode's content has the reference that the inode will
+// hold.
 func (a *apply) setCurrent(bucket engine.BucketID, b *bucketRow, p *path, inode *inodeRow) *Answer {
 	a.makeDirectories(b, p)
-	d := delta{objects: 1, bytes: inode.size, versions: 1}
-	if p.found {
-		d = delta{bytes: inode.size - p.entry.size}
-		a.unlink(bucket, p.entry.inode)
-	}
 	b.inode++
 	b.sequence++
 	inode.kind, inode.links, inode.stamp, inode.sequence = inodeFile, 1, a.header.Stamp, b.sequence
 	entry := entryRow{
 		kind: entryObject, inode: b.inode, sequence: inode.sequence, stamp: inode.stamp, size: inode.size, etag: inode.etag,
-		class: inode.class,
+		class: inode.class, named: b.versioning == engine.VersioningEnabled,
 	}
+	existed := p.found && p.entry.kind == entryObject
 	a.view.Set(key16(rowInode, uint64(bucket), b.inode), inode.encode())
-	a.view.Set(entryKey(bucket, p.leaf(), p.name), entry.encode())
+	d := a.push(p, &entry)
 	a.view.Set(key8(rowBucket, uint64(bucket)), b.encode())
 	a.count(p, d)
 	return &Answer{
-		Sequence: inode.sequence, Stamp: inode.stamp, Size: inode.size, ETag: engine.ETag(inode.etag.String()), Existed: p.found,
+		Sequence: inode.sequence, Stamp: inode.stamp, Size: inode.size, ETag: engine.ETag(inode.etag.String()), Existed: existed,
+		Version: entry.version(), Versioning: b.versioning,
 	}
 }
 
@@ -69,24 +66,4 @@ func (a *apply) unlink(bucket engine.BucketID, id uint64) {
 	}
 	a.view.Delete(key)
 	a.release(inode.content)
-}
-
-func (a *apply) delete(c *Delete) *Answer {
-	var b bucketRow
-	if refusal := a.loadBucket(c.Bucket, &b); refusal != nil {
-		return refusal
-	}
-	p := a.resolve(c.Bucket, c.Key)
-	if refusal := checkConditions(&c.If, p); refusal != nil {
-		return refusal
-	}
-	if !p.found {
-		return &Answer{Sequence: b.sequence}
-	}
-	a.unlink(c.Bucket, p.entry.inode)
-	a.view.Delete(entryKey(c.Bucket, p.leaf(), p.name))
-	b.sequence++
-	a.view.Set(key8(rowBucket, uint64(c.Bucket)), b.encode())
-	a.count(p, delta{objects: -1, bytes: -p.entry.size, versions: -1})
-	return &Answer{Sequence: b.sequence, Stamp: a.header.Stamp, Existed: true}
 }

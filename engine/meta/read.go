@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -24,22 +25,44 @@ type Object struct {
 	Content uint64
 }
 
-// Lookup finds the current version of a key. ErrAbsent.
-func Lookup(view View, bucket engine.BucketID, key engine.Key) (*Object, error) {
+// Lookup finds a version of a key, the current one for "". What is not there is an *engine.Error of KindNoSuchBucket, KindNoSuchKey,
+// KindNoSuchVersion or KindDeleteMarker.
+func Lookup(view View, bucket engine.BucketID, key engine.Key, version engine.VersionID) (*Object, error) {
+	var b bucketRow
+	if ok, err := load(view, key8(rowBucket, uint64(bucket)), &b); err != nil {
+		return nil, err
+	} else if !ok {
+		return nil, engine.E(engine.KindNoSuchBucket, "the bucket was deleted")
+	}
 	p, err := resolve(view, bucket, string(key))
 	if err != nil {
 		return nil, err
 	}
-	if !p.found || p.entry.kind != entryObject {
-		return nil, ErrAbsent
+	entry, refusal, err := p.object(view, key, version)
+	switch {
+	case err != nil:
+		return nil, err
+	case refusal != nil:
+		return nil, refusal
 	}
 	var r inodeRow
-	if ok, err := load(view, key16(rowInode, uint64(bucket), p.entry.inode), &r); err != nil {
+	if ok, err := load(view, key16(rowInode, uint64(bucket), entry.inode), &r); err != nil {
 		return nil, err
 	} else if !ok {
-		return nil, ErrAbsent // replaced between two reads of a store
+		return nil, engine.E(engine.KindDamaged, "the metadata lacks inode %d", entry.inode)
 	}
-	return &Object{Info: r.info(), Content: r.content}, nil
+	found := &Object{Info: r.info(&entry), Content: r.content}
+	found.Info.Versioning = b.versioning
+	return found, nil
+}
+
+// LookupVersioning returns what a bucket does with versions. ErrAbsent.
+func LookupVersioning(view Reader, bucket engine.BucketID) (engine.Versioning, error) {
+	var b bucketRow
+	if ok, err := load(view, key8(rowBucket, uint64(bucket)), &b); err != nil || !ok {
+		return 0, cmp.Or(err, ErrAbsent)
+	}
+	return b.versioning, nil
 }
 
 // LookupUploaded finds the current version of a key if the upload made it. ErrAbsent.
@@ -57,21 +80,26 @@ func LookupUploaded(view View, bucket engine.BucketID, key engine.Key, raw strin
 	} else if !ok || r.upload == "" || r.upload != raw {
 		return nil, ErrAbsent
 	}
-	return &Object{Info: r.info(), Content: r.content}, nil
+	return &Object{Info: r.info(&p.entry), Content: r.content}, nil
 }
 
-func (r *inodeRow) info() engine.ObjectInfo {
+// info describes the version that an entry has of the inode.
+func (r *inodeRow) info(entry *entryRow) engine.ObjectInfo {
 	return engine.ObjectInfo{
-		Version: "null", Size: r.size, ETag: engine.ETag(r.etag.String()), Modified: time.Unix(0, r.stamp), Class: r.class,
+		Version: entry.version(), Size: r.size, ETag: engine.ETag(r.etag.String()), Modified: time.Unix(0, r.stamp), Class: r.class,
 		Attributes: r.attributes, Checksum: r.checksum, Parts: r.etag.parts, Sequence: r.sequence,
 	}
 }
 
 func (r *entryRow) info() engine.ObjectInfo {
-	return engine.ObjectInfo{
-		Version: "null", Size: r.size, ETag: engine.ETag(r.etag.String()), Modified: time.Unix(0, r.stamp), Class: r.class,
+	info := engine.ObjectInfo{
+		Version: r.version(), Size: r.size, ETag: engine.ETag(r.etag.String()), Modified: time.Unix(0, r.stamp), Class: r.class,
 		Sequence: r.sequence,
 	}
+	if r.kind == entryMarker {
+		info.Marker, info.ETag, info.Class = true, "", ""
+	}
+	return info
 }
 
 // HasBucket reports whether the group has the bucket.

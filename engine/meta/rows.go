@@ -44,7 +44,9 @@ const (
 
 // rowFormat is the format version of every row's value. Every apply writes the group's row, so that this one alone tells at a start whether a
 // later version has written: whoever adds a kind of row raises the version too.
-const rowFormat = 1
+//
+// Format 2 added the versioning of buckets, delete markers, older versions and their ids.
+const rowFormat = 2
 
 // rootInode is the directory that a bucket's keys are walked from.
 const rootInode = 1
@@ -62,6 +64,15 @@ func key16(row byte, a, b uint64) []byte {
 
 func entryKey(bucket engine.BucketID, directory uint64, name string) []byte {
 	return append(key16(rowEntry, uint64(bucket), directory), name...)
+}
+
+// olderKey orders the older versions of a name from the newest to the oldest. In the key 0x00 of the name is written as in uploadKey.
+func olderKey(bucket engine.BucketID, directory uint64, name string, s engine.Sequence) []byte {
+	return binary.BigEndian.AppendUint64(olderPrefix(bucket, directory, name), ^uint64(s))
+}
+
+func olderPrefix(bucket engine.BucketID, directory uint64, name string) []byte {
+	return append(appendEscaped(key16(rowOlder, uint64(bucket), directory), name), 0, 1)
 }
 
 func extentKey(row byte, id engine.ExtentID) []byte {
@@ -187,10 +198,11 @@ func (r *epochRow) decode(d *decoder) {
 
 // bucketRow is a bucket as its group has it.
 type bucketRow struct {
-	name     engine.BucketName
-	created  int64
-	inode    uint64 // last inode number given
-	sequence engine.Sequence
+	name       engine.BucketName
+	created    int64
+	inode      uint64 // last inode number given
+	sequence   engine.Sequence
+	versioning engine.Versioning
 }
 
 func (r *bucketRow) encode() []byte {
@@ -200,6 +212,7 @@ func (r *bucketRow) encode() []byte {
 	e.int(r.created)
 	e.uint(r.inode)
 	e.uint(uint64(r.sequence))
+	e.byte(byte(r.versioning))
 	return e.b
 }
 
@@ -209,6 +222,9 @@ func (r *bucketRow) decode(d *decoder) {
 	r.created = d.int()
 	r.inode = d.uint()
 	r.sequence = engine.Sequence(d.uint())
+	if d.format >= 2 {
+		r.versioning = engine.Versioning(d.byte())
+	}
 }
 
 // What an entry's top version is.
@@ -218,16 +234,27 @@ const (
 	entryMarker    = 3 // a delete marker on top of older versions
 )
 
-// entryRow is the top of a name's stack of versions, with what a listing shows; older versions are rows of their own.
+// entryRow is the top of a name's stack of versions, with what a listing shows. Older versions are rows of the same form, keyed by olderKey.
 type entryRow struct {
 	kind     byte
-	inode    uint64
+	inode    uint64          // 0 for a marker
 	sequence engine.Sequence // of the change that made this version
 	stamp    int64           // modification time, unix nanoseconds
 	size     int64
 	etag     etag
 	class    engine.StorageClass
-	older    uint64 // number of older versions
+	named    bool   // the version has an id of its own; without one it is the null version
+	older    uint64 // number of older versions; of the top only
+	// nullOlder is the sequence of the null version if that is among the older ones, else 0; of the top only.
+	nullOlder engine.Sequence
+}
+
+// version returns the id.
+func (r *entryRow) version() engine.VersionID {
+	if r.named {
+		return engine.FormatVersion(r.sequence)
+	}
+	return engine.NullVersion
 }
 
 func (r *entryRow) encode() []byte {
@@ -244,6 +271,8 @@ func (r *entryRow) encode() []byte {
 	e.etag(r.etag)
 	e.string(shortClass(r.class))
 	e.uint(r.older)
+	e.bool(r.named)
+	e.uint(uint64(r.nullOlder))
 	return e.b
 }
 
@@ -264,6 +293,10 @@ func (r *entryRow) decode(d *decoder) {
 	r.etag = d.etag()
 	r.class = longClass(d.string())
 	r.older = d.uint()
+	if d.format >= 2 {
+		r.named = d.bool()
+		r.nullOlder = engine.Sequence(d.uint())
+	}
 }
 
 // The standard class is written as the empty string: it is in nearly every row.

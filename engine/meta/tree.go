@@ -97,9 +97,9 @@ func (a *apply) count(p *path, d delta) {
 	}
 }
 
-// checkConditions judges a write's conditions against the current version.
-func checkConditions(c *engine.Conditions, p *path) *Answer {
-	exists := p.found && p.entry.kind == entryObject
+// checkConditions judges a write's conditions against a version.
+func checkConditions(c *engine.Conditions, entry *entryRow, found bool) *Answer {
+	exists := found && entry.kind == entryObject
 	if (c.MatchAny || len(c.Match) > 0) && !exists {
 		return failed(engine.KindNoSuchKey, "there is no such object to match")
 	}
@@ -109,17 +109,17 @@ func checkConditions(c *engine.Conditions, p *path) *Answer {
 	if !exists {
 		return nil
 	}
-	current := engine.ETag(p.entry.etag.String())
+	current := engine.ETag(entry.etag.String())
 	if len(c.Match) > 0 && !contains(c.Match, current) {
 		return failed(engine.KindPreconditionFailed, "the object's ETag is %q", current)
 	}
 	if contains(c.NoneMatch, current) {
 		return failed(engine.KindPreconditionFailed, "the object's ETag is %q", current)
 	}
-	if c.Size != nil && *c.Size != p.entry.size {
-		return failed(engine.KindPreconditionFailed, "the object has %d bytes", p.entry.size)
+	if c.Size != nil && *c.Size != entry.size {
+		return failed(engine.KindPreconditionFailed, "the object has %d bytes", entry.size)
 	}
-	if !c.ModifiedAt.IsZero() && c.ModifiedAt.Unix() != unixSeconds(p.entry.stamp) {
+	if !c.ModifiedAt.IsZero() && c.ModifiedAt.Unix() != unixSeconds(entry.stamp) {
 		return failed(engine.KindPreconditionFailed, "the object was modified at another time")
 	}
 	return nil

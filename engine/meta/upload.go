@@ -77,7 +77,7 @@ func (a *apply) complete(c *CompleteUpload) *Answer {
 		return refusal
 	}
 	p := a.resolve(c.Bucket, c.Key)
-	if refusal := checkConditions(&c.If, p); refusal != nil {
+	if refusal := checkConditions(&c.If, &p.entry, p.found); refusal != nil {
 		return refusal
 	}
 	content, refusal := a.completeContent(c)
@@ -103,7 +103,12 @@ func (a *apply) completedBefore(c *CompleteUpload) *Answer {
 	if inode.etag != (etag{md5: c.MD5, parts: c.Count}) {
 		return nil
 	}
-	return &Answer{Sequence: inode.sequence, Stamp: inode.stamp, Size: inode.size, ETag: engine.ETag(inode.etag.String())}
+	var b bucketRow
+	a.mustLoad(key8(rowBucket, uint64(c.Bucket)), &b)
+	return &Answer{
+		Sequence: inode.sequence, Stamp: inode.stamp, Size: inode.size, ETag: engine.ETag(inode.etag.String()),
+		Version: p.entry.version(), Versioning: b.versioning,
+	}
 }
 
 // completeContent makes the content of a completion. Parts that go into it directly pass their reference on and lose their rows; of

@@ -20,7 +20,6 @@ var absent = []route{
 	none("GetObjectLockConfiguration", "s3:GetBucketObjectLockConfiguration", "object-lock", "ObjectLockConfigurationNotFoundError"),
 	none("GetPublicAccessBlock", "s3:GetBucketPublicAccessBlock", "publicAccessBlock", "NoSuchPublicAccessBlockConfiguration"),
 
-	constant("GetBucketVersioning", "s3:GetBucketVersioning", "versioning", "VersioningConfiguration", nil),
 	constant("GetBucketLogging", "s3:GetBucketLogging", "logging", "BucketLoggingStatus", nil),
 	constant("GetBucketNotificationConfiguration", "s3:GetBucketNotification", "notification", "NotificationConfiguration", nil),
 	constant("GetBucketAccelerateConfiguration", "s3:GetAccelerateConfiguration", "accelerate", "AccelerateConfiguration", nil),

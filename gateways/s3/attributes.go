@@ -95,6 +95,7 @@ func setObject(h http.Header, info engine.ObjectInfo) {
 		h["x-amz-meta-"+name] = []string{value} // as S3 writes it; some clients hand the name on as it came
 	}
 	h.Set("Accept-Ranges", "bytes")
+	setVersion(h, info)
 	setValidators(h, info)
 	if info.Class != "" && info.Class != engine.ClassStandard {
 		h.Set("X-Amz-Storage-Class", string(info.Class))
@@ -133,10 +134,25 @@ func (c *call) checkOverrides() error {
 	return nil
 }
 
-// checkVersion accepts the one version that an object of a bucket without versioning has.
+// checkVersion refuses a version that no bucket ever had.
 func (c *call) checkVersion() error {
-	if version, ok := c.query.Get("versionId"); ok && version != "null" {
-		return invalid("versionId", version, "Invalid version id specified")
+	version, named := c.query.Get("versionId")
+	if named && version == "" {
+		return invalid("versionId", version, "Version id cannot be the empty string")
+	}
+	return checkVersionID("versionId", version)
+}
+
+func checkVersionID(name, version string) error {
+	if engine.CheckVersion(engine.VersionID(version)) != nil {
+		return invalid(name, version, "Invalid version id specified")
 	}
 	return nil
+}
+
+// setVersion names the version where the bucket has versions.
+func setVersion(h http.Header, info engine.ObjectInfo) {
+	if info.Versioning != engine.VersioningOff {
+		h.Set("X-Amz-Version-Id", string(info.Version))
+	}
 }

@@ -39,7 +39,9 @@ type call struct {
 	incoming *gateways.GuardedBody // the body as it comes from the connection
 }
 
-func (c *call) ref() engine.Ref { return engine.Ref{Bucket: c.bucket, Key: c.key} }
+func (c *call) ref() engine.Ref {
+	return engine.Ref{Bucket: c.bucket, Key: c.key, Version: engine.VersionID(c.param("versionId"))}
+}
 
 // serve goes through the stations of every request: form, signature, route, names, operation.
 func (c *call) serve() error {

@@ -30,7 +30,7 @@ func (c *call) source() (engine.Ref, error) {
 		return engine.Ref{}, notImplemented("value of the header", "x-amz-copy-source: "+text)
 	case !ok || name == "" || key == "":
 		return malformed("Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
-	case named && version != "null":
+	case named && (version == "" || engine.CheckVersion(engine.VersionID(version)) != nil):
 		return malformed("Invalid version id specified")
 	}
 	bucket, err := url.PathUnescape(name)
@@ -40,7 +40,7 @@ func (c *call) source() (engine.Ref, error) {
 	if err != nil {
 		return malformed("Invalid copy source encoding.")
 	}
-	ref := engine.Ref{Bucket: engine.BucketName(bucket), Key: engine.Key(key)}
+	ref := engine.Ref{Bucket: engine.BucketName(bucket), Key: engine.Key(key), Version: engine.VersionID(version)}
 	if err := engine.CheckBucketName(ref.Bucket); err != nil {
 		return ref, fault("InvalidBucketName", wire.Field{Name: "BucketName", Value: bucket})
 	}
@@ -76,6 +76,21 @@ func (c *call) parseCopy() (k copying, err error) {
 	}
 	k.when, err = sourceIf(c.r.Header)
 	return k, err
+}
+
+// copyFault is the error of a copy whose source may be a delete marker.
+func copyFault(err error) error {
+	if engine.Is(err, engine.KindDeleteMarker) {
+		return faultf("InvalidRequest", "The source of a copy request may not specifically refer to a delete marker by version id.")
+	}
+	return err
+}
+
+// nameSource tells which version was copied, if the client named one.
+func (c *call) nameSource(from engine.Ref) {
+	if from.Version != "" {
+		c.w.Header().Set("X-Amz-Copy-Source-Version-Id", string(from.Version))
+	}
 }
 
 // compute has the checksum of the content computed.
@@ -124,8 +139,10 @@ func copyObject(c *call) error {
 	}
 	info, err := c.engine.Copy(c.ctx, k.from, c.ref(), o)
 	if err != nil {
-		return err
+		return copyFault(err)
 	}
+	setVersion(c.w.Header(), info)
+	c.nameSource(k.from)
 	d := wire.NewDoc("CopyObjectResult")
 	d.Text("ETag", quoted(info.ETag))
 	d.Time("LastModified", info.Modified)
@@ -196,9 +213,10 @@ func copyPart(c *call) error {
 			break
 		}
 		if !added || !engine.Is(err, engine.KindPreconditionFailed) || attempt == copyAttempts {
-			return err
+			return copyFault(err)
 		}
 	}
+	c.nameSource(k.from)
 	d := wire.NewDoc("CopyPartResult")
 	d.Text("ETag", quoted(part.ETag))
 	d.Time("LastModified", part.Modified)
@@ -225,7 +243,7 @@ func (c *call) copyPartOptions(k *copying, a *algorithm) (o engine.CopyPartOptio
 	}
 	info, err := c.engine.Stat(c.ctx, k.from, engine.StatOptions{})
 	if err != nil {
-		return o, false, err
+		return o, false, copyFault(err)
 	}
 	if o.Range.Start+o.Range.Length > info.Size {
 		return o, false, invalid("x-amz-copy-source-range", text, "Range specified is not valid for source object of size: "+strconv.FormatInt(info.Size, 10))

@@ -18,8 +18,15 @@ func deleteObject(c *call) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.engine.Delete(c.ctx, c.ref(), engine.DeleteOptions{If: conditions}); err != nil {
+	result, err := c.engine.Delete(c.ctx, c.ref(), engine.DeleteOptions{If: conditions})
+	if err != nil {
 		return err
+	}
+	if result.Version != "" {
+		c.w.Header().Set("X-Amz-Version-Id", string(result.Version))
+	}
+	if result.Marker {
+		c.w.Header().Set("X-Amz-Delete-Marker", "true")
 	}
 	return c.empty(http.StatusNoContent)
 }
@@ -40,7 +47,7 @@ func deleteObjects(c *call) error {
 	if _, err := c.engine.StatBucket(c.ctx, c.bucket); err != nil {
 		return err
 	}
-	failures := c.deleteEach(request.Objects)
+	results, failures := c.deleteEach(request.Objects)
 	d := wire.NewDoc("DeleteResult")
 	for i, o := range request.Objects {
 		if f := failures[i]; f != nil {
@@ -54,21 +61,27 @@ func deleteObjects(c *call) error {
 			d.Open("Deleted")
 			d.Text("Key", o.Key)
 			d.TextIf("VersionId", o.Version)
+			if r := results[i]; r.Marker {
+				d.Bool("DeleteMarker", true)
+				d.Text("DeleteMarkerVersionId", string(r.Version))
+			}
 			d.Close()
 		}
 	}
 	return c.answer(d)
 }
 
-// deleteEach deletes the objects, a few at a time, and returns what went wrong with each.
-func (c *call) deleteEach(objects []wire.DeleteObject) []*apiFault {
+// deleteEach deletes the objects, a few at a time, and returns what became of each or went wrong.
+func (c *call) deleteEach(objects []wire.DeleteObject) ([]engine.DeleteResult, []*apiFault) {
+	results := make([]engine.DeleteResult, len(objects))
 	failures, reasons := make([]*apiFault, len(objects)), make([]error, len(objects))
 	var wait sync.WaitGroup
 	next := make(chan int)
 	for range min(deletesAtOnce, len(objects)) {
 		wait.Go(func() {
 			for i := range next {
-				if err := c.deleteOne(objects[i]); err != nil {
+				var err error
+				if results[i], err = c.deleteOne(objects[i]); err != nil {
 					failures[i], reasons[i] = faultOf(err, c), err
 				}
 			}
@@ -85,16 +98,16 @@ func (c *call) deleteEach(objects []wire.DeleteObject) []*apiFault {
 			break
 		}
 	}
-	return failures
+	return results, failures
 }
 
-func (c *call) deleteOne(o wire.DeleteObject) error {
-	if o.Version != "" && o.Version != "null" {
-		return invalid("VersionId", o.Version, "Invalid version id specified")
+func (c *call) deleteOne(o wire.DeleteObject) (r engine.DeleteResult, err error) {
+	if err := checkVersionID("VersionId", o.Version); err != nil {
+		return r, err
 	}
 	key := engine.Key(o.Key)
 	if err := engine.CheckKey(key); err != nil {
-		return err
+		return r, err
 	}
 	conditions := engine.Conditions{Size: o.Size, ModifiedAt: o.Modified}
 	if o.ETag == "*" {
@@ -102,6 +115,5 @@ func (c *call) deleteOne(o wire.DeleteObject) error {
 	} else if o.ETag != "" {
 		conditions.Match = []engine.ETag{engine.ETag(strings.Trim(o.ETag, `"`))}
 	}
-	_, err := c.engine.Delete(c.ctx, engine.Ref{Bucket: c.bucket, Key: key}, engine.DeleteOptions{If: conditions})
-	return err
+	return c.engine.Delete(c.ctx, engine.Ref{Bucket: c.bucket, Key: key, Version: engine.VersionID(o.Version)}, engine.DeleteOptions{If: conditions})
 }

@@ -21,6 +21,7 @@ var kindCodes = map[engine.Kind]string{
 	engine.KindBucketNotEmpty:     "BucketNotEmpty",
 	engine.KindNoSuchKey:          "NoSuchKey",
 	engine.KindNoSuchVersion:      "NoSuchVersion",
+	engine.KindDeleteMarker:       "MethodNotAllowed",
 	engine.KindNoSuchUpload:       "NoSuchUpload",
 	engine.KindInvalidPart:        "InvalidPart",
 	engine.KindInvalidPartOrder:   "InvalidPartOrder",
@@ -121,8 +122,13 @@ func kindFault(err error, c *call) *apiFault {
 	switch kind {
 	case engine.KindNoSuchBucket, engine.KindBucketExists, engine.KindBucketNotEmpty:
 		f.fields = []wire.Field{{Name: "BucketName", Value: string(c.bucket)}}
-	case engine.KindNoSuchKey, engine.KindNoSuchVersion:
+	case engine.KindNoSuchKey:
 		f.fields = []wire.Field{{Name: "Key", Value: string(c.key)}}
+	case engine.KindNoSuchVersion:
+		f.fields = []wire.Field{{Name: "Key", Value: string(c.key)}, {Name: "VersionId", Value: c.param("versionId")}}
+	case engine.KindDeleteMarker:
+		f.fields = []wire.Field{{Name: "Method", Value: c.r.Method}, {Name: "ResourceType", Value: "DeleteMarker"}}
+		f.headers = map[string]string{"Allow": "DELETE"}
 	case engine.KindNoSuchUpload:
 		f.fields = []wire.Field{{Name: "UploadId", Value: c.param("uploadId")}}
 	case engine.KindPreconditionFailed:
@@ -130,6 +136,12 @@ func kindFault(err error, c *call) *apiFault {
 	}
 	if f.status == http.StatusServiceUnavailable {
 		f.headers = map[string]string{"Retry-After": retryAfter}
+	}
+	if marker := engine.MarkerOf(err); marker != "" && !c.route.copy {
+		if f.headers == nil {
+			f.headers = map[string]string{}
+		}
+		f.headers["X-Amz-Delete-Marker"], f.headers["X-Amz-Version-Id"] = "true", string(marker)
 	}
 	return f
 }

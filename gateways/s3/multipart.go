@@ -202,6 +202,7 @@ func completeUpload(c *call) error {
 	if err != nil {
 		return err
 	}
+	setVersion(c.w.Header(), info)
 	d := wire.NewDoc("CompleteMultipartUploadResult")
 	d.Text("Location", c.location())
 	d.Text("Bucket", string(c.bucket))

@@ -33,6 +33,7 @@ func putObject(c *call) error {
 		return body.failure(err)
 	}
 	c.w.Header().Set("ETag", quoted(info.ETag))
+	setVersion(c.w.Header(), info)
 	setChecksum(c.w.Header(), body.checksum(), true)
 	return c.empty(statusOK)
 }

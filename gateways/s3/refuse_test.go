@@ -184,7 +184,7 @@ func TestUnknownMeansNo(t *testing.T) {
 		{method: "DELETE", target: "/bucket", headers: []string{"x-minio-force-delete", "true"}},
 		{method: "DELETE", target: "/bucket/k", headers: []string{"x-amz-bypass-governance-retention", "true"}},
 		{method: "GET", target: "/bucket/k?partNumber=1"}, {method: "GET", target: "/bucket/k", headers: []string{"x-minio-extract", "true"}},
-		{method: "GET", target: "/bucket?list-type=2&metadata=true"}, {method: "GET", target: "/bucket?list-type=3"}, {method: "GET", target: "/bucket?versions"},
+		{method: "GET", target: "/bucket?list-type=2&metadata=true"}, {method: "GET", target: "/bucket?list-type=3"},
 		{method: "GET", target: "/bucket?list-type=2&marker=x"}, {method: "GET", target: "/bucket?location&x"}, {method: "POST", target: "/bucket?delete&x"},
 		{method: "POST", target: "/?Action=AssumeRole"}, {method: "GET", target: "/bucket?acl=x"},
 		{method: "PUT", target: "/bucket", headers: []string{"x-amz-bucket-object-lock-enabled", "true"}},

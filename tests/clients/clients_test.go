@@ -310,7 +310,7 @@ func TestAWS(t *testing.T) {
 	if out := aws("s3api", "head-object", "--bucket", "aws-bucket", "--key", "k", "--checksum-mode", "ENABLED"); !strings.Contains(out, "ChecksumSHA256") {
 		t.Error(out)
 	}
-	c.fails("NotImplemented", "--endpoint-url", endpoint, "s3api", "put-bucket-versioning", "--bucket", "aws-bucket", "--versioning-configuration", "Status=Enabled")
+	c.fails("NotImplemented", "--endpoint-url", endpoint, "s3api", "put-bucket-lifecycle-configuration", "--bucket", "aws-bucket", "--lifecycle-configuration", `{"Rules":[{"ID":"a","Status":"Enabled","Filter":{},"Expiration":{"Days":1}}]}`)
 	if out := aws("s3api", "copy-object", "--bucket", "aws-bucket", "--key", "k2", "--copy-source", "aws-bucket/k"); !strings.Contains(out, "ETag") {
 		t.Error(out)
 	}
@@ -326,6 +326,42 @@ func TestAWS(t *testing.T) {
 	aws("s3", "presign", "s3://aws-bucket/k")
 	aws("s3", "rm", "--only-show-errors", "--recursive", "s3://aws-bucket")
 	aws("s3", "rb", "s3://aws-bucket")
+}
+
+// TestAWSVersions makes versions and delete markers, reads an old version, undoes a delete, and empties the bucket.
+func TestAWSVersions(t *testing.T) {
+	c := need(t, "aws")
+	aws := func(args ...string) string {
+		c.t.Helper()
+		return c.run(append([]string{"--endpoint-url", endpoint, "s3api"}, args...)...)
+	}
+	aws("create-bucket", "--bucket", "aws-versions")
+	aws("put-bucket-versioning", "--bucket", "aws-versions", "--versioning-configuration", "Status=Enabled")
+	if out := aws("get-bucket-versioning", "--bucket", "aws-versions"); !strings.Contains(out, "Enabled") {
+		t.Error(out)
+	}
+	var ids []string
+	for _, text := range []string{"one", "two"} {
+		file := filepath.Join(c.home, text)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, strings.TrimSpace(aws("put-object", "--bucket", "aws-versions", "--key", "k", "--body", file, "--query", "VersionId", "--output", "text")))
+	}
+	ids = append(ids, strings.TrimSpace(aws("delete-object", "--bucket", "aws-versions", "--key", "k", "--query", "VersionId", "--output", "text")))
+	c.fails("404", "--endpoint-url", endpoint, "s3api", "head-object", "--bucket", "aws-versions", "--key", "k")
+	aws("get-object", "--bucket", "aws-versions", "--key", "k", "--version-id", ids[0], filepath.Join(c.home, "old"))
+	sameFile(t, filepath.Join(c.home, "one"), filepath.Join(c.home, "old"))
+	aws("delete-object", "--bucket", "aws-versions", "--key", "k", "--version-id", ids[2])
+	aws("get-object", "--bucket", "aws-versions", "--key", "k", filepath.Join(c.home, "current"))
+	sameFile(t, filepath.Join(c.home, "two"), filepath.Join(c.home, "current"))
+	if out := aws("list-object-versions", "--bucket", "aws-versions", "--query", "Versions[].VersionId", "--output", "text"); strings.Join(strings.Fields(out), " ") != ids[1]+" "+ids[0] {
+		t.Errorf("%q, not %q", out, ids)
+	}
+	for _, id := range ids[:2] {
+		aws("delete-object", "--bucket", "aws-versions", "--key", "k", "--version-id", id)
+	}
+	aws("delete-bucket", "--bucket", "aws-versions")
 }
 
 func TestBoto3(t *testing.T) {

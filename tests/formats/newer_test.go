@@ -201,15 +201,22 @@ func wantGroupsRefuse(t *testing.T, root, what string, version, newest int) {
 	compareLines(t, strings.Join(texts(), "\n"), strings.Join(said, "\n"))
 }
 
+// The formats of today, as docs/format.md has them.
+const (
+	rowFormat     = 2
+	commandFormat = 2
+)
+
 // TestNewerGroup makes the rows later ones that a start looks at, in each group, on one drive.
 func TestNewerGroup(t *testing.T) {
 	for _, c := range []struct {
 		name, key, what string
+		format          byte
 	}{
-		{"registry", "r\x00\x00\x00%c\x00r", "the registry"},
-		{"applied", "g\x00\x00\x00%c\x00\x00\x00\x01\x00a", "the applied record"},
-		{"hard state", "g\x00\x00\x00%c\x00\x00\x00\x01\x00h", "the hard state"},
-		{"rows of the state machine", "g\x00\x00\x00%c\x00\x00\x00\x01g\x00\x00\x00\x00\x00\x00\x00\x00", "the row"},
+		{"registry", "r\x00\x00\x00%c\x00r", "the registry", 1},
+		{"applied", "g\x00\x00\x00%c\x00\x00\x00\x01\x00a", "the applied record", 1},
+		{"hard state", "g\x00\x00\x00%c\x00\x00\x00\x01\x00h", "the hard state", 1},
+		{"rows of the state machine", "g\x00\x00\x00%c\x00\x00\x00\x01g\x00\x00\x00\x00\x00\x00\x00\x00", "the row", rowFormat},
 	} {
 		for id := range 2 {
 			t.Run(fmt.Sprint(c.name, " ", id), func(t *testing.T) {
@@ -218,17 +225,17 @@ func TestNewerGroup(t *testing.T) {
 				openDrive(t, filepath.Join(root, "d2"), func(d *drive.Drive) {
 					store := d.Store([]byte(key[:1]))
 					value, ok, err := store.Get([]byte(key[1:]))
-					if err != nil || !ok || value[0] != 1 {
+					if err != nil || !ok || value[0] != c.format {
 						t.Fatalf("row %q is %x, %t, %v", key, value, ok, err)
 					}
-					value[0] = 2
+					value[0]++
 					var b meta.Batch
 					b.Set([]byte(key[1:]), value)
 					if err := store.Commit(&b); err != nil {
 						t.Fatal(err)
 					}
 				})
-				wantGroupsRefuse(t, root, c.what, 2, 1)
+				wantGroupsRefuse(t, root, c.what, int(c.format)+1, int(c.format))
 			})
 		}
 	}
@@ -248,7 +255,7 @@ func TestNewerLog(t *testing.T) {
 		t.Fatal("the sample does not say how far it is applied")
 	}
 	later, unknown := bytes.Clone(commands[0]), bytes.Clone(commands[0])
-	later[meta.HeaderBytes], unknown[meta.HeaderBytes+1] = 2, 250
+	later[meta.HeaderBytes], unknown[meta.HeaderBytes+1] = commandFormat+1, 250
 	t.Run("record", func(t *testing.T) {
 		root := unpack(t, newest)
 		record := logRecord(applied, commands[0])
@@ -265,7 +272,7 @@ func TestNewerLog(t *testing.T) {
 	t.Run("command", func(t *testing.T) {
 		root := unpack(t, newest)
 		appendRecord(t, filepath.Join(root, "d1"), logRecord(applied, later))
-		wantGroupsRefuse(t, root, "the command", 2, 1)
+		wantGroupsRefuse(t, root, "the command", commandFormat+1, commandFormat)
 	})
 	t.Run("opcode", func(t *testing.T) {
 		root := unpack(t, newest)
@@ -321,13 +328,13 @@ func TestNewerCommands(t *testing.T) {
 			later[meta.HeaderBytes]++
 			entries := []meta.Entry{{Index: 1000, Term: 2, Data: later}}
 			m := meta.Machine{Group: 1}
-			wantNewer(t, m.Check(meta.NewMapStore(), entries), "the command", 2, 1)
+			wantNewer(t, m.Check(meta.NewMapStore(), entries), "the command", commandFormat+1, commandFormat)
 			answers, err := m.Apply(meta.NewOverlay(s.store(t, 1, 0)), entries)
-			wantNewer(t, err, "the command", 2, 1)
+			wantNewer(t, err, "the command", commandFormat+1, commandFormat)
 			if answers != nil {
 				t.Errorf("opcode %d has answers", opcode)
 			}
-			if text := meta.Describe(later); !strings.Contains(text, "the command has format 2; this holdfast reads up to 1") {
+			if text := meta.Describe(later); !strings.Contains(text, fmt.Sprintf("the command has format %d; this holdfast reads up to %d", commandFormat+1, commandFormat)) {
 				t.Errorf("opcode %d is described as %s", opcode, text)
 			}
 		}
@@ -365,11 +372,11 @@ func TestNewerRows(t *testing.T) {
 		}
 		for _, kind := range slices.Sorted(maps.Keys(kinds)) {
 			t.Run(fmt.Sprintf("%d %c", id, kind), func(t *testing.T) {
-				wantNewer(t, readAll(s.store(t, id, kind), id), "the row", 2, 1)
+				wantNewer(t, readAll(s.store(t, id, kind), id), "the row", rowFormat+1, rowFormat)
 				for _, op := range rows {
-					if later := append([]byte{2}, op.Value[1:]...); op.Key[0] == kind {
+					if later := append([]byte{rowFormat + 1}, op.Value[1:]...); op.Key[0] == kind {
 						_, err := meta.DescribeRow(op.Key, later)
-						wantNewer(t, err, "the row", 2, 1)
+						wantNewer(t, err, "the row", rowFormat+1, rowFormat)
 					}
 				}
 			})
@@ -387,7 +394,7 @@ func TestNewerCondemned(t *testing.T) {
 	if err := apply(s.store(t, 1, 0), 1, 1000, c); err != nil {
 		t.Fatal(err)
 	}
-	wantNewer(t, apply(s.store(t, 1, 'y'), 1, 1000, c), "the row", 2, 1)
+	wantNewer(t, apply(s.store(t, 1, 'y'), 1, 1000, c), "the row", rowFormat+1, rowFormat)
 }
 
 // apply applies a command of the open epoch to rows that stay as they are.
@@ -421,9 +428,11 @@ func readAll(rows *meta.MapStore, id engine.GroupID) error {
 		apply(7, &meta.SetBucket{}) // answered before
 		return errors.Join(problems...)
 	}
-	_, err := meta.Lookup(rows, 1, "folder/large")
+	_, err := meta.Lookup(rows, 1, "folder/large", "")
 	check(err)
 	_, err = meta.List(rows, 1, engine.ListOptions{})
+	check(err)
+	_, err = meta.ListVersions(rows, 3, engine.ListVersionsOptions{})
 	check(err)
 	_, err = meta.LoadContent(rows, 14)
 	check(err)

@@ -74,6 +74,26 @@ func ParseCreateBucket(document []byte) (CreateBucket, error) {
 	return c, err
 }
 
+// Versioning is a VersioningConfiguration, as it was written.
+type Versioning struct{ Status, MFADelete string }
+
+// ParseVersioning reads a VersioningConfiguration.
+func ParseVersioning(document []byte) (v Versioning, err error) {
+	p := newParser(document)
+	err = p.root("VersioningConfiguration", func(name string) (err error) {
+		switch name {
+		case "Status":
+			v.Status, err = p.text()
+		case "MfaDelete", "MFADelete":
+			v.MFADelete, err = p.text()
+		default:
+			return unknown(name)
+		}
+		return err
+	})
+	return v, err
+}
+
 // ParseDelete reads a Delete of 1 to DeleteKeysMax objects.
 func ParseDelete(document []byte) (Delete, error) {
 	var d Delete
