@@ -317,7 +317,8 @@ func (g *Group) perform(out effects) (wake time.Duration) {
 // Propose has a command decided and applied, and returns the machine's answer and the index of the entry. The command's first 24 bytes are its
 // epoch, its number and, filled in by the group, the time. It is proposed again, as the same bytes, when leaders change; the machine
 // answers repetitions as the first time. KindUnavailable if too few replicas are there, after at most 2 s, or when the outcome is not
-// known for another reason; KindCanceled if ctx was canceled first. The command stays the caller's.
+// known for another reason; KindCanceled if ctx was canceled first; if that was before the call, the command never takes effect. The command stays the
+// caller's.
 func (g *Group) Propose(ctx context.Context, command []byte) (answer []byte, index uint64, err error) {
 	key, ok := keyOf(command)
 	if !ok || len(command) > meta.CommandBytesMax {
@@ -327,6 +328,9 @@ func (g *Group) Propose(ctx context.Context, command []byte) (answer []byte, ind
 		return nil, 0, g.interrupted(err)
 	}
 	defer g.budget.give(len(command))
+	if err := ctx.Err(); err != nil { // who gave up before the command was on its way may count on it that it never will be
+		return nil, 0, g.interrupted(err)
+	}
 	p := &proposal{key: key, data: append([]byte(nil), command...), done: make(chan struct{})}
 	defer stepDecide.Enter().Leave()
 	if !g.post(proposeEvent{p}) {

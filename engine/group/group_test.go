@@ -259,13 +259,22 @@ func TestHangingMajority(t *testing.T) {
 	c.expect("again")
 }
 
+// TestCanceledProposal: a command whose caller gave up before the call never takes effect; one whose caller gives up midway says that, too.
 func TestCanceledProposal(t *testing.T) {
 	c := newCluster(t, 1)
 	c.propose("before")
-	c.drives[0].Hold(true)
-	ctx, cancel := context.WithCancelCause(context.Background())
+	ended, cancel := context.WithCancelCause(context.Background())
 	cancel(errors.New("gone"))
-	if _, _, err := c.group.Propose(ctx, c.command("x")); !engine.Is(err, engine.KindCanceled) {
+	for range 1000 {
+		if _, _, err := c.group.Propose(ended, c.command("x")); !engine.Is(err, engine.KindCanceled) {
+			t.Fatal(err)
+		}
+	}
+	c.expect("before")
+	c.drives[0].Hold(true)
+	midway, cancel := context.WithCancelCause(context.Background())
+	time.AfterFunc(10*time.Millisecond, func() { cancel(errors.New("gone")) })
+	if _, _, err := c.group.Propose(midway, c.command("x")); !engine.Is(err, engine.KindCanceled) {
 		t.Fatal(err)
 	}
 	c.drives[0].Hold(false)
