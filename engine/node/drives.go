@@ -284,7 +284,13 @@ func (n *Node) readmit(s *slot) bool {
 	n.mu.Lock()
 	absent, old := s.absent, s.drive
 	n.mu.Unlock()
-	if !absent || !n.isThere(s) {
+	if !absent {
+		return false
+	}
+	if why := n.notThere(s); why != nil {
+		n.mu.Lock()
+		s.problem = fmt.Errorf("%w: %w", errNotThisDrive, why)
+		n.mu.Unlock()
 		return false
 	}
 	var problem error
@@ -315,16 +321,24 @@ func mayComeBack(problem error) bool {
 	return drive.NotThere(problem) && !errors.Is(problem, drive.ErrDamaged)
 }
 
-// isThere reports whether the folder of a slot has its drive.
-func (n *Node) isThere(s *slot) bool {
+// errNotThisDrive is the problem of a slot whose folder is not, or does not hold, the drive.
+var errNotThisDrive = errors.New("the folder is not this drive any more")
+
+// notThere says why the folder of a slot does not have its drive; nil: it has.
+func (n *Node) notThere(s *slot) error {
 	fsys, err := n.config.OpenDisk(s.Path)
 	if err != nil {
-		return false
+		return err
 	}
-	defer fsys.Close()
 	identity, _, err := drive.Identify(fsys)
-	cluster, stateErr := n.state.cluster()
-	return err == nil && stateErr == nil && identity.Cluster == cluster && identity.Drive == s.Drive && identity.Incarnation == s.Incarnation
+	if err = errors.Join(err, fsys.Close()); err != nil {
+		return err
+	}
+	cluster, err := n.state.cluster()
+	if err == nil && (identity.Cluster != cluster || identity.Drive != s.Drive || identity.Incarnation != s.Incarnation) {
+		err = engine.E(engine.KindUnavailable, "drive %d of cluster %x, incarnation %x, is there", identity.Drive, identity.Cluster, identity.Incarnation)
+	}
+	return err
 }
 
 // replaceable reports whether the folder of a lost drive is empty and the same kind of mount as before.
@@ -355,10 +369,8 @@ func (n *Node) replace(ctx context.Context, s *slot) error {
 	s.drive = nil
 	n.mu.Unlock()
 	if old != nil {
-		for _, g := range []*group.Group{n.root, n.data} { // its replicas have no ground any more; a leader there gives way
-			g.DriveFailed(s.Drive, errWiped)
-		}
-		_ = old.Close() // what it could not finish is gone with the folder
+		n.failReplicas(s.Drive, errWiped) // they have no ground any more
+		_ = old.Close()                   // what it could not finish is gone with the folder
 		_ = s.fs.Close()
 	}
 	role := drive.RoleData
@@ -555,8 +567,7 @@ func (n *Node) look(ctx context.Context) {
 			continue
 		}
 		if d != nil && d.Failed() != nil {
-			n.root.DriveFailed(id, d.Failed())
-			n.data.DriveFailed(id, d.Failed())
+			n.failReplicas(id, d.Failed())
 		}
 		if usable && !n.sameFolder(s, d) {
 			usable = false
@@ -571,6 +582,13 @@ func (n *Node) look(ctx context.Context) {
 		s.probed = time.Now()
 		n.settleBeside(ctx, s)
 	}
+}
+
+// failReplicas ends the replicas on a drive that is not believed any more; a leader there gives way. Once the drive is believed again, renew
+// begins them anew; where that takes a majority that is gone with them, they are read again when the node is started.
+func (n *Node) failReplicas(drive engine.DriveID, why error) {
+	n.root.DriveFailed(drive, why)
+	n.data.DriveFailed(drive, why)
 }
 
 // probeAfter is after how many intervals a drive that is out is looked at again: whether it is back, or an empty folder in its place.
@@ -650,8 +668,9 @@ func (n *Node) sameFolder(s *slot, d *drive.Drive) bool {
 			return true
 		}
 		n.mu.Lock()
-		s.problem, s.absent = fmt.Errorf("the folder is not this drive any more: %w", err), true
+		s.problem, s.absent = fmt.Errorf("%w: %w", errNotThisDrive, err), true
 		n.mu.Unlock()
+		n.failReplicas(d.ID().Drive, err) // they would go on to acknowledge what no name leads to
 		return false
 	case <-patience.C:
 		return true

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,7 +108,12 @@ func TestDriveComesBack(t *testing.T) {
 		if err := os.Rename(folder, folder+".away"); err != nil {
 			t.Fatal(err)
 		}
-		await(t, n, "the drive is not out", func(s Status) bool {
+		await(t, n, "the drive is not out, or its replicas are not", func(s Status) bool {
+			for _, g := range s.Groups {
+				if g.Live != g.Replicas-1 {
+					return false
+				}
+			}
 			return slices.ContainsFunc(s.Drives, func(d DriveStatus) bool { return d.State == "out" })
 		})
 		put(t, n, fmt.Sprint("meanwhile", i), content(uint64(2+i), 3<<20))
@@ -135,6 +141,33 @@ func TestDriveComesBack(t *testing.T) {
 		t.Error(err)
 	}
 	closeNode(t, n)
+}
+
+// TestWhyADriveIsOut: what status says of a drive that is out follows what is in its place.
+func TestWhyADriveIsOut(t *testing.T) {
+	c := testConfig(t, t.TempDir(), 4)
+	c.CheckInterval = 20 * time.Millisecond
+	n := openNode(t, c)
+	defer closeNode(t, n)
+	says := func(what string) func(Status) bool {
+		return func(s Status) bool { return s.Drives[1].State == "out" && strings.Contains(s.Drives[1].Problem, what) }
+	}
+	folder := c.Drives[1]
+	if err := os.Rename(folder, folder+".away"); err != nil {
+		t.Fatal(err)
+	}
+	await(t, n, "the folder is not missed", says("no such file"))
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "letter"), []byte("private"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	await(t, n, "another's folder is not told", says("letter"))
+	if err := errors.Join(os.RemoveAll(folder), os.Rename(folder+".away", folder)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, n, "the drive is not back", allIn)
 }
 
 // TestReplacedWitnessIsIn: an empty folder in the place of the witness becomes one, and status has nothing to complain of.
