@@ -173,7 +173,8 @@ func TestDebugOfADrive(t *testing.T) {
 	if err := drive.Format(fsys, id, drive.Geometry{RingBytes: 1 << 20, SegmentBytes: 1 << 20, ReserveBytes: 4096}); err != nil {
 		t.Fatal(err)
 	}
-	for command, want := range map[string]string{"drive": "drive 7", "log": "", "index": "", "extent": ""} {
+	commands := map[string]string{"drive": "drive 7", "log": "", "index": "", "extent": "", "check": "group 0 has no replica here"}
+	for command, want := range commands {
 		code, out, errors := call("debug", command, dir)
 		if code != 0 || errors != "" || !strings.Contains(out, want) {
 			t.Errorf("debug %s: %d, %q, %q", command, code, out, errors)
@@ -184,7 +185,9 @@ func TestDebugOfADrive(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer running.Close()
-	if code, _, errors := call("debug", "drive", dir); code != 1 || !strings.Contains(errors, "stop the daemon first") {
-		t.Errorf("a drive in use: %d, %q", code, errors)
+	for command := range commands {
+		if code, _, errors := call("debug", command, dir); code != 1 || !strings.Contains(errors, "stop the daemon first") {
+			t.Errorf("debug %s of a drive in use: %d, %q", command, code, errors)
+		}
 	}
 }

@@ -29,8 +29,8 @@ type RecordInfo struct {
 	Payload  []byte // of a group's record
 }
 
-// Frames yields every whole frame in the ring in the order of its place, whether or not a replay needs it. It reads a drive that nobody has open,
-// and changes nothing.
+// Frames yields every whole frame in the ring in the order of its place, whether or not a replay needs it. It has the drive's lock meanwhile, and
+// changes nothing: ErrLocked, and what Identify answers.
 func Frames(fsys disk.FS) iter.Seq2[FrameInfo, error] {
 	return func(yield func(FrameInfo, error) bool) {
 		id, g, err := Identify(fsys)
@@ -38,6 +38,12 @@ func Frames(fsys disk.FS) iter.Seq2[FrameInfo, error] {
 			yield(FrameInfo{}, err)
 			return
 		}
+		lock, err := fsys.Lock(lockName)
+		if err != nil {
+			yield(FrameInfo{}, engine.E(engine.KindUnavailable, "%w: %w", ErrLocked, err))
+			return
+		}
+		defer lock.Close()
 		file, err := fsys.Open(ringName, disk.Flags{ReadOnly: true})
 		if err != nil {
 			yield(FrameInfo{}, err)
