@@ -150,9 +150,6 @@ func (c *Coordinator) BucketVersioning(ctx context.Context, name engine.BucketNa
 
 // SetVersioning implements engine.Buckets.
 func (c *Coordinator) SetVersioning(ctx context.Context, name engine.BucketName, v engine.Versioning) error {
-	if v != engine.VersioningEnabled && v != engine.VersioningSuspended {
-		return engine.Wrap("set versioning", engine.Ref{Bucket: name}, engine.E(engine.KindInvalidArgument, "versioning can be enabled or suspended, not %d", v))
-	}
 	record, err := c.bucket(ctx, name)
 	if err == nil {
 		_, _, err = c.Data.Do(ctx, &meta.SetVersioning{Bucket: record.ID, Versioning: v})

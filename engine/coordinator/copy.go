@@ -72,10 +72,8 @@ func (c *Coordinator) copy(ctx context.Context, from, to engine.Ref, o engine.Co
 	if err != nil {
 		return info, err
 	}
-	info = engine.ObjectInfo{
-		Bucket: to.Bucket, Key: to.Key, Version: answer.Made(), Versioning: answer.Versioning, Size: answer.Size, ETag: answer.ETag, Modified: unixNano(answer.Stamp), Class: class,
-		Attributes: current.Attributes, Checksum: current.Checksum, Parts: current.Parts, Sequence: answer.Sequence,
-	}
+	info = made(to, &answer)
+	info.Class, info.Attributes, info.Checksum, info.Parts = class, current.Attributes, current.Checksum, current.Parts
 	if o.Attributes != nil {
 		info.Attributes = *o.Attributes
 	}
@@ -130,14 +128,10 @@ func (c *Coordinator) CopyPart(ctx context.Context, from, ref engine.Ref, id eng
 }
 
 func (c *Coordinator) copyPart(ctx context.Context, from, ref engine.Ref, id engine.UploadID, number int, o engine.CopyPartOptions) (info engine.PartInfo, err error) {
-	if number < 1 || number > engine.PartNumberMax {
-		return info, engine.E(engine.KindInvalidArgument, "part number %d; 1 to %d are possible", number, engine.PartNumberMax)
-	}
-	record, view, upload, err := c.upload(ctx, ref, id)
+	record, upload, err := c.uploadFor(ctx, ref, id, number)
 	if err != nil {
 		return info, err
 	}
-	_ = view.Close() // a snapshot that was only read
 	source, err := c.locate(ctx, from)
 	if err != nil {
 		return info, err
@@ -178,7 +172,7 @@ func (c *Coordinator) copyPart(ctx context.Context, from, ref engine.Ref, id eng
 	if err != nil {
 		return info, err
 	}
-	return engine.PartInfo{Number: number, Size: answer.Size, ETag: answer.ETag, Modified: unixNano(answer.Stamp), Checksum: command.Checksum}, nil
+	return madePart(number, &answer, command.Checksum), nil
 }
 
 func tee(r io.Reader, hash io.Writer) io.Reader {

@@ -48,10 +48,16 @@ func (c *Coordinator) put(ctx context.Context, ref engine.Ref, body io.Reader, o
 		c.condemn(stored.data.Extents)
 		return info, err
 	}
+	info = made(ref, &answer)
+	info.Class, info.Attributes, info.Checksum = o.Class, o.Attributes, command.Checksum
+	return info, nil
+}
+
+// made describes the version that a command made, as far as its answer does.
+func made(ref engine.Ref, a *meta.Answer) engine.ObjectInfo {
 	return engine.ObjectInfo{
-		Bucket: ref.Bucket, Key: ref.Key, Version: answer.Made(), Versioning: answer.Versioning, Size: answer.Size, ETag: answer.ETag, Modified: unixNano(answer.Stamp),
-		Class: o.Class, Attributes: o.Attributes, Checksum: command.Checksum, Sequence: answer.Sequence,
-	}, nil
+		Bucket: ref.Bucket, Key: ref.Key, Version: a.Made(), Versioning: a.Versioning, Size: a.Size, ETag: a.ETag, Modified: unixNano(a.Stamp), Sequence: a.Sequence,
+	}
 }
 
 // checkAttributes bounds what a version carries.

@@ -79,6 +79,18 @@ func (c *Coordinator) upload(ctx context.Context, ref engine.Ref, id engine.Uplo
 	return record, view, upload, nil
 }
 
+// uploadFor finds the upload that a part is for.
+func (c *Coordinator) uploadFor(ctx context.Context, ref engine.Ref, id engine.UploadID, number int) (meta.BucketRecord, *meta.Upload, error) {
+	if number < 1 || number > engine.PartNumberMax {
+		return meta.BucketRecord{}, nil, engine.E(engine.KindInvalidArgument, "part number %d; 1 to %d are possible", number, engine.PartNumberMax)
+	}
+	record, view, upload, err := c.upload(ctx, ref, id)
+	if err == nil {
+		_ = view.Close() // a snapshot that was only read
+	}
+	return record, upload, err
+}
+
 // PutPart implements engine.Uploads.
 func (c *Coordinator) PutPart(ctx context.Context, ref engine.Ref, id engine.UploadID, number int, body io.Reader, o engine.PutPartOptions) (engine.PartInfo, error) {
 	info, err := c.putPart(ctx, ref, id, number, body, o)
@@ -86,14 +98,10 @@ func (c *Coordinator) PutPart(ctx context.Context, ref engine.Ref, id engine.Upl
 }
 
 func (c *Coordinator) putPart(ctx context.Context, ref engine.Ref, id engine.UploadID, number int, body io.Reader, o engine.PutPartOptions) (info engine.PartInfo, err error) {
-	if number < 1 || number > engine.PartNumberMax {
-		return info, engine.E(engine.KindInvalidArgument, "part number %d; 1 to %d are possible", number, engine.PartNumberMax)
-	}
-	record, view, upload, err := c.upload(ctx, ref, id)
+	record, upload, err := c.uploadFor(ctx, ref, id, number)
 	if err != nil {
 		return info, err
 	}
-	_ = view.Close() // a snapshot that was only read
 	stored, err := c.store(ctx, body, o.Size, upload.Info.Class, o.MD5)
 	if err != nil {
 		return info, err
@@ -109,7 +117,11 @@ func (c *Coordinator) putPart(ctx context.Context, ref engine.Ref, id engine.Upl
 		c.condemn(stored.data.Extents)
 		return info, err
 	}
-	return engine.PartInfo{Number: number, Size: answer.Size, ETag: answer.ETag, Modified: unixNano(answer.Stamp), Checksum: command.Checksum}, nil
+	return madePart(number, &answer, command.Checksum), nil
+}
+
+func madePart(number int, a *meta.Answer, sum engine.Checksum) engine.PartInfo {
+	return engine.PartInfo{Number: number, Size: a.Size, ETag: a.ETag, Modified: unixNano(a.Stamp), Checksum: sum}
 }
 
 // ListParts implements engine.Uploads.
@@ -194,10 +206,9 @@ func (c *Coordinator) completeUpload(ctx context.Context, ref engine.Ref, id eng
 	if err != nil {
 		return info, err
 	}
-	return engine.ObjectInfo{
-		Bucket: ref.Bucket, Key: ref.Key, Version: answer.Made(), Versioning: answer.Versioning, Size: answer.Size, ETag: answer.ETag, Modified: unixNano(answer.Stamp),
-		Class: upload.Info.Class, Attributes: upload.Info.Attributes, Checksum: command.Checksum, Parts: len(parts), Sequence: answer.Sequence,
-	}, nil
+	info = made(ref, &answer)
+	info.Class, info.Attributes, info.Checksum, info.Parts = upload.Info.Class, upload.Info.Attributes, command.Checksum, len(parts)
+	return info, nil
 }
 
 func checkPartOrder(parts []engine.CompletePart) error {

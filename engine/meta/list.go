@@ -22,15 +22,9 @@ func List(view View, bucket engine.BucketID, o engine.ListOptions) (engine.Objec
 	} else if versioning != engine.VersioningOff {
 		w.live = true
 	}
-	position := o.Prefix
-	if o.After != "" && o.After >= position {
-		position = o.After + "\x00"
-		if o.Delimiter != "" && rolled(o.After, o.Prefix, o.Delimiter) == o.After {
-			position = string(after([]byte(o.After)))
-		}
-	}
-	if position < o.Prefix {
-		return page, nil // after() of a string of 0xff, which no UTF-8 key contains
+	position, ok := behind(o.After, o.Prefix, o.Delimiter)
+	if !ok {
+		return page, nil
 	}
 	w.slash = o.Delimiter == "/"
 	w.prefix = o.Prefix
@@ -76,6 +70,18 @@ func List(view View, bucket engine.BucketID, o engine.ListOptions) (engine.Objec
 		page.Objects = append(page.Objects, info)
 		page.Last = key
 	}
+}
+
+// behind returns where a listing continues after a key or a common prefix; ok is false if nothing can follow.
+func behind(last, prefix, delimiter string) (position string, ok bool) {
+	switch {
+	case last == "" || last < prefix:
+		return prefix, true
+	case delimiter != "" && rolled(last, prefix, delimiter) == last:
+		next := after([]byte(last))
+		return string(next), next != nil
+	}
+	return last + "\x00", true
 }
 
 // rolled returns the common prefix that key is rolled up into, or "".
@@ -241,19 +247,12 @@ func ListVersions(view View, bucket engine.BucketID, o engine.ListVersionsOption
 	}
 	w := &walk{view: view, bucket: bucket, prefix: o.Prefix, slash: o.Delimiter == "/", markers: true}
 	defer w.close()
-	position := o.Prefix
-	if o.AfterKey != "" && o.AfterKey >= position {
-		switch {
-		case o.AfterVersion != "":
-			position = o.AfterKey
-		case o.Delimiter != "" && rolled(o.AfterKey, o.Prefix, o.Delimiter) == o.AfterKey:
-			position = string(after([]byte(o.AfterKey)))
-		default:
-			position = o.AfterKey + "\x00"
-		}
+	position, ok := behind(o.AfterKey, o.Prefix, o.Delimiter)
+	if o.AfterVersion != "" && o.AfterKey >= o.Prefix { // the key may have older versions
+		position, ok = o.AfterKey, true
 	}
-	if position < o.Prefix {
-		return page, nil // after() of a string of 0xff, which no UTF-8 key contains
+	if !ok {
+		return page, nil
 	}
 	if err := w.seek(position); err != nil {
 		return page, err
@@ -282,11 +281,11 @@ func ListVersions(view View, bucket engine.BucketID, o engine.ListVersionsOption
 			}
 			continue
 		}
-		behind := engine.VersionID("")
+		last := engine.VersionID("")
 		if key == o.AfterKey {
-			behind = o.AfterVersion
+			last = o.AfterVersion
 		}
-		err = stack(view, bucket, w.directory(), key, entry, behind, func(v *entryRow) bool {
+		err = stack(view, bucket, w.directory(), key, entry, last, func(v *entryRow) bool {
 			if page.Truncated = len(page.Versions)+len(page.Prefixes) == limit; page.Truncated {
 				return false
 			}
