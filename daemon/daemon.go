@@ -383,10 +383,7 @@ func (d *daemon) announce(out io.Writer, user, password, file string, show bool)
 	}
 	fmt.Fprintf(&b, "  command line %s\n", d.config.Socket)
 	fmt.Fprintf(&b, "  state        %s\n", d.config.State)
-	status, err := d.node.Status(context.Background())
-	if err == nil {
-		fmt.Fprintf(&b, "  drives       %s, redundancy %s\n", strings.Join(d.config.Drives, " "), status.Redundancy)
-	}
+	fmt.Fprintf(&b, "  drives       %s, redundancy %s\n", strings.Join(d.config.Drives, " "), d.node.Redundancy())
 	if file != "" {
 		fmt.Fprintf(&b, "  credentials  %s\n", file)
 	} else {
@@ -395,24 +392,23 @@ func (d *daemon) announce(out io.Writer, user, password, file string, show bool)
 	if show {
 		fmt.Fprintf(&b, "  generated at this first start, and shown this once:\n    user     %s\n    password %s\n", user, password)
 	}
-	if err == nil {
-		d.warn(&b, &status)
-	}
+	d.warn(&b)
 	_, _ = io.WriteString(out, b.String()) // nobody may be reading
 }
 
 // warn says what the operator should know of how safe the data is.
-func (d *daemon) warn(b *strings.Builder, status *node.Status) {
-	if strings.HasSuffix(status.Redundancy, "+0") {
+func (d *daemon) warn(b *strings.Builder) {
+	redundancy := d.node.Redundancy()
+	if strings.HasSuffix(redundancy, "+0") {
 		b.WriteString("warning: there is no redundancy; the loss of a drive loses data\n")
 	}
-	for _, drive := range status.Drives {
+	for _, drive := range d.node.Drives() {
 		if drive.State == "out" {
 			fmt.Fprintf(b, "warning: drive %s is out: %s\n", drive.Path, drive.Problem)
 		}
 	}
 	if before := d.node.StandardBefore(); before != "" {
-		fmt.Fprintf(b, "warning: the redundancy is %s, and was %s; it holds for new writes, and what is stored keeps its own\n", status.Redundancy, before)
+		fmt.Fprintf(b, "warning: the redundancy is %s, and was %s; it holds for new writes, and what is stored keeps its own\n", redundancy, before)
 	}
 	devices := map[string]uint64{}
 	for _, dir := range append([]string{d.config.State}, d.config.Drives...) {
@@ -420,7 +416,7 @@ func (d *daemon) warn(b *strings.Builder, status *node.Status) {
 			devices[dir] = info.Sys().(*syscall.Stat_t).Dev
 		}
 	}
-	for _, text := range deviceWarnings(devices, d.config.State, d.config.Drives, !strings.HasSuffix(status.Redundancy, "+0")) {
+	for _, text := range deviceWarnings(devices, d.config.State, d.config.Drives, !strings.HasSuffix(redundancy, "+0")) {
 		fmt.Fprintf(b, "warning: %s\n", text)
 	}
 }

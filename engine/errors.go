@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Kind is all that a program may decide upon in an error. Each gateway has one table from Kind to its protocol's code.
@@ -101,6 +102,7 @@ type Error struct {
 	Ref    Ref    // what it acted upon; zero fields are not shown
 	Kind   Kind
 	Marker VersionID // of the delete marker that was found where an object was looked for
+	Marked time.Time // when that was written
 	Err    error     // the cause: what happened and what to do, for people
 }
 
@@ -170,14 +172,24 @@ func KindOf(err error) Kind {
 	return KindInternal
 }
 
-// MarkerOf returns the version of the delete marker that err is about, or "".
-func MarkerOf(err error) VersionID {
+// RefOf returns what err is about: the Ref of the innermost *Error in its chain that has one. Of a copy that may be the source.
+func RefOf(err error) (ref Ref) {
 	for e := (*Error)(nil); errors.As(err, &e); err = e.Err {
-		if e.Marker != "" {
-			return e.Marker
+		if e.Ref.Bucket != "" {
+			ref = e.Ref
 		}
 	}
-	return ""
+	return ref
+}
+
+// MarkerOf returns the version of the delete marker that err is about, and when it was written; "" if there is none.
+func MarkerOf(err error) (marker VersionID, written time.Time) {
+	for e := (*Error)(nil); errors.As(err, &e); err = e.Err {
+		if e.Marker != "" {
+			return e.Marker, e.Marked
+		}
+	}
+	return "", time.Time{}
 }
 
 // Plain returns the text of err without the Kinds, for where a person reads it and the sentence says enough.

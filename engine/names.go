@@ -80,3 +80,11 @@ func CheckVersion(id VersionID) error {
 	}
 	return nil
 }
+
+// CheckVersioning returns an error of KindInvalidArgument for what a bucket's versioning cannot be set to.
+func CheckVersioning(v Versioning) error {
+	if v != VersioningEnabled && v != VersioningSuspended {
+		return E(KindInvalidArgument, "versioning can be enabled or suspended, and is never off again; %d is neither", v)
+	}
+	return nil
+}

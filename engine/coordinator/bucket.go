@@ -150,6 +150,9 @@ func (c *Coordinator) BucketVersioning(ctx context.Context, name engine.BucketNa
 
 // SetVersioning implements engine.Buckets.
 func (c *Coordinator) SetVersioning(ctx context.Context, name engine.BucketName, v engine.Versioning) error {
+	if err := engine.CheckVersioning(v); err != nil {
+		return engine.Wrap("set versioning", engine.Ref{Bucket: name}, err)
+	}
 	record, err := c.bucket(ctx, name)
 	if err == nil {
 		_, _, err = c.Data.Do(ctx, &meta.SetVersioning{Bucket: record.ID, Versioning: v})

@@ -19,6 +19,9 @@ func (c *Coordinator) Copy(ctx context.Context, from, to engine.Ref, o engine.Co
 	return info, engine.Wrap("copy", to, err)
 }
 
+// copyAttempts is how often a copy begins anew because its source was overwritten between the look at it and the commit.
+const copyAttempts = 16
+
 func (c *Coordinator) copy(ctx context.Context, from, to engine.Ref, o engine.CopyOptions) (info engine.ObjectInfo, err error) {
 	if err := checkWrite(&o.If); err != nil {
 		return info, err
@@ -28,9 +31,13 @@ func (c *Coordinator) copy(ctx context.Context, from, to engine.Ref, o engine.Co
 			return info, err
 		}
 	}
+	class := cmp.Or(o.Class, engine.ClassStandard)
+	if _, known := c.Classes[class]; !known {
+		return info, engine.E(engine.KindInvalidArgument, "there is no storage class %q", class)
+	}
 	source, err := c.locate(ctx, from)
 	if err != nil {
-		return info, err
+		return info, ofSource(from, err)
 	}
 	target, err := c.locateWrite(ctx, to)
 	if err != nil {
@@ -40,40 +47,43 @@ func (c *Coordinator) copy(ctx context.Context, from, to engine.Ref, o engine.Co
 	if o.Attributes != nil {
 		command.Replace, command.Attributes = true, *o.Attributes
 	}
-	current, err := c.stat(ctx, from, engine.StatOptions{})
-	if err != nil {
-		return info, err
+	for attempt := 1; ; attempt++ {
+		current, err := c.stat(ctx, from, engine.StatOptions{})
+		if err != nil {
+			return info, ofSource(from, err)
+		}
+		if class != current.Class {
+			return c.copyBytes(ctx, from, to, o)
+		}
+		info, err = c.copyVersion(ctx, from, to, &current, command, o)
+		// What was read into the hash cannot be taken back: then another version needs another call.
+		if !engine.Is(err, engine.KindConflict) || o.Hash != nil || attempt == copyAttempts {
+			return info, err
+		}
 	}
-	class := cmp.Or(o.Class, engine.ClassStandard)
-	switch _, known := c.Classes[class]; {
-	case !known:
-		return info, engine.E(engine.KindInvalidArgument, "there is no storage class %q", class)
-	case class != current.Class:
-		return c.copyBytes(ctx, from, to, o)
-	}
-	// What the copy shares it takes from this version, or from none.
+}
+
+// copyVersion copies what the source has now, as current describes it, or answers KindConflict.
+func (c *Coordinator) copyVersion(ctx context.Context, from, to engine.Ref, current *engine.ObjectInfo, command *meta.Copy, o engine.CopyOptions) (info engine.ObjectInfo, err error) {
 	command.From.Sequence = current.Sequence
 	if o.Hash != nil {
 		if err := c.readInto(ctx, from, current.Sequence, nil, o.Hash); err != nil {
-			return info, err
+			return info, ofSource(from, err)
 		}
 		command.Checksum = o.Checksum()
 	}
 	stepCopy.Enter()
 	answer, _, err := c.Data.Do(ctx, command)
 	stepCopy.Leave()
-	if engine.Is(err, engine.KindConflict) && o.Hash == nil { // nothing was read that another version would have otherwise
-		command.From.Sequence = 0
-		stepCopy.Enter()
-		answer, _, err = c.Data.Do(ctx, command)
-		stepCopy.Leave()
-		current.Checksum = engine.Checksum{} // whatever the newer one has
+	switch engine.KindOf(err) {
+	case engine.KindNoSuchKey, engine.KindNoSuchVersion, engine.KindDeleteMarker: // the target may be absent
+		return info, ofSource(from, err)
 	}
 	if err != nil {
 		return info, err
 	}
 	info = made(to, &answer)
-	info.Class, info.Attributes, info.Checksum, info.Parts = class, current.Attributes, current.Checksum, current.Parts
+	info.Class, info.Attributes, info.Checksum, info.Parts = current.Class, current.Attributes, current.Checksum, current.Parts
 	if o.Attributes != nil {
 		info.Attributes = *o.Attributes
 	}
@@ -83,15 +93,18 @@ func (c *Coordinator) copy(ctx context.Context, from, to engine.Ref, o engine.Co
 	return info, nil
 }
 
+// ofSource says that an error of a copy is about its source.
+func ofSource(from engine.Ref, err error) error { return engine.Wrap("read", from, err) }
+
 // copyBytes stores the content anew, in another class.
 func (c *Coordinator) copyBytes(ctx context.Context, from, to engine.Ref, o engine.CopyOptions) (info engine.ObjectInfo, err error) {
 	object, err := c.open(ctx, from, engine.OpenOptions{})
 	if err != nil {
-		return info, err
+		return info, ofSource(from, err)
 	}
 	defer object.Close()
 	source := object.Info()
-	if why := meta.Unmet(&o.From, &source); why != "" {
+	if why, _ := meta.Unmet(&o.From, &source); why != "" {
 		return info, engine.E(engine.KindPreconditionFailed, "%s", why)
 	}
 	put := engine.PutOptions{Size: source.Size, Class: o.Class, Attributes: source.Attributes, If: o.If, Checksum: func() engine.Checksum { return source.Checksum }}
@@ -134,15 +147,15 @@ func (c *Coordinator) copyPart(ctx context.Context, from, ref engine.Ref, id eng
 	}
 	source, err := c.locate(ctx, from)
 	if err != nil {
-		return info, err
+		return info, ofSource(from, err)
 	}
 	object, err := c.open(ctx, from, engine.OpenOptions{Range: o.Range})
 	if err != nil {
-		return info, err
+		return info, ofSource(from, err)
 	}
 	defer object.Close()
 	version := object.Info()
-	switch why := meta.Unmet(&o.From, &version); {
+	switch why, _ := meta.Unmet(&o.From, &version); {
 	case why != "":
 		return info, engine.E(engine.KindPreconditionFailed, "%s", why)
 	case object.Length() > engine.PutBytesMax:

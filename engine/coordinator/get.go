@@ -45,17 +45,14 @@ func lookup(view meta.View, bucket engine.BucketID, ref engine.Ref) (*meta.Objec
 
 // checkRead judges the conditions of a read, each by itself: which of them stand above others is for a protocol to say.
 func checkRead(o *engine.Conditions, info *engine.ObjectInfo) error {
-	switch {
-	case len(o.Match) > 0 && !slices.Contains(o.Match, info.ETag):
-		return engine.E(engine.KindPreconditionFailed, "the object's ETag is %q", info.ETag)
-	case !o.UnmodifiedSince.IsZero() && info.Modified.After(o.UnmodifiedSince):
-		return engine.E(engine.KindPreconditionFailed, "the object was modified at %s", info.Modified)
-	case o.NoneMatchAny || slices.Contains(o.NoneMatch, info.ETag):
-		return engine.E(engine.KindNotModified, "the object's ETag is %q", info.ETag)
-	case !o.ModifiedSince.IsZero() && !info.Modified.After(o.ModifiedSince):
-		return engine.E(engine.KindNotModified, "the object was modified at %s", info.Modified)
+	switch why, notModified := meta.Unmet(o, info); {
+	case why == "":
+		return nil
+	case notModified:
+		return engine.E(engine.KindNotModified, "%s", why)
+	default:
+		return engine.E(engine.KindPreconditionFailed, "%s", why)
 	}
-	return nil
 }
 
 // checkWrite refuses the conditions of reads in a write.
@@ -154,7 +151,7 @@ type object struct {
 	err            error
 }
 
-// maxDepth bounds how deep contents may name contents; the commands that exist make two levels.
+// maxDepth bounds how deep contents may name contents; the commands that exist make three levels: a version, its parts, what those were copied from.
 const maxDepth = 16
 
 // load appends the pieces of a content that the selection needs; base is where the content begins within the object.

@@ -415,13 +415,27 @@ func (d *Drive) CheckIdentity() error {
 	return nil
 }
 
-// LookForLost looks whether the files of the data stream are still there, and reports whether some are missing that were there before. Shards tells
-// which shards that concerns.
+// LookForLost looks whether what the drive has open still has its name. It reports whether files of the data stream are missing that were there
+// before; Shards tells which shards that concerns. A drive without its meta stream, its index or the folder of its segments fails: what it went on
+// to sync would be gone with the process.
 func (d *Drive) LookForLost() (bool, error) {
 	if err := d.enter(); err != nil {
 		return false, err
 	}
 	defer d.life.RUnlock()
+	names := []string{ringName, indexDir}
+	if d.identity.Role == RoleData {
+		names = append(names, dataDir)
+	}
+	for _, name := range names {
+		_, err := d.fsys.Stat(name)
+		if isNotExist(err) {
+			return false, d.fail(damaged("somebody removed %s: %w", name, err))
+		}
+		if err != nil {
+			return false, err
+		}
+	}
 	return d.segments.lookForGone()
 }
 

@@ -510,6 +510,8 @@ func (s *segments) lookForGone() (lost bool, err error) {
 		if !found[segmentName(g.number)] && !g.removed {
 			g.gone, lost = true, true
 			g.next = g.size
+			s.settle(g) // its room comes back with the last descriptor
+			s.drop(g)
 		}
 	}
 	return lost, nil
@@ -522,7 +524,7 @@ func (s *segments) doneReading(g *segment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	g.readers--
-	if s.all[g.number] != g {
+	if s.all[g.number] != g || g.gone {
 		s.drop(g)
 	}
 }

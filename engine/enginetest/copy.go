@@ -110,6 +110,9 @@ func copyErrors(s *suite) {
 	} {
 		_, err := s.Copy(s.ctx, c.from, c.to, c.o)
 		s.fails(c.want, err, "copy, %s", c.what)
+		if about := engine.RefOf(err); c.want != engine.KindInvalidArgument && about != c.from && about != c.to {
+			s.Errorf("copy, %s: the error is about %+v: %v", c.what, about, err)
+		}
 		s.absent("to")
 	}
 }

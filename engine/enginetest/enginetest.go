@@ -61,6 +61,7 @@ var cases = []struct {
 	{"Versioning", versioning},
 	{"VersioningSuspended", versioningSuspended},
 	{"VersionsDeleted", versionsDeleted},
+	{"VersionsPurged", versionsPurged},
 	{"VersionsConditions", versionsConditions},
 	{"VersionsCopied", versionsCopied},
 	{"ListVersions", listVersions},

@@ -209,6 +209,13 @@ func uploadRepeated(s *suite) {
 	made := s.complete("k", u.ID, p)
 	again := s.complete("k", u.ID, p)
 	s.same("the repetition", again, made)
+	own := s.bucket
+	s.bucket = s.newBucket()
+	s.setVersioning(engine.VersioningEnabled)
+	versioned := s.start("k", engine.StartUploadOptions{})
+	part := s.part("k", versioned.ID, 1, []byte("x"))
+	s.same("the repetition in a bucket with versions", s.complete("k", versioned.ID, part), s.complete("k", versioned.ID, part))
+	s.bucket = own
 	_, err := s.CompleteUpload(s.ctx, s.ref("k"), u.ID, engine.CompleteUploadOptions{Parts: []engine.CompletePart{{Number: 1, ETag: noTag}}, Size: -1})
 	s.fails(engine.KindNoSuchUpload, err, "a repetition with other parts")
 	_, err = s.CompleteUpload(s.ctx, s.ref("l"), u.ID, engine.CompleteUploadOptions{Parts: named(p), Size: -1})

@@ -91,8 +91,8 @@ func (e *Engine) setVersioning(ctx context.Context, name engine.BucketName, v en
 	if err := ready(ctx, name); err != nil {
 		return err
 	}
-	if v != engine.VersioningEnabled && v != engine.VersioningSuspended {
-		return engine.E(engine.KindInvalidArgument, "versioning can be enabled or suspended, not %d", v)
+	if err := engine.CheckVersioning(v); err != nil {
+		return err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -35,7 +35,7 @@ func (e *Engine) completeUpload(ctx context.Context, ref engine.Ref, id engine.U
 	u, err := b.upload(ref.Key, id)
 	if err != nil {
 		if before := b.object(ref.Key); before != nil && before.upload == id && before.info.ETag == tagOfNamed(o.Parts) {
-			return clone(before.info), nil
+			return b.answer(before), nil
 		}
 		return info, err
 	}

@@ -35,7 +35,7 @@ func (e *Engine) copy(ctx context.Context, from, to engine.Ref, o engine.CopyOpt
 		err = judgeSource(o.From, source)
 	}
 	if err != nil {
-		return info, err
+		return info, engine.Wrap("read", from, err)
 	}
 	sum := source.info.Checksum
 	if o.Hash != nil {
@@ -91,7 +91,7 @@ func (e *Engine) copyPart(ctx context.Context, from, ref engine.Ref, id engine.U
 	}
 	source, err := e.current(ctx, from, engine.Conditions{})
 	if err != nil {
-		return info, err
+		return info, engine.Wrap("read", from, err)
 	}
 	start, length, err := selected(o.Range, source.info.Size)
 	if err != nil {

@@ -109,15 +109,12 @@ func (e *Engine) listVersions(ctx context.Context, name engine.BucketName, o eng
 	return p, nil
 }
 
-// olderThan returns the versions that are older than one, which need not be there any more; behind a null version that is gone there is none.
+// olderThan returns the versions that are older than one, which need not be there any more; all of them for a null version that is gone.
 func olderThan(versions []*object, id engine.VersionID) []*object {
 	if s, ok := engine.ParseVersion(id); ok {
 		return slices.DeleteFunc(slices.Clone(versions), func(o *object) bool { return o.info.Sequence >= s })
 	}
 	i := slices.IndexFunc(versions, func(o *object) bool { return o.info.Version == id })
-	if i < 0 {
-		return nil
-	}
 	return versions[i+1:]
 }
 

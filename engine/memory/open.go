@@ -58,7 +58,7 @@ func (e *Engine) current(ctx context.Context, ref engine.Ref, c engine.Condition
 		return nil, engine.E(engine.KindNoSuchKey, "there is no such object")
 	case o.info.Marker:
 		err := engine.E(engine.KindNoSuchKey, "the object was deleted")
-		if err.Marker = o.info.Version; ref.Version != "" {
+		if err.Marker, err.Marked = o.info.Version, o.info.Modified; ref.Version != "" {
 			err.Kind = engine.KindDeleteMarker
 		}
 		return nil, err

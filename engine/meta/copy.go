@@ -22,7 +22,7 @@ func (a *apply) source(s *Source) (inode inodeRow, refusal *Answer) {
 		return inode, failed(engine.KindInternal, "the object %q has no inode", string(s.Key))
 	}
 	info := inode.info(&entry)
-	if why := Unmet(&s.If, &info); why != "" {
+	if why, _ := Unmet(&s.If, &info); why != "" {
 		return inode, failed(engine.KindPreconditionFailed, "%s", why)
 	}
 	if s.Sequence != 0 && inode.sequence != s.Sequence {
@@ -31,15 +31,21 @@ func (a *apply) source(s *Source) (inode inodeRow, refusal *Answer) {
 	return inode, nil
 }
 
-// Unmet says which condition on the source of a copy does not hold, or nothing.
-func Unmet(c *engine.Conditions, source *engine.ObjectInfo) string {
+// Unmet says which condition on a version that is read does not hold, or nothing. NotModified is true of those by which the reader says what he has.
+func Unmet(c *engine.Conditions, version *engine.ObjectInfo) (why string, notModified bool) {
+	tag := "the ETag is " + string(version.ETag)
+	modified := "the last modification was at " + version.Modified.UTC().Format(time.RFC3339Nano)
 	switch {
-	case len(c.Match) > 0 && !slices.Contains(c.Match, source.ETag), c.NoneMatchAny, slices.Contains(c.NoneMatch, source.ETag):
-		return "the ETag of the source is " + string(source.ETag)
-	case !c.UnmodifiedSince.IsZero() && source.Modified.After(c.UnmodifiedSince), !c.ModifiedSince.IsZero() && !source.Modified.After(c.ModifiedSince):
-		return "the source was modified at " + source.Modified.UTC().Format(time.RFC3339Nano)
+	case len(c.Match) > 0 && !slices.Contains(c.Match, version.ETag):
+		return tag, false
+	case !c.UnmodifiedSince.IsZero() && version.Modified.After(c.UnmodifiedSince):
+		return modified, false
+	case c.NoneMatchAny, slices.Contains(c.NoneMatch, version.ETag):
+		return tag, true
+	case !c.ModifiedSince.IsZero() && !version.Modified.After(c.ModifiedSince):
+		return modified, true
 	}
-	return ""
+	return "", false
 }
 
 func (a *apply) copy(c *Copy) *Answer {
@@ -95,6 +101,13 @@ func (a *apply) copyPart(c *CopyPart) *Answer {
 	if len(runs) > CopyRunsMax {
 		return failed(engine.KindInvalidArgument, "the bytes lie in %d pieces; at most %d can be copied as one part", len(runs), CopyRunsMax)
 	}
+	found := int64(0)
+	for i := range runs {
+		found += runs[i].Length
+	}
+	if found != c.Length {
+		return failed(engine.KindDamaged, "the metadata has %d of the %d bytes that are to be copied", found, c.Length)
+	}
 	for i := range runs {
 		a.retain(runs[i].Content)
 	}
@@ -125,6 +138,9 @@ func (a *apply) leaves(id uint64, offset, length int64, depth int) (runs []Run) 
 			below = append(below, mustRun(key, value))
 			return true
 		})
+	}
+	if len(below) == 0 && !r.inline {
+		return nil
 	}
 	if r.inline || below[0].Content == 0 {
 		return []Run{{Content: id, Offset: offset, Length: length}}

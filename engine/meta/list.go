@@ -302,7 +302,7 @@ func ListVersions(view View, bucket engine.BucketID, o engine.ListVersionsOption
 }
 
 // stack calls f for the versions of a key that are older than the one called behind, or all for "", from the newest to the oldest, until f returns
-// false. If there is no null version any more and behind is that, there are none.
+// false. Where a null version was is not known once it is gone: all are listed then, since somebody who deletes what he lists must not miss any.
 func stack(view View, bucket engine.BucketID, directory uint64, key string, top *entryRow, behind engine.VersionID, f func(*entryRow) bool) error {
 	last := top.sequence + 1
 	switch s, ok := engine.ParseVersion(behind); {
@@ -310,7 +310,7 @@ func stack(view View, bucket engine.BucketID, directory uint64, key string, top 
 		last = s
 	case behind == engine.NullVersion && !top.named:
 		last = top.sequence
-	case behind == engine.NullVersion:
+	case behind == engine.NullVersion && top.nullOlder != 0:
 		last = top.nullOlder
 	}
 	if top.sequence < last && !f(top) || top.older == 0 || last <= 1 {

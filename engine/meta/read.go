@@ -80,7 +80,9 @@ func LookupUploaded(view View, bucket engine.BucketID, key engine.Key, raw strin
 	} else if !ok || r.upload == "" || r.upload != raw {
 		return nil, ErrAbsent
 	}
-	return &Object{Info: r.info(&p.entry), Content: r.content}, nil
+	found := &Object{Info: r.info(&p.entry), Content: r.content}
+	found.Info.Versioning, err = LookupVersioning(view, bucket)
+	return found, err
 }
 
 // info describes the version that an entry has of the inode.

@@ -231,7 +231,7 @@ func (r *bucketRow) decode(d *decoder) {
 const (
 	entryDirectory = 1
 	entryObject    = 2
-	entryMarker    = 3 // a delete marker on top of older versions
+	entryMarker    = 3 // a delete marker; as any version it may be the only one, or an older one
 )
 
 // entryRow is the top of a name's stack of versions, with what a listing shows. Older versions are rows of the same form, keyed by olderKey.

@@ -167,10 +167,7 @@ func (a *apply) stage(c *Stage) *Answer {
 		a.view.Set(key16(rowStaged, a.header.Epoch, id), []byte{rowFormat})
 	}
 	for i := range runs {
-		var part contentRow
-		a.mustLoad(key8(rowContent, runs[i].Content), &part)
-		part.refs++
-		a.setContent(runs[i].Content, &part)
+		a.retain(runs[i].Content)
 		a.setRun(id, r.count+i, &runs[i])
 	}
 	r.count += len(runs)

@@ -1,6 +1,8 @@
 package meta
 
 import (
+	"time"
+
 	"holdfast/engine"
 )
 
@@ -40,7 +42,7 @@ func (p *path) object(view Reader, key engine.Key, id engine.VersionID) (entry e
 	default:
 		refusal = engine.E(engine.KindDeleteMarker, "version %q of %q is a delete marker", string(id), string(key))
 	}
-	refusal.Marker = entry.version()
+	refusal.Marker, refusal.Marked = entry.version(), time.Unix(0, entry.stamp)
 	return entry, refusal, nil
 }
 
@@ -180,8 +182,8 @@ func (a *apply) setVersioning(c *SetVersioning) *Answer {
 	if refusal := a.loadBucket(c.Bucket, &b); refusal != nil {
 		return refusal
 	}
-	if c.Versioning != engine.VersioningEnabled && c.Versioning != engine.VersioningSuspended {
-		return failed(engine.KindInvalidArgument, "versioning can be enabled or suspended; it is never off again")
+	if err := engine.CheckVersioning(c.Versioning); err != nil {
+		return failed(engine.KindInvalidArgument, "%v", err)
 	}
 	b.versioning = c.Versioning
 	a.view.Set(key8(rowBucket, uint64(c.Bucket)), b.encode())

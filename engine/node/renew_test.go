@@ -179,6 +179,32 @@ func TestReplacedWitnessIsIn(t *testing.T) {
 	await(t, n, "the witness is not replaced", func(s Status) bool { return allIn(s) && s.Drives[len(s.Drives)-1].Drive > 5 })
 }
 
+// TestRemovedFolders removes what a running node has open on a drive, but for its identity: the drive is not believed any more before what it would
+// go on to write into files without a name is acknowledged for long. Emptied, its folder becomes a new drive.
+func TestRemovedFolders(t *testing.T) {
+	c := testConfig(t, t.TempDir(), 4)
+	c.CheckInterval = 20 * time.Millisecond
+	n := openNode(t, c)
+	defer closeNode(t, n)
+	if _, err := n.CreateBucket(t.Context(), "bucket"); err != nil {
+		t.Fatal(err)
+	}
+	put(t, n, "before", content(1, 3<<20))
+	for i, name := range []string{"data", "meta", "index", "meta/ring"} {
+		if err := os.RemoveAll(filepath.Join(c.Drives[i], name)); err != nil {
+			t.Fatal(err)
+		}
+		await(t, n, "the drive without "+name+" is not out", func(s Status) bool { return s.Drives[i].State == "out" && s.Drives[i].Problem != "" })
+		put(t, n, name, content(uint64(i), 3<<20))
+		wipe(t, c.Drives[i])
+		await(t, n, "the emptied folder is no new drive", allIn)
+	}
+	mustGet(t, n, "before", content(1, 3<<20))
+	for i, name := range []string{"data", "meta", "index", "meta/ring"} {
+		mustGet(t, n, name, content(uint64(i), 3<<20))
+	}
+}
+
 // TestRemovedFiles removes the files of a drive's data stream, with the daemon running and without: the shards are made again before anybody
 // reads them, so that the drives that were spared may be lost afterwards.
 func TestRemovedFiles(t *testing.T) {

@@ -54,9 +54,23 @@ type Status struct {
 // Protected reports whether every shard is where it should be.
 func (s *Status) Protected() bool { return s.UnderProtected == 0 && s.AwayShards == 0 }
 
-// Status reads the state.
+// Redundancy returns that of the standard class, as "2+2".
+func (n *Node) Redundancy() string { return codeText(n.code) }
+
+// Drives describes the drives without what is recorded on them, which Status counts.
+func (n *Node) Drives() []DriveStatus {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	drives := make([]DriveStatus, len(n.slots))
+	for i, s := range n.slots {
+		drives[i] = driveStatus(s)
+	}
+	return drives
+}
+
+// Status reads the state. That takes time in proportion to the number of extents.
 func (n *Node) Status(ctx context.Context) (Status, error) {
-	status := Status{Redundancy: codeText(n.code), Keeper: n.keeper.Stats()}
+	status := Status{Redundancy: n.Redundancy(), Drives: n.Drives(), Keeper: n.keeper.Stats()}
 	view, err := n.data.Read(ctx)
 	if err != nil {
 		return status, err
@@ -78,18 +92,10 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 		}
 		status.AwayShards += count
 	}
-	n.mu.Lock()
-	slots := make([]slot, len(n.slots))
-	for i, s := range n.slots {
-		slots[i] = *s
-	}
-	n.mu.Unlock()
-	for i := range slots {
-		d, err := driveStatus(view, &slots[i])
-		if err != nil {
+	for i := range status.Drives {
+		if status.Drives[i].Shards, err = meta.CountPlaced(view, status.Drives[i].Drive); err != nil {
 			return status, err
 		}
-		status.Drives = append(status.Drives, d)
 	}
 	for _, g := range []*group.Group{n.root, n.data} {
 		s, err := g.Status(ctx)
@@ -101,7 +107,7 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	return status, nil
 }
 
-func driveStatus(view meta.View, s *slot) (DriveStatus, error) {
+func driveStatus(s *slot) DriveStatus {
 	d := DriveStatus{Drive: s.Drive, Path: s.Path, State: "in", Witness: s.witness}
 	if s.out || !s.usable() {
 		d.State = "out"
@@ -114,9 +120,7 @@ func driveStatus(view meta.View, s *slot) (DriveStatus, error) {
 	if s.usable() {
 		d.Total, d.Free = s.usage.Total, s.usage.Free
 	}
-	var err error
-	d.Shards, err = meta.CountPlaced(view, s.Drive)
-	return d, err
+	return d
 }
 
 func groupStatus(s group.Status) GroupStatus {

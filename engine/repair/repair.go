@@ -92,7 +92,8 @@ type Keeper struct {
 
 	mu      sync.Mutex // guards all below
 	stats   Stats
-	damaged map[damage]bool
+	damaged map[damage]origin
+	full    bool                    // that many wait that others were dropped, and that was logged
 	failed  map[engine.ShardID]bool // shards whose failure to be made again was logged
 	swept   bool                    // no drive has come in since the last sweep
 }
@@ -102,7 +103,15 @@ type damage struct {
 	drive engine.DriveID
 }
 
-// damagedMax bounds the reports that wait; more are found again by the next reader.
+// origin is where a report comes from.
+type origin byte
+
+const (
+	fromReader origin = iota // who read the extent's row: where there is none any more, nothing is left to repair
+	fromSweep                // of a shard whose extent had no row yet
+)
+
+// damagedMax bounds the reports that wait; more are found again by the next reader, or the next sweep.
 const damagedMax = 10000
 
 // Start starts the keepers.
@@ -111,7 +120,7 @@ func Start(config Config) *Keeper {
 		config.Interval = 10 * time.Second
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	k := &Keeper{config: config, wake: make(chan struct{}, 1), cancel: cancel, done: make(chan struct{}), damaged: map[damage]bool{}}
+	k := &Keeper{config: config, wake: make(chan struct{}, 1), cancel: cancel, done: make(chan struct{}), damaged: map[damage]origin{}}
 	go k.run(ctx)
 	return k
 }
@@ -132,17 +141,33 @@ func (k *Keeper) Wake() {
 
 // Damaged reports a shard that could not be read from the drive that should have it; true if that is news.
 func (k *Keeper) Damaged(id engine.ShardID, drive engine.DriveID) bool {
-	k.mu.Lock()
-	fresh := len(k.damaged) < damagedMax && !k.damaged[damage{id, drive}]
+	fresh := k.note(damage{id, drive}, fromReader)
 	if fresh {
-		k.damaged[damage{id, drive}] = true
-		k.stats.Reported++
-	}
-	k.mu.Unlock()
-	if fresh {
+		k.count(func(s *Stats) { s.Reported++ })
 		k.Wake()
 	}
 	return fresh
+}
+
+// note keeps a report for the next pass; false if it is known, or there are too many.
+func (k *Keeper) note(d damage, from origin) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if _, known := k.damaged[d]; known {
+		return false
+	}
+	if len(k.damaged) >= damagedMax {
+		if from == fromSweep {
+			k.swept = false
+		}
+		if !k.full {
+			k.config.Logger.Warn("more shards are reported than wait at once; the next reader reports those again that are dropped now", "waiting", damagedMax)
+		}
+		k.full = true
+		return false
+	}
+	k.damaged[d] = from
+	return true
 }
 
 // CameIn says that a drive takes shards again: what was moved off it meanwhile is still there, and is looked for.
@@ -211,22 +236,20 @@ func (k *Keeper) do(ctx context.Context, c meta.Command) (meta.Answer, error) {
 func (k *Keeper) report(ctx context.Context) error {
 	k.mu.Lock()
 	reports := k.damaged
-	k.damaged = map[damage]bool{}
+	k.damaged, k.full = map[damage]origin{}, false
 	k.mu.Unlock()
 	var failed error
-	for d := range reports {
-		later, err := k.reportOne(ctx, d)
+	for d, from := range reports {
+		later, err := k.reportOne(ctx, d, from)
 		failed = cmp.Or(failed, err)
 		if later {
-			k.mu.Lock()
-			k.damaged[d] = true
-			k.mu.Unlock()
+			k.note(d, from)
 		}
 	}
 	return failed
 }
 
-func (k *Keeper) reportOne(ctx context.Context, d damage) (later bool, err error) {
+func (k *Keeper) reportOne(ctx context.Context, d damage, from origin) (later bool, err error) {
 	store := k.config.Drives.Store(d.drive)
 	if store == nil {
 		return false, nil // the whole drive is away, and known to be
@@ -237,9 +260,11 @@ func (k *Keeper) reportOne(ctx context.Context, d damage) (later bool, err error
 	}
 	x, err := meta.LoadExtent(view, d.id.Extent)
 	if err == meta.ErrAbsent {
-		later, err = mayCome(view, d.id.Extent)
+		if err = nil; from == fromSweep {
+			later, err = k.mayCome(view, d)
+		}
 		_ = view.Close() // a snapshot that was only read
-		return later, err
+		return later || err != nil, err
 	}
 	_ = view.Close() // a snapshot that was only read
 	if err != nil {
@@ -263,11 +288,26 @@ func (k *Keeper) reportOne(ctx context.Context, d damage) (later bool, err error
 	return err != nil, err
 }
 
-// mayCome reports whether a command that makes an extent may be on the way.
-func mayCome(view meta.View, id engine.ExtentID) (bool, error) {
+// mayCome reports whether a command may be on the way that makes the extent of a shard: its writer's epoch is open, and nobody has had the drive
+// delete the shard.
+func (k *Keeper) mayCome(view meta.View, d damage) (bool, error) {
 	open, err := meta.Epochs(view)
-	_, isOpen := open[id.Epoch]
-	return isOpen, err
+	if _, isOpen := open[d.id.Extent.Epoch]; !isOpen || err != nil {
+		return false, err
+	}
+	list, ok, err := k.config.Drives.Shards(d.drive, before(d.id), 1)
+	return ok && len(list) > 0 && list[0].ID == d.id, err
+}
+
+// before returns the greatest id that is less than id.
+func before(id engine.ShardID) engine.ShardID {
+	if id.Index > 0 {
+		id.Index--
+		return id
+	}
+	id.Extent.Counter-- // the first extent has 1
+	id.Index = 0xff
+	return id
 }
 
 // readShard reads a whole shard, so that its checksums speak.
@@ -374,7 +414,7 @@ func (k *Keeper) load(view meta.View, ids []engine.ExtentID) []*meta.Extent {
 	return list
 }
 
-// repairAway moves shards off drives that are gone for good, as long as there are drives to move them to.
+// repairAway moves shards off drives that are out, for good or not, as long as there are drives to move them to.
 func (k *Keeper) repairAway(ctx context.Context) error {
 	for _, drive := range k.config.Drives.Away() {
 		var last engine.ExtentID
@@ -658,7 +698,7 @@ func (k *Keeper) recordLost(ctx context.Context, drive engine.DriveID, found []F
 	lost = slices.DeleteFunc(lost, func(id engine.ShardID) bool {
 		x, errLoad := meta.LoadExtent(view, id.Extent)
 		if errLoad == meta.ErrAbsent { // whoever wrote it may be about to say so
-			k.Damaged(id, drive)
+			k.note(damage{id, drive}, fromSweep)
 			return true
 		}
 		err = cmp.Or(err, errLoad)

@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"strconv"
@@ -119,13 +120,14 @@ func kindFault(err error, c *call) *apiFault {
 	case engine.KindInvalidArgument, engine.KindConflict, engine.KindNotImplemented:
 		f.message += ": " + err.Error()
 	}
+	ref := engine.RefOf(err) // of a copy it may be the source
 	switch kind {
 	case engine.KindNoSuchBucket, engine.KindBucketExists, engine.KindBucketNotEmpty:
-		f.fields = []wire.Field{{Name: "BucketName", Value: string(c.bucket)}}
+		f.fields = []wire.Field{{Name: "BucketName", Value: string(cmp.Or(ref.Bucket, c.bucket))}}
 	case engine.KindNoSuchKey:
-		f.fields = []wire.Field{{Name: "Key", Value: string(c.key)}}
+		f.fields = []wire.Field{{Name: "Key", Value: string(cmp.Or(ref.Key, c.key))}}
 	case engine.KindNoSuchVersion:
-		f.fields = []wire.Field{{Name: "Key", Value: string(c.key)}, {Name: "VersionId", Value: c.param("versionId")}}
+		f.fields = []wire.Field{{Name: "Key", Value: string(cmp.Or(ref.Key, c.key))}, {Name: "VersionId", Value: cmp.Or(string(ref.Version), c.param("versionId"))}}
 	case engine.KindDeleteMarker:
 		f.fields = []wire.Field{{Name: "Method", Value: c.r.Method}, {Name: "ResourceType", Value: "DeleteMarker"}}
 		f.headers = map[string]string{"Allow": "DELETE"}
@@ -137,18 +139,22 @@ func kindFault(err error, c *call) *apiFault {
 	if f.status == http.StatusServiceUnavailable {
 		f.headers = map[string]string{"Retry-After": retryAfter}
 	}
-	if marker := engine.MarkerOf(err); marker != "" && !c.route.copy {
+	if marker, marked := engine.MarkerOf(err); marker != "" && !c.route.copy {
 		if f.headers == nil {
 			f.headers = map[string]string{}
 		}
 		f.headers["X-Amz-Delete-Marker"], f.headers["X-Amz-Version-Id"] = "true", string(marker)
+		if kind == engine.KindDeleteMarker {
+			f.headers["Last-Modified"] = marked.UTC().Format(http.TimeFormat)
+		}
 	}
 	return f
 }
 
 // firstCondition names the condition that a 412 is about, as far as the request tells.
 func firstCondition(h http.Header) string {
-	for _, name := range []string{"If-Match", "If-Unmodified-Since", "If-None-Match", "X-Amz-If-Match-Size", "X-Amz-If-Match-Last-Modified-Time"} {
+	for _, name := range []string{"If-Match", "If-Unmodified-Since", "If-None-Match", "X-Amz-If-Match-Size", "X-Amz-If-Match-Last-Modified-Time",
+		copySource + "-If-Match", copySource + "-If-Unmodified-Since", copySource + "-If-None-Match", copySource + "-If-Modified-Since"} {
 		if h.Get(name) != "" {
 			return name
 		}

@@ -68,7 +68,7 @@ func TestVersioning(t *testing.T) {
 		if code != "" {
 			code = "MethodNotAllowed"
 		}
-		if r := f.want(ask{method: method, target: "/bucket/k?versionId=" + marker}, 405, code); r.header.Get("x-amz-delete-marker") != "true" || r.header.Get("Allow") != "DELETE" {
+		if r := f.want(ask{method: method, target: "/bucket/k?versionId=" + marker}, 405, code); r.header.Get("x-amz-delete-marker") != "true" || r.header.Get("Allow") != "DELETE" || r.header.Get("Last-Modified") == "" {
 			t.Error(r.header)
 		}
 	}
