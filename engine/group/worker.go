@@ -18,7 +18,8 @@ type worker struct {
 	host    *Host
 	appends queue[*appendJob]
 	rows    queue[func()]
-	flushes func() // no longer to be told of flushes
+	flushes func()      // no longer to be told of flushes
+	looks   atomic.Bool // a look at what is durable waits for its turn; one is enough for all flushes before it
 
 	// The rows goroutine alone uses these.
 	generation uint32
@@ -44,8 +45,13 @@ func (g *Group) startWorker(r *recovered) {
 		defer g.tasks.Done()
 		w.rows.run(func(f func()) { f() })
 	}()
-	w.flushes = w.host.Log.OnFlush(func() { w.rows.put(w.lookDurable) })
-	w.rows.put(w.lookDurable)
+	look := func() {
+		if w.looks.CompareAndSwap(false, true) {
+			w.rows.put(w.lookDurable)
+		}
+	}
+	w.flushes = w.host.Log.OnFlush(look)
+	look()
 }
 
 func (w *worker) append(job *appendJob) { w.appends.put(job) }
@@ -100,6 +106,7 @@ func (w *worker) touch(e touchEffect) {
 
 // lookDurable tells the core what the last flush made durable. After an error nothing is freed.
 func (w *worker) lookDurable() {
+	w.looks.Store(false) // first: a flush after this may be one that the look does not see
 	if d, err := readDurable(w.group.id, w.host, w.generation); err == nil {
 		w.group.post(flushedEvent{replica: w.replica, durable: d})
 	}
