@@ -30,6 +30,10 @@ const (
 	PageMax = 1000
 	// UserMetadataBytesMax bounds the names and values of Attributes.User together: 2 KiB, as in S3.
 	UserMetadataBytesMax = 2048
+	// TagsBytesMax bounds the names and values of the tags of one version together: 16 KiB.
+	TagsBytesMax = 16 << 10
+	// DocumentBytesMax bounds a document of a bucket: 256 KiB.
+	DocumentBytesMax = 256 << 10
 	// ExtentBytesMax is the most object data that one extent carries.
 	ExtentBytesMax int64 = 64 << 20
 	// InlineBytesMax is the largest content that rides in its command and lives in a metadata row.
@@ -134,6 +138,11 @@ type Buckets interface {
 	BucketVersioning(ctx context.Context, name BucketName) (Versioning, error)
 	// SetVersioning applies to every change that begins after it returns. KindNoSuchBucket; KindInvalidArgument for VersioningOff.
 	SetVersioning(ctx context.Context, name BucketName, v Versioning) error
+	// Document returns what SetDocument kept last under a name of a bucket, nil if nothing. KindNoSuchBucket.
+	Document(ctx context.Context, name BucketName, document string) ([]byte, error)
+	// SetDocument keeps a value with a bucket; nil or an empty one removes it. The engine gives it no meaning. KindNoSuchBucket,
+	// KindEntityTooLarge above DocumentBytesMax.
+	SetDocument(ctx context.Context, name BucketName, document string, value []byte) error
 }
 
 // Objects are reached by key. Besides the Kinds named below every method answers KindNoSuchBucket, KindInvalidArgument for a
@@ -153,6 +162,12 @@ type Objects interface {
 	Open(ctx context.Context, ref Ref, o OpenOptions) (Object, error)
 	// Stat is Open without the content.
 	Stat(ctx context.Context, ref Ref, o StatOptions) (ObjectInfo, error)
+	// Parts returns a page of the parts of which an upload made the version, in order of their numbers; none for another version. Errors as for
+	// Stat.
+	Parts(ctx context.Context, ref Ref, o ListPartsOptions) (VersionPartPage, error)
+	// SetTags replaces the tags of the version that ref names, or of the current one. It makes no version and changes nothing else. The answer has
+	// the version without Class, Attributes, Tags, Checksum and Parts. The errors are those of Stat, and KindInvalidArgument above TagsBytesMax.
+	SetTags(ctx context.Context, ref Ref, tags Tags) (ObjectInfo, error)
 	// Copy makes a copy of the version from the current version of to.Key, in one commit in which both are judged; the content is shared, so its
 	// size does not matter. from and to may be the same object. What else the copy is, CopyOptions say. KindNoSuchBucket and KindNoSuchKey of
 	// either; KindNoSuchVersion of from; KindPreconditionFailed, KindConflict if from changed while its content was read.
@@ -222,6 +237,13 @@ type Attributes struct {
 	User               map[string]string // names in lower case, without a protocol's prefix
 }
 
+// DocumentTagging is the name of the document with the tags of a bucket. The engine gives documents no meaning; whoever keeps another kind names it
+// here, so that no two have the same name.
+const DocumentTagging = "tagging"
+
+// Tags are names and values that can be changed without making a version.
+type Tags map[string]string
+
 // Checksum is an additional checksum of a version or part that the caller computed and verified: the algorithm's name in
 // upper case ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256") and the raw sum. Composite means a checksum of the parts' checksums.
 type Checksum struct {
@@ -244,6 +266,7 @@ type ObjectInfo struct {
 	Modified   time.Time // stamped by the group's leader, never backwards within a bucket
 	Class      StorageClass
 	Attributes Attributes
+	Tags       Tags
 	Checksum   Checksum // zero if none was given
 	Parts      int      // number of parts, 0 for a plain Put
 	Sequence   Sequence // of the change that made this version
@@ -268,6 +291,7 @@ type PutOptions struct {
 	Size       int64
 	Class      StorageClass
 	Attributes Attributes
+	Tags       Tags
 	If         Conditions
 	MD5        []byte // 16 bytes that the content's MD5 must equal, or nil
 	// Checksum, if not nil, is called once after body has ended without error, and returns what to keep with the version.
@@ -281,6 +305,7 @@ type CopyOptions struct {
 	If         Conditions
 	Class      StorageClass // another than that of the version that is copied stores the content anew
 	Attributes *Attributes  // nil: those of the version that is copied
+	Tags       *Tags        // nil: those of the version that is copied
 	// Hash, if not nil, is given the content in order, and then Checksum is called and returns what to keep with the copy. Otherwise the copy has the
 	// checksum of the version that is copied.
 	Hash     io.Writer
@@ -346,7 +371,7 @@ type ListOptions struct {
 	// a page continues the listing.
 	After string
 	Max   int // keys and prefixes together; 0 means PageMax
-	// Attributes asks for ObjectInfo.Attributes, Checksum and Parts too; without it they are zero.
+	// Attributes asks for ObjectInfo.Attributes, Tags, Checksum and Parts too; without it they are zero.
 	Attributes bool
 }
 
@@ -382,6 +407,7 @@ type VersionPage struct {
 type StartUploadOptions struct {
 	Class             StorageClass
 	Attributes        Attributes
+	Tags              Tags
 	ChecksumAlgorithm string // of the parts and of the whole, or empty
 	ChecksumFull      bool   // the whole carries a checksum over the full content instead of one over the parts' sums
 }
@@ -393,6 +419,7 @@ type UploadInfo struct {
 	Started           time.Time
 	Class             StorageClass
 	Attributes        Attributes
+	Tags              Tags
 	ChecksumAlgorithm string
 	ChecksumFull      bool
 }
@@ -417,6 +444,20 @@ type PartInfo struct {
 type ListPartsOptions struct {
 	After int
 	Max   int
+}
+
+// VersionPart describes a part of the upload that made a version. Checksum is zero if the upload had none.
+type VersionPart struct {
+	Number       int
+	Offset, Size int64 // in the version
+	Checksum     Checksum
+}
+
+// VersionPartPage is a page of a version's parts; Info.Parts is the number of all.
+type VersionPartPage struct {
+	Info      ObjectInfo
+	Parts     []VersionPart
+	Truncated bool
 }
 
 // PartPage is a page of parts and the upload that they belong to.

@@ -81,6 +81,30 @@ func CheckVersion(id VersionID) error {
 	return nil
 }
 
+// CheckTags returns an error of KindInvalidArgument above TagsBytesMax.
+func CheckTags(tags Tags) error {
+	n := 0
+	for name, value := range tags {
+		n += len(name) + len(value)
+	}
+	if n > TagsBytesMax {
+		return E(KindInvalidArgument, "the tags have %d bytes; at most %d are allowed", n, TagsBytesMax)
+	}
+	return nil
+}
+
+// CheckDocument returns an error for what SetDocument does not keep: KindInvalidArgument for a name that is empty or has more than 255 bytes,
+// KindEntityTooLarge above DocumentBytesMax.
+func CheckDocument(name string, value []byte) error {
+	switch {
+	case name == "" || len(name) > 255:
+		return E(KindInvalidArgument, "the name of a document has %d bytes; 1 to 255 are allowed", len(name))
+	case len(value) > DocumentBytesMax:
+		return E(KindEntityTooLarge, "the document %q has %d bytes; at most %d are allowed", name, len(value), DocumentBytesMax)
+	}
+	return nil
+}
+
 // CheckVersioning returns an error of KindInvalidArgument for what a bucket's versioning cannot be set to.
 func CheckVersioning(v Versioning) error {
 	if v != VersioningEnabled && v != VersioningSuspended {

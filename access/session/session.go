@@ -142,6 +142,28 @@ func (s *session) SetVersioning(ctx context.Context, name engine.BucketName, v e
 	return err
 }
 
+func (s *session) Document(ctx context.Context, name engine.BucketName, document string) ([]byte, error) {
+	return do(ctx, s, documentAction("Get", document), engine.Ref{Bucket: name}, func() ([]byte, error) {
+		return s.engine.Document(ctx, name, document)
+	})
+}
+
+func (s *session) SetDocument(ctx context.Context, name engine.BucketName, document string, value []byte) error {
+	_, err := do(ctx, s, documentAction("Put", document), engine.Ref{Bucket: name}, func() (nothing, error) {
+		return nothing{}, s.engine.SetDocument(ctx, name, document, value)
+	})
+	return err
+}
+
+// documentAction names what is done to a document of a bucket. There is no action to remove one: that takes what it takes to write it.
+func documentAction(verb, document string) access.Action {
+	switch document {
+	case engine.DocumentTagging:
+		return access.Action("s3:" + verb + "BucketTagging")
+	}
+	return access.Action("holdfast:" + verb + "BucketDocument") // nobody asks for others; root alone may
+}
+
 // reading is the action of a read, which is another where a version is named.
 func reading(ref engine.Ref) access.Action {
 	if ref.Version != "" {
@@ -160,6 +182,18 @@ func (s *session) Open(ctx context.Context, ref engine.Ref, o engine.OpenOptions
 
 func (s *session) Stat(ctx context.Context, ref engine.Ref, o engine.StatOptions) (engine.ObjectInfo, error) {
 	return do(ctx, s, reading(ref), ref, func() (engine.ObjectInfo, error) { return s.engine.Stat(ctx, ref, o) })
+}
+
+func (s *session) Parts(ctx context.Context, ref engine.Ref, o engine.ListPartsOptions) (engine.VersionPartPage, error) {
+	return do(ctx, s, reading(ref), ref, func() (engine.VersionPartPage, error) { return s.engine.Parts(ctx, ref, o) })
+}
+
+func (s *session) SetTags(ctx context.Context, ref engine.Ref, tags engine.Tags) (engine.ObjectInfo, error) {
+	action := access.Action("s3:PutObjectTagging")
+	if ref.Version != "" {
+		action = "s3:PutObjectVersionTagging"
+	}
+	return do(ctx, s, action, ref, func() (engine.ObjectInfo, error) { return s.engine.SetTags(ctx, ref, tags) })
 }
 
 // Copy is a read of one object and a write of another.

@@ -43,6 +43,16 @@ func (n *none) SetVersioning(context.Context, engine.BucketName, engine.Versioni
 func (n *none) ListVersions(context.Context, engine.BucketName, engine.ListVersionsOptions) (engine.VersionPage, error) {
 	return engine.VersionPage{}, n.fail()
 }
+func (n *none) Document(context.Context, engine.BucketName, string) ([]byte, error) {
+	return nil, n.fail()
+}
+func (n *none) SetDocument(context.Context, engine.BucketName, string, []byte) error { return n.fail() }
+func (n *none) Parts(context.Context, engine.Ref, engine.ListPartsOptions) (engine.VersionPartPage, error) {
+	return engine.VersionPartPage{}, n.fail()
+}
+func (n *none) SetTags(context.Context, engine.Ref, engine.Tags) (engine.ObjectInfo, error) {
+	return engine.ObjectInfo{}, n.fail()
+}
 func (n *none) Put(context.Context, engine.Ref, io.Reader, engine.PutOptions) (engine.ObjectInfo, error) {
 	return engine.ObjectInfo{}, n.fail()
 }
@@ -97,7 +107,7 @@ func everyMethod(t *testing.T, e engine.Engine) map[string]error {
 		err, _ := answers[len(answers)-1].Interface().(error)
 		out[v.Type().Method(i).Name] = err
 	}
-	if len(out) != 20 {
+	if len(out) != 24 {
 		t.Fatalf("the engine has %d methods; does each go through the decision?", len(out))
 	}
 	return out
@@ -132,10 +142,10 @@ func TestRootReachesTheEngine(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if e.calls != 20 {
+	if e.calls != 24 {
 		t.Errorf("%d calls reached the engine", e.calls)
 	}
-	if s := log.String(); strings.Count(s, "\n") != 20 || !strings.Contains(s, "request=REQUEST1") || strings.Contains(s, "canary") {
+	if s := log.String(); strings.Count(s, "\n") != 24 || !strings.Contains(s, "request=REQUEST1") || strings.Contains(s, "canary") {
 		t.Errorf("the log: %s", s)
 	}
 	log.Reset()

@@ -35,6 +35,11 @@ func (c *Coordinator) copy(ctx context.Context, from, to engine.Ref, o engine.Co
 	if _, known := c.Classes[class]; !known {
 		return info, engine.E(engine.KindInvalidArgument, "there is no storage class %q", class)
 	}
+	if o.Tags != nil {
+		if err := engine.CheckTags(*o.Tags); err != nil {
+			return info, err
+		}
+	}
 	source, err := c.locate(ctx, from)
 	if err != nil {
 		return info, ofSource(from, err)
@@ -47,6 +52,10 @@ func (c *Coordinator) copy(ctx context.Context, from, to engine.Ref, o engine.Co
 	if o.Attributes != nil {
 		command.Replace, command.Attributes = true, *o.Attributes
 	}
+	if o.Tags != nil {
+		command.ReplaceTags, command.Tags = true, *o.Tags
+	}
+	command.Class = class
 	for attempt := 1; ; attempt++ {
 		current, err := c.stat(ctx, from, engine.StatOptions{})
 		if err != nil {
@@ -83,9 +92,12 @@ func (c *Coordinator) copyVersion(ctx context.Context, from, to engine.Ref, curr
 		return info, err
 	}
 	info = made(to, &answer)
-	info.Class, info.Attributes, info.Checksum, info.Parts = current.Class, current.Attributes, current.Checksum, current.Parts
+	info.Class, info.Attributes, info.Tags, info.Checksum, info.Parts = current.Class, current.Attributes, current.Tags, current.Checksum, current.Parts
 	if o.Attributes != nil {
 		info.Attributes = *o.Attributes
+	}
+	if o.Tags != nil {
+		info.Tags = some(*o.Tags)
 	}
 	if o.Hash != nil {
 		info.Checksum = command.Checksum
@@ -107,12 +119,15 @@ func (c *Coordinator) copyBytes(ctx context.Context, from, to engine.Ref, o engi
 	if why, _ := meta.Unmet(&o.From, &source); why != "" {
 		return info, engine.E(engine.KindPreconditionFailed, "%s", why)
 	}
-	put := engine.PutOptions{Size: source.Size, Class: o.Class, Attributes: source.Attributes, If: o.If, Checksum: func() engine.Checksum { return source.Checksum }}
+	put := engine.PutOptions{Size: source.Size, Class: o.Class, Attributes: source.Attributes, Tags: source.Tags, If: o.If, Checksum: func() engine.Checksum { return source.Checksum }}
 	if source.Checksum.Composite { // the copy has no parts
 		put.Checksum = nil
 	}
 	if o.Attributes != nil {
 		put.Attributes = *o.Attributes
+	}
+	if o.Tags != nil {
+		put.Tags = *o.Tags
 	}
 	if o.Hash != nil {
 		put.Checksum = o.Checksum

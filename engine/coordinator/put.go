@@ -28,7 +28,7 @@ func (c *Coordinator) put(ctx context.Context, ref engine.Ref, body io.Reader, o
 	if o.Class == "" {
 		o.Class = engine.ClassStandard
 	}
-	if err := cmp.Or(checkWrite(&o.If), checkAttributes(&o.Attributes)); err != nil {
+	if err := cmp.Or(checkWrite(&o.If), checkAttributes(&o.Attributes), engine.CheckTags(o.Tags)); err != nil {
 		return info, err
 	}
 	stored, err := c.store(ctx, body, o.Size, o.Class, o.MD5)
@@ -37,6 +37,7 @@ func (c *Coordinator) put(ctx context.Context, ref engine.Ref, body io.Reader, o
 	}
 	command := &meta.Put{
 		Bucket: record.ID, Key: ref.Key, Data: stored.data, MD5: stored.md5, Class: o.Class, Attributes: o.Attributes, If: o.If,
+		Tags: o.Tags,
 	}
 	if o.Checksum != nil {
 		command.Checksum = o.Checksum()
@@ -49,8 +50,16 @@ func (c *Coordinator) put(ctx context.Context, ref engine.Ref, body io.Reader, o
 		return info, err
 	}
 	info = made(ref, &answer)
-	info.Class, info.Attributes, info.Checksum = o.Class, o.Attributes, command.Checksum
+	info.Class, info.Attributes, info.Tags, info.Checksum = o.Class, o.Attributes, some(o.Tags), command.Checksum
 	return info, nil
+}
+
+// some returns nil for no tags, as a read does.
+func some(tags engine.Tags) engine.Tags {
+	if len(tags) == 0 {
+		return nil
+	}
+	return tags
 }
 
 // made describes the version that a command made, as far as its answer does.

@@ -27,7 +27,7 @@ func (c *Coordinator) startUpload(ctx context.Context, ref engine.Ref, o engine.
 	if o.Class == "" {
 		o.Class = engine.ClassStandard
 	}
-	if err := checkAttributes(&o.Attributes); err != nil {
+	if err := cmp.Or(checkAttributes(&o.Attributes), engine.CheckTags(o.Tags)); err != nil {
 		return info, err
 	}
 	if _, ok := c.Classes[o.Class]; !ok {
@@ -40,14 +40,14 @@ func (c *Coordinator) startUpload(ctx context.Context, ref engine.Ref, o engine.
 	}
 	command := &meta.StartUpload{
 		Bucket: record.ID, Key: ref.Key, ID: string(id), Class: o.Class, Attributes: o.Attributes,
-		Algorithm: o.ChecksumAlgorithm, Full: o.ChecksumFull,
+		Algorithm: o.ChecksumAlgorithm, Full: o.ChecksumFull, Tags: o.Tags,
 	}
 	answer, _, err := c.Data.Do(ctx, command)
 	if err != nil {
 		return info, err
 	}
 	return engine.UploadInfo{
-		ID: meta.FormatUploadID(string(id)), Key: ref.Key, Started: unixNano(answer.Stamp), Class: o.Class, Attributes: o.Attributes,
+		ID: meta.FormatUploadID(string(id)), Key: ref.Key, Started: unixNano(answer.Stamp), Class: o.Class, Attributes: o.Attributes, Tags: some(o.Tags),
 		ChecksumAlgorithm: o.ChecksumAlgorithm, ChecksumFull: o.ChecksumFull,
 	}, nil
 }
@@ -207,7 +207,8 @@ func (c *Coordinator) completeUpload(ctx context.Context, ref engine.Ref, id eng
 		return info, err
 	}
 	info = made(ref, &answer)
-	info.Class, info.Attributes, info.Checksum, info.Parts = upload.Info.Class, upload.Info.Attributes, command.Checksum, len(parts)
+	info.Class, info.Attributes, info.Tags = upload.Info.Class, upload.Info.Attributes, upload.Info.Tags
+	info.Checksum, info.Parts = command.Checksum, len(parts)
 	return info, nil
 }
 

@@ -167,10 +167,14 @@ func (r *randomly) step() {
 		r.createBucket()
 	case n < 6:
 		r.deleteBucket()
-	case n < 8:
+	case n < 7:
 		r.listBuckets()
-	case n < 30:
+	case n < 8:
+		r.document()
+	case n < 28:
 		r.put()
+	case n < 30:
+		r.setTags()
 	case n < 34:
 		r.copy()
 	case n < 50:
@@ -189,8 +193,10 @@ func (r *randomly) step() {
 		r.putPart()
 	case n < 89:
 		r.copyPart()
-	case n < 92:
+	case n < 91:
 		r.listParts()
+	case n < 92:
+		r.versionParts()
 	case n < 95:
 		r.listUploads()
 	case n < 98:
@@ -325,7 +331,7 @@ func (r *randomly) listBuckets() {
 
 func (r *randomly) put() {
 	ref, data := r.ref(), r.content(2<<20+1)
-	o := engine.PutOptions{Size: int64(len(data)), If: r.matching(ref)}
+	o := engine.PutOptions{Size: int64(len(data)), If: r.matching(ref), Tags: r.someTags()}
 	body := func() io.Reader { return bytes.NewReader(data) }
 	what := "put"
 	switch r.random.IntN(12) {
@@ -352,6 +358,42 @@ func (r *randomly) put() {
 	}
 }
 
+// someTags returns none, mostly.
+func (r *randomly) someTags() engine.Tags {
+	if r.random.IntN(3) > 0 {
+		return nil
+	}
+	return engine.Tags{pick(r.random, []string{"a", "b", "c"}): fmt.Sprint(r.random.IntN(100)), "d": ""}
+}
+
+func (r *randomly) setTags() {
+	ref, tags := r.versionRef(), r.someTags()
+	r.both(fmt.Sprintf("set tags of %s/%+q %s to %v", ref.Bucket, ref.Key, ref.Version, tags), func(_ int, e engine.Engine) (any, error) {
+		return e.SetTags(r.ctx, ref, tags)
+	})
+}
+
+func (r *randomly) versionParts() {
+	ref, o := r.versionRef(), engine.ListPartsOptions{After: r.random.IntN(3), Max: r.random.IntN(3)}
+	r.both(fmt.Sprintf("parts of %s/%+q %s %+v", ref.Bucket, ref.Key, ref.Version, o), func(_ int, e engine.Engine) (any, error) {
+		page, err := e.Parts(r.ctx, ref, o)
+		return []any{withoutTime(page.Info), fmt.Sprint(page.Parts), page.Truncated}, err
+	})
+}
+
+func (r *randomly) document() {
+	name, document := r.bucket(), pick(r.random, []string{"one", "two", "one/two"})
+	if value := content(r.random.Uint64(), max(0, r.random.IntN(300)-100)); r.random.IntN(2) == 0 {
+		r.both(fmt.Sprintf("set document %q of %s", document, name), func(_ int, e engine.Engine) (any, error) {
+			return nil, e.SetDocument(r.ctx, name, document, value)
+		})
+	}
+	r.both(fmt.Sprintf("document %q of %s", document, name), func(_ int, e engine.Engine) (any, error) {
+		value, err := e.Document(r.ctx, name, document)
+		return string(value), err
+	})
+}
+
 func (r *randomly) copy() {
 	from, to := r.versionRef(), r.ref()
 	if r.random.IntN(6) == 0 {
@@ -363,6 +405,10 @@ func (r *randomly) copy() {
 	}
 	if r.random.IntN(3) == 0 {
 		o.Attributes = &engine.Attributes{ContentType: "c/d", User: map[string]string{"copied": "yes"}}
+	}
+	if r.random.IntN(3) == 0 {
+		tags := r.someTags()
+		o.Tags = &tags
 	}
 	v, err := r.both(fmt.Sprintf("copy %s/%+q %s to %s/%+q %+v %+v", from.Bucket, from.Key, from.Version, to.Bucket, to.Key, o.From, o.If), func(_ int, e engine.Engine) (any, error) {
 		return e.Copy(r.ctx, from, to, o)
@@ -456,7 +502,7 @@ func (r *randomly) list() {
 
 func (r *randomly) startUpload() {
 	ref := r.ref()
-	o := engine.StartUploadOptions{Attributes: engine.Attributes{ContentType: pick(r.random, []string{"", "a/b"})}}
+	o := engine.StartUploadOptions{Attributes: engine.Attributes{ContentType: pick(r.random, []string{"", "a/b"})}, Tags: r.someTags()}
 	p := pair{ref: ref, parts: map[int]engine.ETag{}}
 	_, err := r.both(fmt.Sprintf("start upload %s/%+q", ref.Bucket, ref.Key), func(i int, e engine.Engine) (any, error) {
 		info, err := e.StartUpload(r.ctx, ref, o)

@@ -73,7 +73,9 @@ func (u *upload) assemble(o engine.CompleteUploadOptions) (*object, error) {
 		return nil, engine.E(engine.KindInvalidArgument, "the parts have %d bytes; %d were announced", size, o.Size)
 	}
 	data, sums := make([]byte, 0, size), []byte(nil)
+	var made []engine.VersionPart
 	for _, p := range parts {
+		made = append(made, engine.VersionPart{Number: p.info.Number, Offset: int64(len(data)), Size: p.info.Size, Checksum: p.info.Checksum})
 		data = append(data, p.data...)
 		sums = append(sums, p.md5[:]...)
 	}
@@ -81,8 +83,8 @@ func (u *upload) assemble(o engine.CompleteUploadOptions) (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &object{data: data, upload: u.info.ID, info: engine.ObjectInfo{
-		Size: size, ETag: tag(sums), Class: u.info.Class, Attributes: u.info.Attributes, Checksum: sum, Parts: len(parts),
+	return &object{data: data, upload: u.info.ID, parts: made, info: engine.ObjectInfo{
+		Size: size, ETag: tag(sums), Class: u.info.Class, Attributes: u.info.Attributes, Tags: u.info.Tags, Checksum: sum, Parts: len(parts),
 	}}, nil
 }
 

@@ -27,6 +27,11 @@ func (e *Engine) copy(ctx context.Context, from, to engine.Ref, o engine.CopyOpt
 			return info, err
 		}
 	}
+	if o.Tags != nil {
+		if err := engine.CheckTags(*o.Tags); err != nil {
+			return info, err
+		}
+	}
 	if _, err := e.statBucket(ctx, to.Bucket); err != nil {
 		return info, err
 	}
@@ -53,12 +58,16 @@ func (e *Engine) copy(ctx context.Context, from, to engine.Ref, o engine.CopyOpt
 		return info, err
 	}
 	copied := engine.ObjectInfo{
-		Size: source.info.Size, ETag: source.info.ETag, Class: class(o.Class), Attributes: source.info.Attributes, Checksum: sum, Parts: source.info.Parts,
+		Size: source.info.Size, ETag: source.info.ETag, Class: class(o.Class), Attributes: source.info.Attributes, Tags: source.info.Tags, Checksum: sum,
+		Parts: source.info.Parts,
 	}
 	if o.Attributes != nil {
 		copied.Attributes = *o.Attributes
 	}
-	return e.setCurrent(b, to.Key, &object{info: copied, data: source.data}), nil
+	if o.Tags != nil {
+		copied.Tags = *o.Tags
+	}
+	return e.setCurrent(b, to.Key, &object{info: copied, data: source.data, parts: source.parts}), nil
 }
 
 // judgeSource judges the conditions on the version that a copy is of.

@@ -135,7 +135,7 @@ func (s selector) rollUp(key string) (common string, ok bool) {
 func listed(o *object, attributes bool) engine.ObjectInfo {
 	info := clone(o.info)
 	if !attributes {
-		info.Attributes, info.Checksum, info.Parts = engine.Attributes{}, engine.Checksum{}, 0
+		info.Attributes, info.Tags, info.Checksum, info.Parts = engine.Attributes{}, nil, engine.Checksum{}, 0
 	}
 	return info
 }

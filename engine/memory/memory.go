@@ -57,6 +57,7 @@ type bucket struct {
 	last     time.Time
 
 	versioning engine.Versioning
+	documents  map[string][]byte
 }
 
 // stack has the versions of a key, the newest first, at least one. It is immutable: a change puts another in its place.
@@ -70,6 +71,7 @@ type object struct {
 	info   engine.ObjectInfo
 	data   []byte
 	upload engine.UploadID
+	parts  []engine.VersionPart
 }
 
 // upload is an upload in progress; its parts are ordered by number.
@@ -92,7 +94,7 @@ func newBucket(info engine.BucketInfo) *bucket {
 		uploads: btree.NewG(degree, func(a, b *upload) bool {
 			return a.info.Key < b.info.Key || a.info.Key == b.info.Key && a.info.ID < b.info.ID
 		}),
-		last: info.Created,
+		last: info.Created, documents: map[string][]byte{},
 	}
 }
 

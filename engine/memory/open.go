@@ -50,6 +50,15 @@ func (e *Engine) current(ctx context.Context, ref engine.Ref, c engine.Condition
 	if err != nil {
 		return nil, err
 	}
+	o, err := b.readable(ref)
+	if err != nil {
+		return nil, err
+	}
+	return &object{b.answer(o), o.data, o.upload, o.parts}, judgeRead(c, o)
+}
+
+// readable finds the version that ref names, or the current one, which must be an object. The caller holds the lock.
+func (b *bucket) readable(ref engine.Ref) (*object, error) {
 	o := b.version(ref)
 	switch {
 	case o == nil && ref.Version != "":
@@ -63,7 +72,7 @@ func (e *Engine) current(ctx context.Context, ref engine.Ref, c engine.Condition
 		}
 		return nil, err
 	}
-	return &object{b.answer(o), o.data, o.upload}, judgeRead(c, o)
+	return o, nil
 }
 
 // selected returns the bytes that a range selects of size.

@@ -26,7 +26,7 @@ func (e *Engine) put(ctx context.Context, ref engine.Ref, body io.Reader, o engi
 	if err := checkWrite(ref, o.If); err != nil {
 		return info, err
 	}
-	if err := checkAttributes(o.Attributes); err != nil {
+	if err := errors.Join(checkAttributes(o.Attributes), engine.CheckTags(o.Tags)); err != nil {
 		return info, err
 	}
 	if _, err := e.statBucket(ctx, ref.Bucket); err != nil {
@@ -47,7 +47,7 @@ func (e *Engine) put(ctx context.Context, ref engine.Ref, body io.Reader, o engi
 	}
 	return e.setCurrent(b, ref.Key, &object{
 		info: engine.ObjectInfo{
-			Size: int64(len(c.data)), ETag: engine.ETag(hex.EncodeToString(c.md5[:])), Class: class(o.Class), Attributes: o.Attributes, Checksum: c.checksum,
+			Size: int64(len(c.data)), ETag: engine.ETag(hex.EncodeToString(c.md5[:])), Class: class(o.Class), Attributes: o.Attributes, Tags: o.Tags, Checksum: c.checksum,
 		},
 		data: c.data,
 	}), nil
@@ -171,6 +171,9 @@ func (p *patient) Read(b []byte) (int, error) {
 // clone copies what a caller might change.
 func clone(info engine.ObjectInfo) engine.ObjectInfo {
 	info.Attributes.User = maps.Clone(info.Attributes.User)
+	if info.Tags = maps.Clone(info.Tags); len(info.Tags) == 0 {
+		info.Tags = nil
+	}
 	info.Checksum.Sum = slices.Clone(info.Checksum.Sum)
 	return info
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"io"
 	"maps"
 	"slices"
@@ -28,7 +29,7 @@ func (e *Engine) startUpload(ctx context.Context, ref engine.Ref, o engine.Start
 	if err := checkWrite(ref, engine.Conditions{}); err != nil {
 		return info, err
 	}
-	if err := checkAttributes(o.Attributes); err != nil {
+	if err := errors.Join(checkAttributes(o.Attributes), engine.CheckTags(o.Tags)); err != nil {
 		return info, err
 	}
 	if err := checkAlgorithm(o.ChecksumAlgorithm, o.ChecksumFull); err != nil {
@@ -43,7 +44,7 @@ func (e *Engine) startUpload(ctx context.Context, ref engine.Ref, o engine.Start
 	e.uploads++
 	u := &upload{
 		info: cloneUpload(engine.UploadInfo{
-			ID: newUploadID(e.uploads), Key: ref.Key, Started: e.stamp(b), Class: class(o.Class), Attributes: o.Attributes,
+			ID: newUploadID(e.uploads), Key: ref.Key, Started: e.stamp(b), Class: class(o.Class), Attributes: o.Attributes, Tags: o.Tags,
 			ChecksumAlgorithm: o.ChecksumAlgorithm, ChecksumFull: o.ChecksumFull,
 		}),
 		parts: btree.NewG(degree, func(a, b *part) bool { return a.info.Number < b.info.Number }),
@@ -62,6 +63,9 @@ func newUploadID(started uint64) engine.UploadID {
 
 func cloneUpload(info engine.UploadInfo) engine.UploadInfo {
 	info.Attributes.User = maps.Clone(info.Attributes.User)
+	if info.Tags = maps.Clone(info.Tags); len(info.Tags) == 0 {
+		info.Tags = nil
+	}
 	return info
 }
 

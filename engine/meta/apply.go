@@ -178,6 +178,10 @@ func (a *apply) execute(command Command) *Answer {
 		return a.copyPart(c)
 	case *SetVersioning:
 		return a.setVersioning(c)
+	case *SetTags:
+		return a.setTags(c)
+	case *SetDocument:
+		return a.setDocument(c)
 	case *Delete:
 		return a.delete(c)
 	case *StartUpload:

@@ -33,11 +33,39 @@ func (a *apply) deleteBucket(c *DeleteBucket) *Answer {
 	a.view.Delete(key)
 	a.view.Delete(aggregate)
 	a.view.Delete(key16(rowInode, uint64(c.Bucket), rootInode))
+	a.deleteAll(key8(rowDocument, uint64(c.Bucket)))
 	a.each(key8(rowUpload, uint64(c.Bucket)), func(_, _ []byte) bool {
 		a.view.Set(key8(rowTrash, uint64(c.Bucket)), []byte{rowFormat})
 		return false
 	})
 	return &Answer{}
+}
+
+// documentRow is a value that a bucket keeps for those who can read it.
+type documentRow struct{ value []byte }
+
+func (r *documentRow) decode(d *decoder) {
+	d.version(rowFormat)
+	r.value, d.b = bytes.Clone(d.b), nil
+}
+
+func documentKey(bucket engine.BucketID, name string) []byte {
+	return append(key8(rowDocument, uint64(bucket)), name...)
+}
+
+func (a *apply) setDocument(c *SetDocument) *Answer {
+	var b bucketRow
+	if refusal := a.loadBucket(c.Bucket, &b); refusal != nil {
+		return refusal
+	}
+	if len(c.Value) == 0 {
+		a.view.Delete(documentKey(c.Bucket, c.Name))
+	} else {
+		a.view.Set(documentKey(c.Bucket, c.Name), append([]byte{rowFormat}, c.Value...))
+	}
+	b.sequence++
+	a.view.Set(key8(rowBucket, uint64(c.Bucket)), b.encode())
+	return &Answer{Sequence: b.sequence, Stamp: a.header.Stamp}
 }
 
 // directoryRow is a bucket in the root group's directory.

@@ -15,6 +15,7 @@ type Census struct {
 	Contents, Runs, Extents, Shards            int
 	Garbage, MissingExtents, Uploads, Parts    int
 	Epochs, Answers, Staged, Condemned, Trash  int
+	Documents                                  int
 	References                                 uint64 // to contents
 	AggregateObjects, AggregateBytes, Versions uint64 // of all buckets' roots, recounted
 }
@@ -481,6 +482,13 @@ func (c *checker) leftOver() error {
 		}),
 		c.rows(rowAggregate, func(_, _ []byte) error { aggregates++; return nil }),
 		c.rows(rowOlder, func(_, _ []byte) error { older++; return nil }),
+		c.rows(rowDocument, func(key, _ []byte) error {
+			c.census.Documents++
+			if c.inodes[[2]uint64{first(key), rootInode}] == nil {
+				c.problem("a document %q is left of bucket %d", key[8:], first(key))
+			}
+			return nil
+		}),
 		c.rows(rowEntry, func(key, _ []byte) error {
 			if c.inodes[[2]uint64{first(key), first(key[8:])}] == nil {
 				c.problem("an entry %q is left of directory %d of bucket %d", key[16:], first(key[8:]), first(key))

@@ -188,6 +188,25 @@ func (d *decoder) attributes() (a engine.Attributes) {
 	return a
 }
 
+func (e *encoder) tags(tags engine.Tags) {
+	e.uint(uint64(len(tags)))
+	for _, name := range sortedNames(tags) {
+		e.string(name)
+		e.string(tags[name])
+	}
+}
+
+func (d *decoder) tags() (tags engine.Tags) {
+	if n := d.count(); n > 0 {
+		tags = make(engine.Tags, n)
+		for range n {
+			name := d.string()
+			tags[name] = d.string()
+		}
+	}
+	return tags
+}
+
 func (e *encoder) checksum(c *engine.Checksum) {
 	e.string(c.Algorithm)
 	if c.Algorithm == "" {

@@ -15,8 +15,9 @@ const HeaderBytes = 24
 // CommandBytesMax is the largest command.
 const CommandBytesMax = 1 << 20
 
-// commandFormat is the format of the commands that are written. Format 2 added the versions that Source and Delete name.
-const commandFormat = 2
+// commandFormat is the format of the commands that are written. Format 2 added the versions that Source and Delete name. Format 3 added tags, and
+// the class of what is copied.
+const commandFormat = 3
 
 // Header begins every command. (Epoch, Number) identifies it: a repetition is answered, not applied again. The group's leader
 // writes Stamp when it proposes.
@@ -83,6 +84,8 @@ const (
 	opCopy           = 18
 	opCopyPart       = 19
 	opSetVersioning  = 20
+	opSetTags        = 21
+	opSetDocument    = 22
 	opReserveBucket  = 32
 	opSetBucket      = 33
 	opMapDrive       = 34
@@ -110,6 +113,8 @@ var commands = map[byte]func() Command{
 	opCopy:           func() Command { return new(Copy) },
 	opCopyPart:       func() Command { return new(CopyPart) },
 	opSetVersioning:  func() Command { return new(SetVersioning) },
+	opSetTags:        func() Command { return new(SetTags) },
+	opSetDocument:    func() Command { return new(SetDocument) },
 	opReserveBucket:  func() Command { return new(ReserveBucket) },
 	opSetBucket:      func() Command { return new(SetBucket) },
 	opMapDrive:       func() Command { return new(MapDrive) },
@@ -245,6 +250,7 @@ type Put struct {
 	Attributes engine.Attributes
 	Checksum   engine.Checksum
 	If         engine.Conditions
+	Tags       engine.Tags
 }
 
 func (*Put) opcode() byte { return opPut }
@@ -257,6 +263,7 @@ func (c *Put) encode(e *encoder) {
 	e.attributes(&c.Attributes)
 	e.checksum(&c.Checksum)
 	e.conditions(&c.If)
+	e.tags(c.Tags)
 }
 func (c *Put) decode(d *decoder) {
 	c.Bucket = engine.BucketID(d.uint())
@@ -267,6 +274,9 @@ func (c *Put) decode(d *decoder) {
 	c.Attributes = d.attributes()
 	c.Checksum = d.checksum()
 	c.If = d.conditions()
+	if d.format >= 3 {
+		c.Tags = d.tags()
+	}
 }
 
 func (d *decoder) md5() (sum [16]byte) {
@@ -378,7 +388,7 @@ func (d *decoder) source() (s Source) {
 }
 
 // Copy makes a version that shares the content of From the current version of Key. The checksum is From's unless Checksum has one, the attributes
-// are From's unless Replace is set.
+// are From's unless Replace is set, the tags unless ReplaceTags is. Class is From's, as the sender found it: KindConflict if it is another by now.
 type Copy struct {
 	Bucket     engine.BucketID
 	Key        engine.Key
@@ -387,6 +397,10 @@ type Copy struct {
 	Attributes engine.Attributes // if Replace
 	Checksum   engine.Checksum
 	If         engine.Conditions
+
+	Class       engine.StorageClass // "" in format 2, which knew one class
+	ReplaceTags bool
+	Tags        engine.Tags // if ReplaceTags
 }
 
 func (*Copy) opcode() byte { return opCopy }
@@ -398,6 +412,9 @@ func (c *Copy) encode(e *encoder) {
 	e.attributes(&c.Attributes)
 	e.checksum(&c.Checksum)
 	e.conditions(&c.If)
+	e.string(shortClass(c.Class))
+	e.bool(c.ReplaceTags)
+	e.tags(c.Tags)
 }
 func (c *Copy) decode(d *decoder) {
 	c.Bucket = engine.BucketID(d.uint())
@@ -407,6 +424,11 @@ func (c *Copy) decode(d *decoder) {
 	c.Attributes = d.attributes()
 	c.Checksum = d.checksum()
 	c.If = d.conditions()
+	if d.format >= 3 {
+		c.Class = longClass(d.string())
+		c.ReplaceTags = d.bool()
+		c.Tags = d.tags()
+	}
 }
 
 // CopyPart makes Length bytes of From's content, from Offset on, a part of an upload. MD5 and Checksum are those of the bytes.
@@ -482,6 +504,47 @@ func (c *SetVersioning) decode(d *decoder) {
 	c.Versioning = engine.Versioning(d.byte())
 }
 
+// SetTags replaces the tags of a version, of the current one if Version is empty.
+type SetTags struct {
+	Bucket  engine.BucketID
+	Key     engine.Key
+	Version engine.VersionID
+	Tags    engine.Tags
+}
+
+func (*SetTags) opcode() byte { return opSetTags }
+func (c *SetTags) encode(e *encoder) {
+	e.uint(uint64(c.Bucket))
+	e.string(string(c.Key))
+	e.string(string(c.Version))
+	e.tags(c.Tags)
+}
+func (c *SetTags) decode(d *decoder) {
+	c.Bucket = engine.BucketID(d.uint())
+	c.Key = engine.Key(d.string())
+	c.Version = engine.VersionID(d.string())
+	c.Tags = d.tags()
+}
+
+// SetDocument keeps a value under a name of a bucket; an empty one removes it.
+type SetDocument struct {
+	Bucket engine.BucketID
+	Name   string
+	Value  []byte
+}
+
+func (*SetDocument) opcode() byte { return opSetDocument }
+func (c *SetDocument) encode(e *encoder) {
+	e.uint(uint64(c.Bucket))
+	e.string(c.Name)
+	e.bytes(c.Value)
+}
+func (c *SetDocument) decode(d *decoder) {
+	c.Bucket = engine.BucketID(d.uint())
+	c.Name = d.string()
+	c.Value = d.bytes()
+}
+
 // StartUpload begins an upload. ID is chosen by the sender: 24 bytes, the time of start and then random ones.
 type StartUpload struct {
 	Bucket     engine.BucketID
@@ -491,6 +554,7 @@ type StartUpload struct {
 	Attributes engine.Attributes
 	Algorithm  string
 	Full       bool
+	Tags       engine.Tags
 }
 
 func (*StartUpload) opcode() byte { return opStartUpload }
@@ -502,6 +566,7 @@ func (c *StartUpload) encode(e *encoder) {
 	e.attributes(&c.Attributes)
 	e.string(c.Algorithm)
 	e.bool(c.Full)
+	e.tags(c.Tags)
 }
 func (c *StartUpload) decode(d *decoder) {
 	c.Bucket = engine.BucketID(d.uint())
@@ -511,6 +576,9 @@ func (c *StartUpload) decode(d *decoder) {
 	c.Attributes = d.attributes()
 	c.Algorithm = d.string()
 	c.Full = d.bool()
+	if d.format >= 3 {
+		c.Tags = d.tags()
+	}
 }
 
 // PutPart makes Data part Number of an upload.

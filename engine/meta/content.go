@@ -65,8 +65,8 @@ func (a *apply) driveOut(drive engine.DriveID) bool {
 	return a.mustLoad(key8(rowDrive, uint64(drive)), &r) && r.out
 }
 
-// addData makes a content of checked data, with one reference, and returns its id.
-func (a *apply) addData(data *Data) uint64 {
+// addData makes a content of checked data, with one reference, and returns its id. What was staged is of no part.
+func (a *apply) addData(data *Data, part partSum) uint64 {
 	if data.Staged != 0 {
 		var r contentRow
 		a.mustLoad(key8(rowContent, data.Staged), &r)
@@ -76,7 +76,7 @@ func (a *apply) addData(data *Data) uint64 {
 		return data.Staged
 	}
 	id := a.nextContent()
-	r := contentRow{refs: 1, size: data.Size, inline: len(data.Extents) == 0, data: data.Inline, count: len(data.Extents)}
+	r := contentRow{refs: 1, size: data.Size, inline: len(data.Extents) == 0, data: data.Inline, count: len(data.Extents), part: part}
 	runs := make([]Run, len(data.Extents))
 	for i := range data.Extents {
 		x := &data.Extents[i]

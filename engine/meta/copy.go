@@ -57,13 +57,19 @@ func (a *apply) copy(c *Copy) *Answer {
 	if refusal != nil {
 		return refusal
 	}
+	if c.Class != "" && c.Class != from.class {
+		return failed(engine.KindConflict, "the object %q has storage class %s by now", string(c.From.Key), from.class)
+	}
 	p := a.resolve(c.Bucket, c.Key)
 	if refusal := checkConditions(&c.If, &p.entry, p.found); refusal != nil {
 		return refusal
 	}
 	a.retain(from.content)
 	inode := inodeRow{
-		content: from.content, size: from.size, etag: from.etag, class: from.class, attributes: from.attributes, checksum: from.checksum,
+		content: from.content, size: from.size, etag: from.etag, class: from.class, attributes: from.attributes, checksum: from.checksum, tags: from.tags,
+	}
+	if c.ReplaceTags {
+		inode.tags = c.Tags
 	}
 	if c.Replace {
 		inode.attributes = c.Attributes
@@ -117,7 +123,7 @@ func (a *apply) copyPart(c *CopyPart) *Answer {
 		a.release(before.content)
 	}
 	id := a.nextContent()
-	r := contentRow{refs: 1, size: c.Length, count: len(runs), inline: len(runs) == 0}
+	r := contentRow{refs: 1, size: c.Length, count: len(runs), inline: len(runs) == 0, part: partSum{c.Number, c.Checksum}}
 	a.setRuns(id, &r, runs)
 	part := partRow{content: id, size: c.Length, stamp: a.header.Stamp, md5: c.MD5, checksum: c.Checksum}
 	a.view.Set(key, part.encode())

@@ -37,6 +37,7 @@ var rowKinds = map[byte]rowKind{
 	rowBucket:      {"bucket", []string{"bucket"}, func() row { return new(bucketRow) }},
 	rowContent:     {"content", []string{"content"}, func() row { return new(contentRow) }},
 	rowDrive:       {"drive", []string{"drive"}, func() row { return new(driveRow) }},
+	rowDocument:    {"document", []string{"bucket", "name"}, func() row { return new(documentRow) }},
 	rowEpoch:       {"epoch", []string{"epoch"}, func() row { return new(epochRow) }},
 	rowGroup:       {"group", []string{"always"}, func() row { return new(groupRow) }},
 	rowInode:       {"inode", []string{"bucket", "inode"}, func() row { return new(inodeRow) }},

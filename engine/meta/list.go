@@ -248,8 +248,8 @@ func ListVersions(view View, bucket engine.BucketID, o engine.ListVersionsOption
 	w := &walk{view: view, bucket: bucket, prefix: o.Prefix, slash: o.Delimiter == "/", markers: true}
 	defer w.close()
 	position, ok := behind(o.AfterKey, o.Prefix, o.Delimiter)
-	if o.AfterVersion != "" && o.AfterKey >= o.Prefix { // the key may have older versions
-		position, ok = o.AfterKey, true
+	if o.AfterVersion != "" && o.AfterKey >= o.Prefix && (o.Delimiter == "" || rolled(o.AfterKey, o.Prefix, o.Delimiter) == "") {
+		position, ok = o.AfterKey, true // the key may have older versions
 	}
 	if !ok {
 		return page, nil

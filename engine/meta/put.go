@@ -24,9 +24,9 @@ func (a *apply) put(c *Put) *Answer {
 	}
 	inode := inodeRow{
 		size: c.Data.Size, etag: etag{md5: c.MD5}, class: c.Class,
-		attributes: c.Attributes, checksum: c.Checksum,
+		attributes: c.Attributes, checksum: c.Checksum, tags: c.Tags,
 	}
-	inode.content = a.addData(&c.Data)
+	inode.content = a.addData(&c.Data, partSum{})
 	return a.setCurrent(c.Bucket, &b, p, &inode)
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"sort"
 	"time"
 
 	"holdfast/engine"
@@ -65,6 +66,48 @@ func LookupVersioning(view Reader, bucket engine.BucketID) (engine.Versioning, e
 	return b.versioning, nil
 }
 
+// LoadDocument returns what a bucket keeps under a name, nil if nothing.
+func LoadDocument(view Reader, bucket engine.BucketID, name string) ([]byte, error) {
+	var r documentRow
+	_, err := load(view, documentKey(bucket, name), &r)
+	return r.value, err
+}
+
+// ListVersionParts returns the parts that a content was made of by an upload, of numbers greater than after and at most max of them. Contents of
+// format 2 do not know the numbers of their parts: those are counted. ErrAbsent.
+func ListVersionParts(view View, content uint64, after, max int) (parts []engine.VersionPart, truncated bool, err error) {
+	c, err := LoadContent(view, content)
+	if err != nil {
+		return nil, false, err
+	}
+	part := func(i int) (p engine.VersionPart, err error) {
+		var r contentRow
+		if ok, err := load(view, key8(rowContent, c.Runs[i].Content), &r); err != nil || !ok {
+			return p, cmp.Or(err, ErrAbsent)
+		}
+		return engine.VersionPart{Number: cmp.Or(r.part.number, i+1), Size: c.Runs[i].Length, Checksum: r.part.checksum}, nil
+	}
+	first := sort.Search(len(c.Runs), func(i int) bool {
+		p, errPart := part(i)
+		err = cmp.Or(err, errPart)
+		return p.Number > after
+	})
+	offset := int64(0)
+	for i, run := range c.Runs {
+		if err != nil || i-first == max {
+			return parts, err == nil, err
+		}
+		if i >= first {
+			var p engine.VersionPart
+			p, err = part(i)
+			p.Offset = offset
+			parts = append(parts, p)
+		}
+		offset += run.Length
+	}
+	return parts, false, err
+}
+
 // LookupUploaded finds the current version of a key if the upload made it. ErrAbsent.
 func LookupUploaded(view View, bucket engine.BucketID, key engine.Key, raw string) (*Object, error) {
 	p, err := resolve(view, bucket, string(key))
@@ -89,7 +132,7 @@ func LookupUploaded(view View, bucket engine.BucketID, key engine.Key, raw strin
 func (r *inodeRow) info(entry *entryRow) engine.ObjectInfo {
 	return engine.ObjectInfo{
 		Version: entry.version(), Size: r.size, ETag: engine.ETag(r.etag.String()), Modified: time.Unix(0, r.stamp), Class: r.class,
-		Attributes: r.attributes, Checksum: r.checksum, Parts: r.etag.parts, Sequence: r.sequence,
+		Attributes: r.attributes, Tags: r.tags, Checksum: r.checksum, Parts: r.etag.parts, Sequence: r.sequence,
 	}
 }
 
@@ -390,7 +433,7 @@ func LoadUpload(view View, bucket engine.BucketID, key engine.Key, raw string) (
 
 func (r *uploadRow) upload(key engine.Key, raw string) *Upload {
 	return &Upload{RawID: raw, Info: engine.UploadInfo{
-		ID: FormatUploadID(raw), Key: key, Started: time.Unix(0, r.started), Class: r.class, Attributes: r.attributes,
+		ID: FormatUploadID(raw), Key: key, Started: time.Unix(0, r.started), Class: r.class, Attributes: r.attributes, Tags: r.tags,
 		ChecksumAlgorithm: r.algorithm, ChecksumFull: r.full,
 	}}
 }

@@ -19,6 +19,7 @@ const (
 	rowBucket    = 'b' // bucket → bucket
 	rowContent   = 'c' // content → content
 	rowDrive     = 'd' // drive → drive state as this group has it
+	rowDocument  = 'o' // bucket, name → value
 	rowEpoch     = 'e' // epoch → epoch
 	rowGroup     = 'g' // → counters of the group
 	rowInode     = 'i' // bucket, inode → inode
@@ -45,8 +46,9 @@ const (
 // rowFormat is the format version of every row's value. Every apply writes the group's row, so that this one alone tells at a start whether a
 // later version has written: whoever adds a kind of row raises the version too.
 //
-// Format 2 added the versioning of buckets, delete markers, older versions and their ids.
-const rowFormat = 2
+// Format 2 added the versioning of buckets, delete markers, older versions and their ids. Format 3 added tags, documents of buckets, and in the
+// contents of parts their numbers and checksums.
+const rowFormat = 3
 
 // rootInode is the directory that a bucket's keys are walked from.
 const rootInode = 1
@@ -337,6 +339,7 @@ type inodeRow struct {
 	attributes engine.Attributes
 	checksum   engine.Checksum
 	upload     string // id of the upload that made it, so that a repeated completion knows its own work
+	tags       engine.Tags
 }
 
 func (r *inodeRow) encode() []byte {
@@ -358,6 +361,7 @@ func (r *inodeRow) encode() []byte {
 	e.attributes(&r.attributes)
 	e.checksum(&r.checksum)
 	e.string(r.upload)
+	e.tags(r.tags)
 	return e.b
 }
 
@@ -383,6 +387,9 @@ func (r *inodeRow) decode(d *decoder) {
 	r.attributes = d.attributes()
 	r.checksum = d.checksum()
 	r.upload = d.string()
+	if d.format >= 3 {
+		r.tags = d.tags()
+	}
 }
 
 // aggregateRow counts what lies beneath a directory, at any depth.
@@ -474,6 +481,30 @@ type contentRow struct {
 	runs   []Run  // if not inline and count ≤ runsInRow
 	count  int    // number of runs
 	staged uint64 // epoch whose writer still adds runs; 0 once it is whole
+	part   partSum
+}
+
+// partSum is what a content remembers of the part of an upload that it was made for.
+type partSum struct {
+	number   int // 0: it was made for something else, or by format 2
+	checksum engine.Checksum
+}
+
+func (e *encoder) partSum(p *partSum) {
+	e.uint(uint64(p.number))
+	if p.number > 0 {
+		e.checksum(&p.checksum)
+	}
+}
+
+func (d *decoder) partSum() (p partSum) {
+	if d.format < 3 {
+		return p
+	}
+	if p.number = int(d.uint()); p.number > 0 {
+		p.checksum = d.checksum()
+	}
+	return p
 }
 
 func (r *contentRow) encode() []byte {
@@ -484,6 +515,7 @@ func (r *contentRow) encode() []byte {
 	e.bool(r.inline)
 	if r.inline {
 		e.bytes(r.data)
+		e.partSum(&r.part)
 		return e.b
 	}
 	e.uint(r.staged)
@@ -492,6 +524,7 @@ func (r *contentRow) encode() []byte {
 	for i := range r.runs {
 		e.run(&r.runs[i])
 	}
+	e.partSum(&r.part)
 	return e.b
 }
 
@@ -501,11 +534,13 @@ func (r *contentRow) decode(d *decoder) {
 	r.size = int64(d.uint())
 	if r.inline = d.bool(); r.inline {
 		r.data = bytes.Clone(d.bytes())
+		r.part = d.partSum()
 		return
 	}
 	r.staged = d.uint()
 	r.count = int(d.uint())
 	r.runs = d.runs()
+	r.part = d.partSum()
 }
 
 func (d *decoder) runs() []Run {
@@ -621,6 +656,7 @@ type uploadRow struct {
 	attributes engine.Attributes
 	algorithm  string
 	full       bool
+	tags       engine.Tags
 }
 
 func (r *uploadRow) encode() []byte {
@@ -631,6 +667,7 @@ func (r *uploadRow) encode() []byte {
 	e.attributes(&r.attributes)
 	e.string(r.algorithm)
 	e.bool(r.full)
+	e.tags(r.tags)
 	return e.b
 }
 
@@ -641,6 +678,9 @@ func (r *uploadRow) decode(d *decoder) {
 	r.attributes = d.attributes()
 	r.algorithm = d.string()
 	r.full = d.bool()
+	if d.format >= 3 {
+		r.tags = d.tags()
+	}
 }
 
 // partRow is a part of an upload.

@@ -15,7 +15,7 @@ func (a *apply) startUpload(c *StartUpload) *Answer {
 	if len(c.ID) != UploadIDBytes {
 		return failed(engine.KindInternal, "an upload's id has %d bytes, not %d", UploadIDBytes, len(c.ID))
 	}
-	r := uploadRow{started: a.header.Stamp, class: c.Class, attributes: c.Attributes, algorithm: c.Algorithm, full: c.Full}
+	r := uploadRow{started: a.header.Stamp, class: c.Class, attributes: c.Attributes, algorithm: c.Algorithm, full: c.Full, tags: c.Tags}
 	a.view.Set(uploadKey(c.Bucket, c.Key, c.ID), r.encode())
 	return &Answer{Stamp: a.header.Stamp}
 }
@@ -40,7 +40,7 @@ func (a *apply) putPart(c *PutPart) *Answer {
 	if a.mustLoad(key, &before) {
 		a.release(before.content)
 	}
-	r := partRow{content: a.addData(&c.Data), size: c.Data.Size, stamp: a.header.Stamp, md5: c.MD5, checksum: c.Checksum}
+	r := partRow{content: a.addData(&c.Data, partSum{c.Number, c.Checksum}), size: c.Data.Size, stamp: a.header.Stamp, md5: c.MD5, checksum: c.Checksum}
 	a.view.Set(key, r.encode())
 	return &Answer{Stamp: r.stamp, Size: r.size, ETag: engine.ETag(etag{md5: c.MD5}.String())}
 }
@@ -88,7 +88,7 @@ func (a *apply) complete(c *CompleteUpload) *Answer {
 	a.trashUpload(c.Bucket, c.ID)
 	inode := inodeRow{
 		content: content, size: c.Size, etag: etag{md5: c.MD5, parts: c.Count}, class: u.class,
-		attributes: u.attributes, checksum: c.Checksum, upload: c.ID,
+		attributes: u.attributes, checksum: c.Checksum, upload: c.ID, tags: u.tags,
 	}
 	return a.setCurrent(c.Bucket, &b, p, &inode)
 }
@@ -119,7 +119,7 @@ func (a *apply) completeContent(c *CompleteUpload) (content uint64, refusal *Ans
 		if !a.mustLoad(key8(rowContent, c.Staged), &r) || r.staged != a.header.Epoch || r.size != c.Size || r.count != c.Count {
 			return 0, failed(engine.KindConflict, "the staged content is not what the completion says")
 		}
-		return a.addData(&Data{Staged: c.Staged}), nil
+		return a.addData(&Data{Staged: c.Staged}, partSum{}), nil
 	}
 	runs, size, refusal := a.partRuns(c.Bucket, c.ID, c.Parts)
 	if refusal != nil {

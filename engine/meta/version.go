@@ -177,6 +177,32 @@ func (a *apply) delete(c *Delete) *Answer {
 	return answer
 }
 
+func (a *apply) setTags(c *SetTags) *Answer {
+	var b bucketRow
+	if refusal := a.loadBucket(c.Bucket, &b); refusal != nil {
+		return refusal
+	}
+	entry, missing, err := a.resolve(c.Bucket, c.Key).object(a.view, c.Key, c.Version)
+	switch {
+	case err != nil:
+		panic(storeError{err})
+	case missing != nil:
+		return failed(missing.Kind, "%v", missing.Err)
+	}
+	var inode inodeRow
+	key := key16(rowInode, uint64(c.Bucket), entry.inode)
+	if !a.mustLoad(key, &inode) {
+		return failed(engine.KindInternal, "the object %q has no inode", string(c.Key))
+	}
+	inode.tags = c.Tags
+	a.view.Set(key, inode.encode())
+	b.sequence++
+	a.view.Set(key8(rowBucket, uint64(c.Bucket)), b.encode())
+	return &Answer{
+		Sequence: inode.sequence, Stamp: inode.stamp, Size: inode.size, ETag: engine.ETag(inode.etag.String()), Version: entry.version(), Versioning: b.versioning,
+	}
+}
+
 func (a *apply) setVersioning(c *SetVersioning) *Answer {
 	var b bucketRow
 	if refusal := a.loadBucket(c.Bucket, &b); refusal != nil {

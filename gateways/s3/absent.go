@@ -11,7 +11,6 @@ import (
 var absent = []route{
 	none("GetBucketPolicy", "s3:GetBucketPolicy", "policy", "NoSuchBucketPolicy"),
 	none("GetBucketPolicyStatus", "s3:GetBucketPolicyStatus", "policyStatus", "NoSuchBucketPolicy"),
-	none("GetBucketTagging", "s3:GetBucketTagging", "tagging", "NoSuchTagSet"),
 	none("GetBucketLifecycleConfiguration", "s3:GetLifecycleConfiguration", "lifecycle", "NoSuchLifecycleConfiguration"),
 	none("GetBucketCors", "s3:GetBucketCORS", "cors", "NoSuchCORSConfiguration"),
 	none("GetBucketWebsite", "s3:GetBucketWebsite", "website", "NoSuchWebsiteConfiguration"),
@@ -37,12 +36,6 @@ var absent = []route{
 		serve: ofObject(func(c *call) error {
 			d := wire.NewDoc("AccessControlPolicy")
 			ownerMayAll(c, d)
-			return c.answer(d)
-		})},
-	{name: "GetObjectTagging", action: "s3:GetObjectTagging", method: "GET", level: objectLevel, need: []string{"tagging"}, may: []string{"versionId"},
-		serve: ofObject(func(c *call) error {
-			d := wire.NewDoc("Tagging")
-			d.Open("TagSet")
 			return c.answer(d)
 		})},
 	{name: "GetObjectRetention", action: "s3:GetObjectRetention", method: "GET", level: objectLevel, need: []string{"retention"}, may: []string{"versionId"},

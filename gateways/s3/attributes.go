@@ -2,6 +2,7 @@ package s3
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -93,6 +94,9 @@ func setObject(h http.Header, info engine.ObjectInfo) {
 	}
 	for name, value := range a.User {
 		h["x-amz-meta-"+name] = []string{value} // as S3 writes it; some clients hand the name on as it came
+	}
+	if n := len(info.Tags); n > 0 {
+		h.Set("X-Amz-Tagging-Count", strconv.Itoa(n))
 	}
 	h.Set("Accept-Ranges", "bytes")
 	setVersion(h, info)

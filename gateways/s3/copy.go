@@ -119,18 +119,29 @@ func copyObject(c *call) error {
 	if o.If, err = writeIf(c.r.Header); err != nil {
 		return err
 	}
-	replace, err := c.directives()
+	replace, err := c.directive("x-amz-metadata-directive")
 	if err != nil {
 		return err
 	}
 	if replace {
 		o.Attributes = &attributes
 	}
+	retag, err := c.directive("x-amz-tagging-directive")
+	if err != nil {
+		return err
+	}
+	if retag {
+		tags, err := taggingHeader(c.r.Header)
+		if err != nil {
+			return err
+		}
+		o.Tags = &tags
+	}
 	asked := c.r.Header.Get("X-Amz-Checksum-Algorithm")
 	if asked != "" && algorithmNamed(asked) == nil {
 		return faultf("InvalidRequest", "Value for x-amz-checksum-algorithm header is invalid.")
 	}
-	if err := c.checkItself(&k, replace || asked != "", class); err != nil {
+	if err := c.checkItself(&k, replace || retag || asked != "", class); err != nil {
 		return err
 	}
 	if asked != "" {
@@ -152,23 +163,15 @@ func copyObject(c *call) error {
 	return c.answer(d)
 }
 
-// directives reads whether metadata is replaced. There are no tags that a directive could be about, so copying them is done.
-func (c *call) directives() (replace bool, err error) {
-	h := c.r.Header
-	switch tags := h.Get("X-Amz-Tagging-Directive"); tags {
-	case "", "COPY":
-	case "REPLACE":
-		return false, notImplemented("value of the header", "x-amz-tagging-directive: REPLACE")
-	default:
-		return false, invalid("x-amz-tagging-directive", tags, "Unknown tagging directive.")
-	}
-	switch directive := h.Get("X-Amz-Metadata-Directive"); directive {
+// directive reads whether metadata or tags are replaced by those of the request; else they are copied, whatever the request has.
+func (c *call) directive(name string) (replace bool, err error) {
+	switch directive := c.r.Header.Get(name); directive {
 	case "", "COPY":
 		return false, nil
 	case "REPLACE":
 		return true, nil
 	default:
-		return false, invalid("x-amz-metadata-directive", directive, "Unknown metadata directive.")
+		return false, invalid(name, directive, "Unknown directive: it is COPY or REPLACE.")
 	}
 }
 

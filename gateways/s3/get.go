@@ -18,6 +18,10 @@ type read struct {
 	part       *engine.Range
 	unless     engine.ETag // If-Range: the range counts only for this version
 	checksum   bool
+
+	number   int             // of the part that is asked for; 0: none
+	parts    int             // of the version; 0: no upload made it
+	sequence engine.Sequence // of the version that part belongs to
 }
 
 func (c *call) parseRead() (read, error) {
@@ -32,6 +36,15 @@ func (c *call) parseRead() (read, error) {
 		r.checksum = true
 	default:
 		return r, invalid("x-amz-checksum-mode", mode, "The header must be ENABLED.")
+	}
+	if _, asked := c.query.Get("partNumber"); asked {
+		var err error
+		if r.number, err = c.partNumber(); err != nil {
+			return r, err
+		}
+		if h.Get("Range") != "" {
+			return r, faultf("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
+		}
 	}
 	r.part = parseRange(h.Get("Range"))
 	if text := strings.TrimSpace(h.Get("If-Range")); text != "" && r.part != nil {
@@ -59,6 +72,10 @@ func getObject(c *call) error {
 	}
 	defer object.Close()
 	info := object.Info()
+	if r.part != nil && r.part.Length == 0 { // a part may be empty
+		c.status(c.describe(r, info, r.part.Start, 0))
+		return nil
+	}
 	status := c.describe(r, info, object.Offset(), object.Length())
 	out := &answerWriter{call: c, out: gateways.GuardAnswer(c.w, c.g.Limits), status: status}
 	_, err = object.WriteTo(out)
@@ -74,6 +91,9 @@ func getObject(c *call) error {
 
 // open opens the object, and opens it as a whole if the range was meant for another version.
 func (c *call) open(r *read) (engine.Object, error) {
+	if r.number > 0 {
+		return c.openPart(r)
+	}
 	object, err := c.engine.Open(c.ctx, c.ref(), engine.OpenOptions{If: r.conditions, Range: r.part})
 	if r.unless == "" || err != nil && !engine.Is(err, engine.KindInvalidRange) {
 		return object, err
@@ -93,14 +113,62 @@ func (c *call) open(r *read) (engine.Object, error) {
 	return whole, wholeErr
 }
 
+// partAttempts is how often a part is looked up anew because its version was overwritten meanwhile.
+const partAttempts = 5
+
+// openPart opens a part of an upload. Of a version that no upload made, the whole is part 1.
+func (c *call) openPart(r *read) (engine.Object, error) {
+	for attempt := 1; ; attempt++ {
+		if _, err := c.locatePart(r); err != nil {
+			return nil, err
+		}
+		o := engine.OpenOptions{If: r.conditions, Range: r.part}
+		if r.part.Length == 0 {
+			o.Range = nil
+		}
+		object, err := c.engine.Open(c.ctx, c.ref(), o)
+		if err != nil || object.Info().Sequence == r.sequence {
+			return object, err
+		}
+		object.Close()
+		if attempt == partAttempts {
+			return nil, fault("OperationAborted")
+		}
+	}
+}
+
+// locatePart finds the bytes of the part that is asked for.
+func (c *call) locatePart(r *read) (engine.ObjectInfo, error) {
+	page, err := c.engine.Parts(c.ctx, c.ref(), engine.ListPartsOptions{After: r.number - 1, Max: 1})
+	if err != nil {
+		return page.Info, err
+	}
+	r.parts, r.sequence = page.Info.Parts, page.Info.Sequence
+	switch {
+	case r.parts == 0 && r.number == 1:
+		r.part = &engine.Range{Length: page.Info.Size}
+	case len(page.Parts) == 0 || page.Parts[0].Number != r.number:
+		return page.Info, fault("InvalidPartNumber", wire.Field{Name: "PartNumberRequested", Value: strconv.Itoa(r.number)},
+			wire.Field{Name: "ActualPartCount", Value: strconv.Itoa(max(1, r.parts))})
+	default:
+		r.part = &engine.Range{Start: page.Parts[0].Offset, Length: page.Parts[0].Size}
+	}
+	return page.Info, nil
+}
+
 // describe sets the headers of a read and returns the status.
 func (c *call) describe(r read, info engine.ObjectInfo, offset, length int64) int {
 	h := c.w.Header()
 	setObject(h, info)
 	h.Set("Content-Length", strconv.FormatInt(length, 10))
 	c.override()
+	if r.parts > 0 {
+		h.Set("X-Amz-Mp-Parts-Count", strconv.Itoa(r.parts))
+	}
 	if r.part != nil {
-		h.Set("Content-Range", contentRange(offset, length, info.Size))
+		if length > 0 {
+			h.Set("Content-Range", contentRange(offset, length, info.Size))
+		}
 		return http.StatusPartialContent
 	}
 	if r.checksum {
@@ -133,11 +201,15 @@ func headObject(c *call) error {
 	if err != nil {
 		return err
 	}
-	info, err := c.engine.Stat(c.ctx, c.ref(), engine.StatOptions{If: r.conditions})
+	info, err := c.stat(&r)
 	if err != nil {
 		return c.readFault(err, r, nil)
 	}
 	offset, length := int64(0), info.Size
+	if r.number > 0 {
+		c.status(c.describe(r, info, r.part.Start, r.part.Length))
+		return nil
+	}
 	if r.unless != "" && r.unless != info.ETag {
 		r.part = nil
 	}
@@ -149,6 +221,22 @@ func headObject(c *call) error {
 	}
 	c.status(c.describe(r, info, offset, length))
 	return nil
+}
+
+// stat describes the object, and finds the part that is asked for.
+func (c *call) stat(r *read) (engine.ObjectInfo, error) {
+	for attempt := 1; ; attempt++ {
+		info, err := c.engine.Stat(c.ctx, c.ref(), engine.StatOptions{If: r.conditions})
+		if err != nil || r.number == 0 {
+			return info, err
+		}
+		if _, err := c.locatePart(r); err != nil || info.Sequence == r.sequence {
+			return info, err
+		}
+		if attempt == partAttempts {
+			return info, fault("OperationAborted")
+		}
+	}
 }
 
 func rangeFault(requested string, size int64) error {

@@ -29,8 +29,8 @@ const (
 
 // counted counts the calls that reach the engine.
 type counted struct {
-	engine.Engine
-	calls atomic.Int64
+	Engine engine.Engine
+	calls  atomic.Int64
 }
 
 type countedDoor struct {

@@ -16,7 +16,11 @@ func createUpload(c *call) error {
 	if err != nil {
 		return err
 	}
-	o := engine.StartUploadOptions{Class: class, Attributes: attributes}
+	tags, err := taggingHeader(c.r.Header)
+	if err != nil {
+		return err
+	}
+	o := engine.StartUploadOptions{Class: class, Attributes: attributes, Tags: tags}
 	if o.ChecksumAlgorithm, o.ChecksumFull, err = uploadAlgorithm(c.r.Header); err != nil {
 		return err
 	}

@@ -12,6 +12,10 @@ func putObject(c *call) error {
 	if err != nil {
 		return err
 	}
+	tags, err := taggingHeader(c.r.Header)
+	if err != nil {
+		return err
+	}
 	conditions, err := writeIf(c.r.Header)
 	if err != nil {
 		return err
@@ -27,7 +31,7 @@ func putObject(c *call) error {
 	if err != nil {
 		return err
 	}
-	info, err := c.engine.Put(c.ctx, c.ref(), body, engine.PutOptions{Size: body.size, Class: class, Attributes: attributes, If: conditions,
+	info, err := c.engine.Put(c.ctx, c.ref(), body, engine.PutOptions{Size: body.size, Class: class, Attributes: attributes, Tags: tags, If: conditions,
 		MD5: sum, Checksum: body.checksum})
 	if err != nil {
 		return body.failure(err)

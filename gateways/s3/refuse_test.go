@@ -163,11 +163,11 @@ func TestUnknownMeansNo(t *testing.T) {
 	f.bucket("bucket")
 	f.want(ask{method: "PUT", target: "/bucket/k", body: "old"}, 200, "")
 	before := f.engine.calls.Load()
-	for _, target := range []string{"?xyz", "?renameObject", "?append&position=0", "?annotation", "?acl", "?tagging", "?versionId=null", "?partNumber=1", "?uploads",
+	for _, target := range []string{"?xyz", "?renameObject", "?append&position=0", "?annotation", "?acl", "?tagging&append", "?versionId=null", "?partNumber=1", "?uploads",
 		"?uploadId=1", "?x-id=GetObject", "?X-Amz-Acl=private", "?legal-hold", "?torrent", "?x=1&y=2"} {
 		f.want(ask{method: "PUT", target: "/bucket/k" + target, body: "new"}, 501, "NotImplemented")
 	}
-	for _, header := range []string{"x-amz-server-side-encryption", "x-amz-server-side-encryption-customer-algorithm", "x-amz-tagging",
+	for _, header := range []string{"x-amz-server-side-encryption", "x-amz-server-side-encryption-customer-algorithm", "x-amz-tagging-directive",
 		"x-amz-object-lock-mode", "x-amz-object-lock-legal-hold", "x-amz-write-offset-bytes", "x-amz-website-redirect-location", "x-amz-rename-source",
 		"x-amz-grant-read", "x-amz-request-payer", "x-amz-unknown", "x-amz-checksum-md4", "x-amz-mp-object-size", "x-minio-source-etag", "x-rgw-x",
 		"if-modified-since", "if-unmodified-since", "if-range", "range", "content-range", "x-amz-if-match-size"} {
@@ -179,18 +179,16 @@ func TestUnknownMeansNo(t *testing.T) {
 	f.want(ask{method: "PUT", target: "/bucket/k", body: "new", headers: []string{"x-amz-storage-class", "GLACIER"}}, 400, "InvalidStorageClass")
 	f.want(ask{method: "PUT", target: "/bucket/k", body: "new", headers: []string{"if-none-match", `"x"`}}, 501, "NotImplemented")
 	for _, a := range []ask{
-		{method: "DELETE", target: "/bucket/k", headers: []string{"if-none-match", "*"}}, {method: "DELETE", target: "/bucket/k?tagging"},
+		{method: "DELETE", target: "/bucket/k", headers: []string{"if-none-match", "*"}}, {method: "DELETE", target: "/bucket/k?tagging&force"},
 		{method: "DELETE", target: "/bucket/k", headers: []string{"x-minio-force-delete", "true"}}, {method: "DELETE", target: "/bucket?force"},
 		{method: "DELETE", target: "/bucket", headers: []string{"x-minio-force-delete", "true"}},
 		{method: "DELETE", target: "/bucket/k", headers: []string{"x-amz-bypass-governance-retention", "true"}},
-		{method: "GET", target: "/bucket/k?partNumber=1"}, {method: "GET", target: "/bucket/k", headers: []string{"x-minio-extract", "true"}},
+		{method: "GET", target: "/bucket/k?tagging&partNumber=1"}, {method: "GET", target: "/bucket/k", headers: []string{"x-minio-extract", "true"}},
 		{method: "GET", target: "/bucket?list-type=2&metadata=true"}, {method: "GET", target: "/bucket?list-type=3"},
 		{method: "GET", target: "/bucket?list-type=2&marker=x"}, {method: "GET", target: "/bucket?location&x"}, {method: "POST", target: "/bucket?delete&x"},
 		{method: "POST", target: "/?Action=AssumeRole"}, {method: "GET", target: "/bucket?acl=x"},
 		{method: "PUT", target: "/bucket", headers: []string{"x-amz-bucket-object-lock-enabled", "true"}},
 		{method: "PUT", target: "/bucket", headers: []string{"x-amz-object-ownership", "ObjectWriter"}},
-		{method: "PUT", target: "/bucket/k", headers: []string{"x-amz-copy-source", "/bucket/x", "x-amz-tagging-directive", "REPLACE"}},
-		{method: "PUT", target: "/bucket/k", headers: []string{"x-amz-copy-source", "/bucket/x", "x-amz-tagging", "a=b"}},
 		{method: "PUT", target: "/bucket/k", headers: []string{"x-amz-copy-source", "/bucket/x", "x-amz-copy-source-range", "bytes=0-1"}},
 		{method: "PUT", target: "/bucket/k", headers: []string{"x-amz-copy-source", "/bucket/x", "x-amz-copy-source-server-side-encryption-customer-algorithm", "AES256"}},
 		{method: "PUT", target: "/bucket/k", headers: []string{"x-amz-copy-source", "arn:aws:s3:eu-west-1:1:accesspoint/a/object/k"}},

@@ -47,10 +47,10 @@ var (
 	asked  = []string{"x-amz-checksum-algorithm", "x-amz-checksum-type"}
 	copies = []string{"x-amz-copy-source", "x-amz-copy-source-if-match", "x-amz-copy-source-if-none-match", "x-amz-copy-source-if-modified-since",
 		"x-amz-copy-source-if-unmodified-since", "x-amz-source-expected-bucket-owner"}
-	attributes = []string{"x-amz-meta-*", "x-amz-storage-class", "x-amz-acl"}
+	attributes = []string{"x-amz-meta-*", "x-amz-storage-class", "x-amz-acl", "x-amz-tagging"}
 	// responses are parameters that replace headers of the answer.
 	responses = []string{"response-content-type", "response-content-language", "response-expires", "response-cache-control",
-		"response-content-disposition", "response-content-encoding", "versionId"}
+		"response-content-disposition", "response-content-encoding", "versionId", "partNumber"}
 )
 
 func join(lists ...[]string) []string { return slices.Concat(lists...) }
@@ -74,6 +74,10 @@ var routes = append([]route{
 		headers: join(checksums, chunks), serve: putVersioning},
 	{name: "ListObjectVersions", action: "s3:ListBucketVersions", method: "GET", level: bucketLevel, need: []string{"versions"},
 		may: []string{"prefix", "delimiter", "key-marker", "version-id-marker", "max-keys", "encoding-type"}, serve: listVersions},
+	{name: "GetBucketTagging", action: "s3:GetBucketTagging", method: "GET", level: bucketLevel, need: []string{"tagging"}, serve: getBucketTagging},
+	{name: "PutBucketTagging", action: "s3:PutBucketTagging", method: "PUT", level: bucketLevel, need: []string{"tagging"}, body: true,
+		headers: join(checksums, chunks), serve: putBucketTagging},
+	{name: "DeleteBucketTagging", action: "s3:PutBucketTagging", method: "DELETE", level: bucketLevel, need: []string{"tagging"}, serve: deleteBucketTagging},
 	{name: "ListMultipartUploads", action: "s3:ListBucketMultipartUploads", method: "GET", level: bucketLevel, need: []string{"uploads"},
 		may: []string{"prefix", "delimiter", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"}, serve: listUploads},
 	{name: "DeleteObjects", action: "s3:DeleteObject", method: "POST", level: bucketLevel, need: []string{"delete"}, body: true,
@@ -85,6 +89,14 @@ var routes = append([]route{
 		headers: join(copies, attributes, []string{"x-amz-metadata-directive", "x-amz-tagging-directive", "x-amz-checksum-algorithm", "if-match", "if-none-match"}), serve: copyObject},
 	{name: "GetObject", action: "s3:GetObject", method: "GET", level: objectLevel, may: responses, headers: readConditions, serve: getObject},
 	{name: "HeadObject", action: "s3:GetObject", method: "HEAD", level: objectLevel, may: responses, headers: readConditions, serve: headObject},
+	{name: "GetObjectAttributes", action: "s3:GetObjectAttributes", method: "GET", level: objectLevel, need: []string{"attributes"}, may: []string{"versionId"},
+		headers: []string{"x-amz-object-attributes", "x-amz-max-parts", "x-amz-part-number-marker"}, serve: getObjectAttributes},
+	{name: "GetObjectTagging", action: "s3:GetObjectTagging", method: "GET", level: objectLevel, need: []string{"tagging"}, may: []string{"versionId"},
+		serve: getObjectTagging},
+	{name: "PutObjectTagging", action: "s3:PutObjectTagging", method: "PUT", level: objectLevel, need: []string{"tagging"}, may: []string{"versionId"}, body: true,
+		headers: join(checksums, chunks), serve: putObjectTagging},
+	{name: "DeleteObjectTagging", action: "s3:DeleteObjectTagging", method: "DELETE", level: objectLevel, need: []string{"tagging"}, may: []string{"versionId"},
+		serve: deleteObjectTagging},
 	{name: "DeleteObject", action: "s3:DeleteObject", method: "DELETE", level: objectLevel, may: []string{"versionId"},
 		headers: []string{"if-match", "x-amz-if-match-size", "x-amz-if-match-last-modified-time"}, serve: deleteObject},
 
@@ -186,7 +198,7 @@ func (rt *route) checkHeaders(h http.Header) error {
 		}
 		if !rt.allows(lower) {
 			names = append(names, lower)
-		} else if len(values) > 1 && !strings.HasPrefix(lower, "x-amz-meta-") && lower != "x-amz-trailer" && lower != "if-match" && lower != "if-none-match" {
+		} else if len(values) > 1 && !strings.HasPrefix(lower, "x-amz-meta-") && lower != "x-amz-trailer" && lower != "if-match" && lower != "if-none-match" && lower != "x-amz-object-attributes" {
 			return invalid(lower, values[1], "The header was given more than once.")
 		}
 	}

@@ -282,6 +282,8 @@ func (g *generator) data(s *script) {
 	s.do(inline(3, "k", "two"))
 	s.do(&meta.Delete{Bucket: 3, Key: "k"})
 	s.do(&meta.Delete{Bucket: 3, Key: "k", Version: engine.FormatVersion(1)})
+	s.do(&meta.SetTags{Bucket: 3, Key: "k", Version: engine.FormatVersion(2), Tags: engine.Tags{"late": "tag"}})
+	s.do(&meta.SetDocument{Bucket: 3, Name: "tagging", Value: []byte("<Tagging/>")})
 	s.do(&meta.CreateBucket{Bucket: 2, Name: "gone"})
 	s.do(&meta.StartUpload{Bucket: 2, Key: "never\x00done", ID: uploadID('e'), Class: engine.ClassStandard})
 	s.do(&meta.DeleteBucket{Bucket: 2})
@@ -309,6 +311,7 @@ func (s *script) objects() {
 		Expires: "never", User: map[string]string{"a": "1", "b": "2"},
 	}
 	hello.Checksum = engine.Checksum{Algorithm: "CRC32C", Sum: []byte{1, 2, 3, 4}, Composite: true, Parts: 2}
+	hello.Tags = engine.Tags{"first": "1", "second": ""}
 	hello.If = engine.Conditions{NoneMatchAny: true, NoneMatch: []engine.ETag{"none"}}
 	s.do(hello)
 
@@ -336,7 +339,7 @@ func (s *script) uploads() {
 	start := func(key engine.Key, id byte) string {
 		s.do(&meta.StartUpload{
 			Bucket: 1, Key: key, ID: uploadID(id), Class: engine.ClassStandard, Attributes: engine.Attributes{ContentType: "image/png"},
-			Algorithm: "SHA256", Full: true,
+			Algorithm: "SHA256", Full: true, Tags: engine.Tags{"of": "upload"},
 		})
 		return uploadID(id)
 	}
@@ -381,6 +384,7 @@ func (s *script) uploads() {
 	s.refused(&meta.Copy{
 		Bucket: 1, Key: "copy", From: from, Replace: true, Attributes: engine.Attributes{ContentType: "c/d"},
 		Checksum: engine.Checksum{Algorithm: "SHA1", Sum: []byte{8}}, If: engine.Conditions{NoneMatchAny: true},
+		Class: "OTHER", ReplaceTags: true, Tags: engine.Tags{"of": "copy"},
 	})
 	s.refused(&meta.CopyPart{
 		Bucket: 1, Key: "upload/open", ID: open, Number: 3, From: from, Offset: 5, Length: 6, MD5: md5.Sum([]byte("copied")),

@@ -203,8 +203,8 @@ func wantGroupsRefuse(t *testing.T, root, what string, version, newest int) {
 
 // The formats of today, as docs/format.md has them.
 const (
-	rowFormat     = 2
-	commandFormat = 2
+	rowFormat     = 3
+	commandFormat = 3
 )
 
 // TestNewerGroup makes the rows later ones that a start looks at, in each group, on one drive.
@@ -460,7 +460,9 @@ func readAll(rows *meta.MapStore, id engine.GroupID) error {
 	check(err)
 	_, err = meta.HasBucket(rows, 1)
 	check(err)
+	_, err = meta.LoadDocument(rows, 3, "tagging")
+	check(err)
 	apply(1001, &meta.CloseEpochs{Node: nodeID, Below: 1000})
-	apply(39, &meta.ClearTrash{}) // answered before
+	apply(48, &meta.ClearTrash{}) // answered before
 	return errors.Join(problems...)
 }

@@ -36,32 +36,35 @@ const (
 // wantRows has rows of the state machine, by the first byte of their keys, as they stand in both groups on the first drive.
 var wantRows = map[byte][]string{
 	'a': {`aggregate bucket=1 directory=3 {objects=2 bytes=100003 versions=2}`},
-	'b': {`bucket bucket=1 {name="bucket" created=` + noon + ` inode=11 sequence=9}`, `bucket bucket=3 {name="versions" created=` + noon + ` inode=3 sequence=4 versioning=1}`},
+	'b': {`bucket bucket=1 {name="bucket" created=` + noon + ` inode=11 sequence=9}`, `bucket bucket=3 {name="versions" created=` + noon + ` inode=3 sequence=6 versioning=1}`},
 	'c': {
 		`content content=1 {refs=1 size=12 inline=true data=68656c6c6f2c206472697665}`,
 		`content content=2 {refs=1 size=100000 runs=[{Extent=1.4.1 Length=100000}] count=1}`,
+		`content content=6 {refs=1 size=10 inline=true data=70617274206f6e652c20 part={number=1 checksum={Algorithm="SHA256" Sum=01}}}`,
 		`content content=5 {size=70000 runs=[{Extent=1.4.3 Length=70000}] count=1}`,
 		`content content=8 {refs=1 size=18 runs=[{Content=6 Length=10} {Content=7 Length=8}] count=2}`,
 		`content content=14 {refs=1 size=5005 count=2 staged=4}`,
 	},
 	'd': {`drive drive=8 {out=true gone=true}`},
-	'e': {`epoch epoch=3 {node=257 closed=true confirmed=1}`, `epoch epoch=4 {node=257 confirmed=45}`},
+	'e': {`epoch epoch=3 {node=257 closed=true confirmed=1}`, `epoch epoch=4 {node=257 confirmed=47}`},
 	'g': {`group always=0 {stamp=` + noon + ` content=19}`},
 	'i': {
 		`inode bucket=1 inode=1 {kind=2 links=1}`,
 		`inode bucket=1 inode=3 {kind=2 links=1 parent=1 name="folder/"}`,
 		`inode bucket=1 inode=2 {kind=1 links=1 content=1 size=12 stamp=` + noon + ` sequence=1 etag={md5=2cd1d71805e0fb7e71b4c27c9c8c198c} class="STANDARD" attributes={` +
-			plain + `} checksum={Algorithm="CRC32C" Sum=01020304 Composite=true Parts=2}}`,
+			plain + `} checksum={Algorithm="CRC32C" Sum=01020304 Composite=true Parts=2} tags=["first"="1" "second"=""]}`,
+		`inode bucket=3 inode=3 {kind=1 links=1 content=18 size=3 stamp=` + noon + ` sequence=2 etag={md5=b8a9f715dbb64fd5c56e7783c6820a61} class="STANDARD" tags=["late"="tag"]}`,
 		`inode bucket=1 inode=9 {kind=1 links=1 content=8 size=18 stamp=` + noon + ` sequence=7 etag={md5=2318a082593f81a5f4be0b15f0a22842 parts=2} class="STANDARD" attributes={` +
-			image + `} checksum={Algorithm="SHA256" Sum=09 Composite=true Parts=2} upload=` + idA + `}`,
+			image + `} checksum={Algorithm="SHA256" Sum=09 Composite=true Parts=2} upload=` + idA + ` tags=["of"="upload"]}`,
 	},
 	'm': {`missing slack=0 extent=1.4.4 {}`},
 	'n': {
 		`answer epoch=4 number=6 {Bucket=1 Stamp=` + noon + `}`,
-		`answer epoch=4 number=45 {Used=[true false]}`,
-		`answer epoch=4 number=46 {Sequence=9 Stamp=` + noon + ` Size=4 ETag="98bd1c45684cf587ac2347a92dd7bb51" Version="null"}`,
-		`answer epoch=4 number=47 {Kind=3 Failed=true Message="the bucket was deleted"}`,
+		`answer epoch=4 number=47 {Used=[true false]}`,
+		`answer epoch=4 number=48 {Sequence=9 Stamp=` + noon + ` Size=4 ETag="98bd1c45684cf587ac2347a92dd7bb51" Version="null"}`,
+		`answer epoch=4 number=49 {Kind=3 Failed=true Message="the bucket was deleted"}`,
 	},
+	'o': {`document bucket=3 name="tagging" {value=3c54616767696e672f3e}`},
 	'p': {`placement drive=1 extent=1.4.1 {}`, `placement drive=9 extent=1.4.3 {index=1}`},
 	'q': {`garbage index=13 content=5 {}`},
 	'r': {`run content=11 number=1 {Run={Content=10 Length=10}}`, `run content=14 number=1 {Run={Content=13 Length=5000}}`},
@@ -73,7 +76,7 @@ var wantRows = map[byte][]string{
 	},
 	'v': {`older bucket=3 directory=1 name="k" version=0000000000000002 {kind=2 inode=3 sequence=2 stamp=` + noon + ` size=3 etag={md5=b8a9f715dbb64fd5c56e7783c6820a61} class="STANDARD" named=true}`},
 	'u': {
-		`upload bucket=1 key="upload/open" id=` + hexB + ` {started=` + noon + ` class="STANDARD" attributes={` + image + `} algorithm="SHA256" full=true}`,
+		`upload bucket=1 key="upload/open" id=` + hexB + ` {started=` + noon + ` class="STANDARD" attributes={` + image + `} algorithm="SHA256" full=true tags=["of"="upload"]}`,
 		`upload bucket=2 key="never\x00done" id=` + hexE + ` {started=` + noon + ` class="STANDARD"}`,
 	},
 	'w': {`part bucket=1 id=` + hexB + ` part=1 {content=12 size=5 stamp=` + noon + ` md5=8b04d5e3775d298e78455efc5ca404d5 checksum={Algorithm="SHA256" Sum=01}}`},
@@ -104,14 +107,16 @@ var wantCommands = map[byte][]string{
 	5: {`DeleteBucket{Bucket=2}`},
 	6: {
 		`Put{Bucket=1 Key="hello.txt" Data={Size=12 Inline=68656c6c6f2c206472697665} MD5=2cd1d71805e0fb7e71b4c27c9c8c198c Class="STANDARD" Attributes={` + plain +
-			`} Checksum={Algorithm="CRC32C" Sum=01020304 Composite=true Parts=2} If={NoneMatch=["none"] NoneMatchAny=true}}`,
+			`} Checksum={Algorithm="CRC32C" Sum=01020304 Composite=true Parts=2} If={NoneMatch=["none"] NoneMatchAny=true} Tags=["first"="1" "second"=""]}`,
 		`Put{Bucket=1 Key="folder/large" Data={Size=100000 Extents=[{ID=1.4.1 Redundancy={Data=1 Parity=1} Size=100000 Class="STANDARD" Drives=[1 2]}]} MD5=d40c2b33bacba4f3216c22daaecbd8a3 Class="STANDARD"}`,
 		`Put{Bucket=1 Key="folder/old" Data={Size=3 Inline=6e6577} MD5=22af645d1859cb5ca6da0c484f1f37ea Class="STANDARD" If={Match=["eeea982e135dd79bd7b631d3383db652" "other"] MatchAny=true}}`,
 	},
 	7:  {`Delete{Bucket=3 Key="k" Version="0000000000000001"}`, `Delete{Bucket=1 Key="folder/fading" If={Match=["e18ff5fffbdbf95623cd2f252835004b"] Size=70000 ModifiedAt=2023-11-14T22:13:20Z}}`},
 	20: {`SetVersioning{Bucket=3 Versioning=1}`},
+	21: {`SetTags{Bucket=3 Key="k" Version="0000000000000002" Tags=["late"="tag"]}`},
+	22: {`SetDocument{Bucket=3 Name="tagging" Value=3c54616767696e672f3e}`},
 	8: {
-		`StartUpload{Bucket=1 Key="upload/open" ID=` + idB + ` Class="STANDARD" Attributes={` + image + `} Algorithm="SHA256" Full=true}`,
+		`StartUpload{Bucket=1 Key="upload/open" ID=` + idB + ` Class="STANDARD" Attributes={` + image + `} Algorithm="SHA256" Full=true Tags=["of"="upload"]}`,
 		`StartUpload{Bucket=2 Key="never\x00done" ID=` + idE + ` Class="STANDARD"}`,
 	},
 	9: {
@@ -123,7 +128,7 @@ var wantCommands = map[byte][]string{
 		`CompleteUpload{Bucket=1 Key="upload/staged" ID=` + idF + ` Staged=11 Size=22 Count=2 MD5=7d3686e169e28f502f97d79ba0e5b764 If={NoneMatchAny=true}}`,
 	},
 	11: {`AbortUpload{Bucket=1 Key="upload/aborted" ID=` + idD + `}`},
-	18: {`Copy{Bucket=1 Key="copy" From={Bucket=1 Key="upload/done" Sequence=77 If={Match=["x"]}} Replace=true Attributes={ContentType="c/d"} Checksum={Algorithm="SHA1" Sum=08} If={NoneMatchAny=true}}`},
+	18: {`Copy{Bucket=1 Key="copy" From={Bucket=1 Key="upload/done" Sequence=77 If={Match=["x"]}} Replace=true Attributes={ContentType="c/d"} Checksum={Algorithm="SHA1" Sum=08} If={NoneMatchAny=true} Class="OTHER" ReplaceTags=true Tags=["of"="copy"]}`},
 	19: {`CopyPart{Bucket=1 Key="upload/open" ID=` + idB + ` Number=3 From={Bucket=1 Key="upload/done" Sequence=77 If={Match=["x"]}} Offset=5 Length=6 MD5=ac9f7584d3fd6d49faa7bcf5e1ebec1f Checksum={Algorithm="SHA256" Sum=07}}`},
 	12: {`Stage{Bucket=1 ID=` + idF + ` Content=11 Parts=[{Number=2 Content=10}]}`},
 	13: {`Forget{Index=10 Content=3 Extents=[1.4.2]}`},
@@ -143,7 +148,7 @@ var wantRecords = map[drive.RecordKind][]string{
 		"replica 1 generation 1 term 2 vote 1 commit 2 entries 1",
 		"replica 0 generation 2 term 0 vote 0 commit 0 entries 0",
 		"  makes its generation valid: applied to index 0 term 0, members",
-		"  makes its generation valid: applied to index 49 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3 (learner)",
+		"  makes its generation valid: applied to index 51 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3 (learner)",
 	},
 	drive.RecordShard:     {"shard 1.4.1/0 in segment 1 at 0, 100000 bytes", "shard 1.4.4/1 in segment 1 at 188416, 5000 bytes"},
 	drive.RecordTombstone: {"deleted 1.4.2/0"},
@@ -157,7 +162,7 @@ var wantOthers = []string{
 	"segment 1 created, 262144 bytes",
 	"group 0: generation 1 is valid, of replica 1",
 	"group 1: generation 4 is valid, of replica 400",
-	"group 1 generation 1 applied to index 54 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3",
+	"group 1 generation 1 applied to index 56 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3",
 	"group 1 generation 1 hard state: term 2 vote 1",
 }
 
@@ -291,7 +296,7 @@ func TestNothingIsMissing(t *testing.T) {
 	rows := constants(t, "engine/meta/rows.go", "row", token.CHAR)
 	opcodes := constants(t, "engine/meta/command.go", "op", token.INT)
 	kinds := constants(t, "engine/drive/format.go", "Record", token.INT)
-	if len(rows) < 24 || len(opcodes) < 23 || len(kinds) < 4 {
+	if len(rows) < 25 || len(opcodes) < 26 || len(kinds) < 4 {
 		t.Fatalf("%d rows, %d opcodes and %d kinds of record are named: the search is blind", len(rows), len(opcodes), len(kinds))
 	}
 	for _, name := range slices.Sorted(maps.Keys(rows)) {

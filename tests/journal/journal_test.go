@@ -34,6 +34,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/tags"
 	"golang.org/x/sys/unix"
 
 	"holdfast/daemon"
@@ -62,9 +63,10 @@ func client(t *testing.T, d *daemontest.Daemon) *minio.Client {
 	return c
 }
 
-// journal is what one client knows of its keys: the states that each may have, as MD5 sums; "" is absent.
+// journal is what one client knows of its keys: the states that each may have; "" is absent.
 type journal struct {
 	states map[string][]string
+	bucket []string       // values that the tag of the bucket may have; one client alone knows of it
 	acks   map[string]int // by operation
 	open   map[string]int // operations that a kill interrupted
 }
@@ -88,6 +90,18 @@ func sum(b []byte) string {
 	s := md5.Sum(b)
 	return hex.EncodeToString(s[:])
 }
+
+// state is what a key with this content has: its MD5, and the value of its tag.
+func state(b []byte, tag string) string { return sum(b) + " " + tag }
+
+// tagged returns a state with another tag.
+func tagged(state, tag string) string {
+	content, _, _ := strings.Cut(state, " ")
+	return content + " " + tag
+}
+
+// tagName is the name of every tag.
+const tagName = "tag"
 
 // step does one operation and writes down what came of it; false when the daemon is gone.
 func (j *journal) step(ctx context.Context, c *minio.Client, rng *rand.Rand, key string) bool {
@@ -117,22 +131,38 @@ func (j *journal) step(ctx context.Context, c *minio.Client, rng *rand.Rand, key
 	case n < 36:
 		operation = "slow put"
 		b := fill(rng.Uint64(), 2+rng.IntN(4000))
-		next = sum(b)
+		next = state(b, "")
 		do = func() error { return slowPut(ctx, c, key, b) }
 	case n < 39:
 		operation = "multipart"
 		b := fill(rng.Uint64(), 5<<20+rng.IntN(1<<20))
-		next = sum(b)
+		next = state(b, "")
 		do = func() error {
 			_, err := c.PutObject(ctx, bucket, key, bytes.NewReader(b), int64(len(b)), minio.PutObjectOptions{PartSize: 5 << 20})
 			return err
 		}
+	case n < 44:
+		if current := j.states[key]; len(current) > 1 || current[0] == "" {
+			return true
+		}
+		operation = "tag"
+		tag := strconv.Itoa(rng.IntN(1000))
+		next = tagged(j.states[key][0], tag)
+		do = func() error {
+			set, err := tags.NewTags(map[string]string{tagName: tag}, true)
+			if err != nil {
+				return err
+			}
+			return c.PutObjectTagging(ctx, bucket, key, set, minio.PutObjectTaggingOptions{})
+		}
+	case n < 48 && j.bucket != nil:
+		return j.tagBucket(ctx, c, rng)
 	default:
 		if len(j.states[key]) == 1 && j.states[key][0] != "" {
 			operation = "overwrite"
 		}
 		b := body(rng)
-		next = sum(b)
+		next = state(b, "")
 		do = func() error {
 			_, err := c.PutObject(ctx, bucket, key, bytes.NewReader(b), int64(len(b)), minio.PutObjectOptions{DisableMultipart: true})
 			return err
@@ -145,6 +175,23 @@ func (j *journal) step(ctx context.Context, c *minio.Client, rng *rand.Rand, key
 	}
 	j.acks[operation]++
 	j.states[key] = []string{next}
+	return true
+}
+
+// tagBucket is step for the tag of the bucket.
+func (j *journal) tagBucket(ctx context.Context, c *minio.Client, rng *rand.Rand) bool {
+	tag := strconv.Itoa(rng.IntN(1000))
+	set, err := tags.NewTags(map[string]string{tagName: tag}, false)
+	if err == nil {
+		err = c.SetBucketTagging(ctx, bucket, set)
+	}
+	if err != nil {
+		j.open["bucket tag"]++
+		j.bucket = append(j.bucket, tag)
+		return false
+	}
+	j.acks["bucket tag"]++
+	j.bucket = []string{tag}
 	return true
 }
 
@@ -223,6 +270,22 @@ func (j *journal) check(ctx context.Context, t *testing.T, c *minio.Client) {
 		}
 		j.states[key] = []string{got}
 	}
+	if j.bucket == nil {
+		return
+	}
+	set, err := c.GetBucketTagging(ctx, bucket)
+	if err != nil && minio.ToErrorResponse(err).Code != "NoSuchTagSet" {
+		t.Errorf("the tags of the bucket: %v", err)
+		return
+	}
+	got := ""
+	if set != nil {
+		got = set.ToMap()[tagName]
+	}
+	if !slices.Contains(j.bucket, got) {
+		t.Errorf("the bucket has the tag %q; the journal allows %q", got, j.bucket)
+	}
+	j.bucket = []string{got}
 }
 
 func read(ctx context.Context, c *minio.Client, key string) (string, error) {
@@ -235,7 +298,14 @@ func read(ctx context.Context, c *minio.Client, key string) (string, error) {
 	if minio.ToErrorResponse(err).Code == "NoSuchKey" {
 		return "", nil
 	}
-	return sum(b), err
+	if err != nil {
+		return "", err
+	}
+	set, err := c.GetObjectTagging(ctx, bucket, key, minio.GetObjectTaggingOptions{})
+	if err != nil {
+		return "", err
+	}
+	return state(b, set.ToMap()[tagName]), nil
 }
 
 func TestJournal(t *testing.T) {
@@ -259,6 +329,7 @@ func TestJournal(t *testing.T) {
 			journals[i].states[fmt.Sprintf("client%d/dir%d/key%d", i, k%3, k)] = []string{""}
 		}
 	}
+	journals[0].bucket = []string{""}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
@@ -328,7 +399,7 @@ func TestJournal(t *testing.T) {
 		}
 	}
 	t.Logf("%d kills, %d of them aimed at a step, %d drives wiped, acknowledged %v, interrupted %v", kills, aimed, wipes, acks, open)
-	for _, operation := range []string{"put", "overwrite", "delete", "copy", "slow put", "multipart", "abort"} {
+	for _, operation := range []string{"put", "overwrite", "delete", "copy", "slow put", "multipart", "abort", "tag", "bucket tag"} {
 		if acks[operation] == 0 {
 			t.Errorf("no %s was acknowledged", operation)
 		}

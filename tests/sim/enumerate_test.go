@@ -105,6 +105,12 @@ var operations = []operation{
 		states["z"] = []string{sum(b)}
 		return errors.Join(remove(ctx, n, states, from), quiet(ctx, n)) // the content has another name, and stays
 	}},
+	{name: "tags", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
+		if _, err := n.SetTags(ctx, ref(keys[2]), engine.Tags{"a": "b"}); err != nil {
+			return err
+		}
+		return n.SetDocument(ctx, "bucket", engine.DocumentTagging, []byte("kept"))
+	}},
 	{name: "abort", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
 		upload, err := n.StartUpload(ctx, ref("z"), engine.StartUploadOptions{})
 		if err != nil {

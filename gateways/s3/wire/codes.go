@@ -61,6 +61,8 @@ var codes = map[string]code{
 	"NoSuchKey":                               {404, "The specified key does not exist."},
 	"NoSuchLifecycleConfiguration":            {404, "The lifecycle configuration does not exist"},
 	"NoSuchPublicAccessBlockConfiguration":    {404, "The public access block configuration was not found"},
+	"InvalidTag":                              {400, "The tag provided was not a valid tag. This error can occur if the tag did not pass input validation."},
+	"InvalidPartNumber":                       {416, "The requested partnumber is not satisfiable"},
 	"NoSuchTagSet":                            {404, "The TagSet does not exist"},
 	"NoSuchUpload":                            {404, "The specified multipart upload does not exist. The upload ID might not be valid, or the multipart upload might have been aborted or completed."},
 	"NoSuchVersion":                           {404, "The version ID specified in the request does not match an existing version."},

@@ -94,6 +94,54 @@ func ParseVersioning(document []byte) (v Versioning, err error) {
 	return v, err
 }
 
+// Tag is a name and a value of a TagSet.
+type Tag struct{ Key, Value string }
+
+// ParseTagging reads a Tagging in the order of its tags. Which tags there may be is the caller's business.
+func ParseTagging(document []byte) (tags []Tag, err error) {
+	p := newParser(document)
+	sets := 0
+	err = p.root("Tagging", func(name string) error {
+		if name != "TagSet" {
+			return unknown(name)
+		}
+		sets++
+		return p.children(func(name string) error {
+			if name != "Tag" {
+				return unknown(name)
+			}
+			tag, err := p.tag()
+			tags = append(tags, tag)
+			return err
+		})
+	})
+	if err == nil && sets != 1 {
+		err = &Malformed{"there must be one TagSet"}
+	}
+	return tags, err
+}
+
+func (p *parser) tag() (t Tag, err error) {
+	var keys, values int
+	err = p.children(func(name string) (err error) {
+		switch name {
+		case "Key":
+			keys++
+			t.Key, err = p.text()
+		case "Value":
+			values++
+			t.Value, err = p.text()
+		default:
+			return unknown(name)
+		}
+		return err
+	})
+	if err == nil && (keys != 1 || values != 1) {
+		err = &Malformed{"a tag must have one Key and one Value"}
+	}
+	return t, err
+}
+
 // ParseDelete reads a Delete of 1 to DeleteKeysMax objects.
 func ParseDelete(document []byte) (Delete, error) {
 	var d Delete

@@ -131,6 +131,8 @@ func FuzzDocuments(f *testing.F) {
 			t.Fatalf("%d parts", len(p))
 		}
 		ParseCreateBucket(b)
+		ParseVersioning(b)
+		ParseTagging(b)
 	})
 }
 
