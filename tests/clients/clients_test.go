@@ -364,6 +364,60 @@ func TestAWSVersions(t *testing.T) {
 	aws("delete-bucket", "--bucket", "aws-versions")
 }
 
+// TestAWSTagsAndParts tags an object and a bucket, and asks for the parts of an upload.
+func TestAWSTagsAndParts(t *testing.T) {
+	c := need(t, "aws")
+	aws := func(args ...string) string {
+		c.t.Helper()
+		return strings.Join(strings.Fields(c.run(append([]string{"--endpoint-url", endpoint, "--output", "text", "s3api"}, args...)...)), " ")
+	}
+	is := func(got, want string) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%q, not %q", got, want)
+		}
+	}
+	at := func(more ...string) []string { return append([]string{"--bucket", "aws-tags", "--key", "k"}, more...) }
+	call := func(operation string, more ...string) string {
+		c.t.Helper()
+		return aws(append([]string{operation}, at(more...)...)...)
+	}
+	aws("create-bucket", "--bucket", "aws-tags")
+	pieces := []string{filepath.Join(c.home, "one"), filepath.Join(c.home, "two")}
+	for i, content := range [][]byte{bytes.Repeat([]byte("part one"), 700_000), []byte("part two")} {
+		if err := os.WriteFile(pieces[i], content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	upload := call("create-multipart-upload", "--tagging", "from=upload", "--checksum-algorithm", "SHA256", "--query", "UploadId")
+	var parts []string
+	for i, piece := range pieces {
+		number := fmt.Sprint(i + 1)
+		fields := strings.Fields(call("upload-part", "--upload-id", upload, "--part-number", number, "--body", piece, "--checksum-algorithm", "SHA256",
+			"--query", "[ETag, ChecksumSHA256]"))
+		if len(fields) != 2 {
+			t.Fatalf("the part answers %q", fields)
+		}
+		parts = append(parts, fmt.Sprintf("{PartNumber=%s,ETag=%s,ChecksumSHA256=%s}", number, strings.Trim(fields[0], `"`), fields[1]))
+	}
+	call("complete-multipart-upload", "--upload-id", upload, "--multipart-upload", "Parts=["+strings.Join(parts, ",")+"]")
+	is(call("get-object-tagging", "--query", "TagSet"), "from upload")
+	call("put-object-tagging", "--tagging", "TagSet=[{Key=b,Value=2},{Key=a,Value=1}]")
+	is(call("get-object-tagging", "--query", "TagSet"), "a 1 b 2")
+	is(call("head-object", "--query", "ContentLength"), "5600008")
+	call("delete-object-tagging")
+	is(call("get-object-tagging", "--query", "TagSet"), "")
+	aws("put-bucket-tagging", "--bucket", "aws-tags", "--tagging", "TagSet=[{Key=of,Value=bucket}]")
+	is(aws("get-bucket-tagging", "--bucket", "aws-tags", "--query", "TagSet"), "of bucket")
+	is(call("get-object-attributes", "--object-attributes", "ObjectSize", "ObjectParts", "--query", "[ObjectSize, ObjectParts.TotalPartsCount, ObjectParts.Parts[].Size]"),
+		"5600008 2 5600000 8")
+	second := filepath.Join(c.home, "second")
+	is(call("get-object", "--part-number", "2", "--query", "PartsCount", second), "2")
+	sameFile(t, pieces[1], second)
+	call("delete-object")
+	aws("delete-bucket", "--bucket", "aws-tags")
+}
+
 func TestBoto3(t *testing.T) {
 	c := need(t, "python3")
 	if out, err := c.try("-c", "import boto3"); err != nil {
