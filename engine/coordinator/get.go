@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"holdfast/engine"
+	"holdfast/engine/buffer"
 	"holdfast/engine/erasure"
 	"holdfast/engine/extent"
 	"holdfast/engine/meta"
@@ -145,9 +146,9 @@ type object struct {
 	offset, length int64 // selected bytes
 	position       int64 // of the next byte, within the object
 	pieces         []piece
-	buffer         []byte // block buffer, while open
-	held           []byte // part of buffer that is not given out
-	release        func()
+	lease          *buffer.Lease // of the memory that reading takes; nil: nothing was read from an extent yet
+	buffer         []byte        // of a block; nil: none was needed
+	held           []byte        // part of buffer, or of a piece, that is not given out
 	err            error
 }
 
@@ -219,10 +220,13 @@ func (o *object) Close() error {
 		o.unpin()
 		o.unpin = nil
 	}
-	if o.release != nil {
-		o.release()
-		o.release, o.buffer, o.held = nil, nil, nil
+	if o.buffer != nil {
+		o.c.Pool.Put(o.buffer)
 	}
+	if o.lease != nil {
+		o.lease.Release()
+	}
+	o.buffer, o.lease, o.held = nil, nil, nil
 	o.err = engine.E(engine.KindInvalidArgument, "the object is closed")
 	return nil
 }
@@ -239,84 +243,122 @@ func (o *object) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// WriteTo implements io.WriterTo.
+// WriteTo implements io.WriterTo. What lies in extents goes to w from the buffers that the shards were read into.
 func (o *object) WriteTo(w io.Writer) (int64, error) {
 	var written int64
+	var refused error // by w
+	write := func(b []byte) error {
+		n, err := w.Write(b)
+		written += int64(n)
+		refused = err
+		return err
+	}
 	for {
-		if len(o.held) == 0 {
-			if err := o.fill(); err == io.EOF {
-				return written, nil
-			} else if err != nil {
+		if held := o.held; len(held) > 0 { // left by a Read
+			before := written
+			err := write(held)
+			if o.held = held[written-before:]; err != nil {
 				return written, err
 			}
 		}
-		n, err := w.Write(o.held)
-		written += int64(n)
-		o.held = o.held[n:]
+		p, within, n, err := o.next()
+		before := written
+		switch {
+		case err == io.EOF:
+			return written, nil
+		case err == nil && p.isExtent():
+			err = o.reading(p, within, &n, func(source extent.Source, offset int64) error { return extent.Send(o.ctx, source, offset, n, write) })
+		case err == nil:
+			err = write(p.inline[within : within+n])
+		}
+		o.position += written - before
+		if refused != nil {
+			return written, refused
+		}
 		if err != nil {
-			return written, err
+			return written, o.fail(err)
 		}
 	}
 }
 
-// fill reads the next bytes, at most to the end of a block, into held. After an error it answers the same again.
-func (o *object) fill() error {
+// next returns the piece that has the next byte, where it is within it, and how many bytes of it are selected. io.EOF at the end.
+func (o *object) next() (p *piece, within, n int64, err error) {
 	if o.err != nil {
-		return o.err
+		return nil, 0, 0, o.err
 	}
 	left := o.offset + o.length - o.position
 	if left == 0 {
 		o.err = io.EOF
-		return o.err
+		return nil, 0, 0, o.err
 	}
 	for len(o.pieces) > 0 && o.pieces[0].start+o.pieces[0].length <= o.position {
 		o.pieces = o.pieces[1:]
 	}
 	if len(o.pieces) == 0 || o.pieces[0].start > o.position {
-		o.err = engine.Wrap("read", o.ref, engine.E(engine.KindDamaged, "the metadata has no content at byte %d", o.position))
-		return o.err
+		return nil, 0, 0, o.fail(engine.E(engine.KindDamaged, "the metadata has no content at byte %d", o.position))
 	}
-	p := &o.pieces[0]
-	within := o.position - p.start
-	n := min(left, p.length-within)
-	if p.inline != nil || p.extent == (engine.ExtentID{}) {
-		o.held = p.inline[within : within+n]
-	} else if err := o.fillExtent(p, within, &n); err != nil {
+	p = &o.pieces[0]
+	within = o.position - p.start
+	return p, within, min(left, p.length-within), nil
+}
+
+// fail is the answer to every call from now on.
+func (o *object) fail(err error) error {
+	if o.err == nil {
 		o.err = engine.Wrap("read", o.ref, err)
-		return o.err
+	}
+	return o.err
+}
+
+// isExtent reports whether the piece lies in an extent.
+func (p *piece) isExtent() bool { return p.inline == nil && p.extent != engine.ExtentID{} }
+
+// fill reads the next bytes, at most to the end of a block, into held. After an error it answers the same again.
+func (o *object) fill() error {
+	p, within, n, err := o.next()
+	if err != nil {
+		return err
+	}
+	if !p.isExtent() {
+		o.held = p.inline[within : within+n]
+	} else {
+		err = o.reading(p, within, &n, func(source extent.Source, offset int64) error {
+			if o.buffer == nil {
+				o.buffer = o.c.Pool.Get(source.Code.Block())
+			}
+			n = min(n, int64(cap(o.buffer)))
+			o.held = o.buffer[:n]
+			return extent.Read(o.ctx, source, offset, o.held)
+		})
+	}
+	if err != nil {
+		o.held = nil
+		return o.fail(err)
 	}
 	o.position += n
 	return nil
 }
 
-func (o *object) fillExtent(p *piece, within int64, n *int64) error {
+// reading calls read with where n bytes of a piece are, of which it lets as many be read as are in one block.
+func (o *object) reading(p *piece, within int64, n *int64, read func(source extent.Source, offset int64) error) error {
 	source, err := o.source(p.extent)
 	if err != nil {
 		return err
 	}
 	block := int64(source.Code.Block())
-	if o.buffer == nil {
-		lease, err := o.c.Pool.Acquire(o.ctx, block+extent.ReadBytes(source.Code, int(block)))
-		if err != nil {
+	if o.lease == nil { // for a block, and for reading it
+		if o.lease, err = o.c.Pool.Acquire(o.ctx, block+extent.ReadBytes(source.Code, int(block))); err != nil {
 			return err
-		}
-		o.buffer = o.c.Pool.Get(int(block))
-		buffer := o.buffer
-		o.release = func() {
-			o.c.Pool.Put(buffer)
-			lease.Release()
 		}
 	}
 	offset := p.offset + within
-	*n = min(*n, block-offset%block, int64(cap(o.buffer)))
-	dst := o.buffer[:*n]
-	if err := extent.Read(o.ctx, source, offset, dst); err != nil {
+	*n = min(*n, block-offset%block)
+	if err := read(source, offset); err != nil {
 		if engine.Is(err, engine.KindDamaged) && o.c.someAway(source.Drives) {
 			return &engine.Error{Kind: engine.KindUnavailable, Err: err} // it may be whole when they are back
 		}
 		return err
 	}
-	o.held = dst
 	return nil
 }
 

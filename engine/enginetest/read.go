@@ -115,6 +115,16 @@ func reader(s *suite) {
 				s.Errorf("WriteTo to a failing writer: %v", err)
 			}
 			s.ok(o.Close(), "close")
+			o = open()
+			var taken bytes.Buffer
+			n, err := o.WriteTo(&fullWriter{&taken, size / 2})
+			if n != int64(size/2) || !errors.Is(err, errWriter) {
+				s.Errorf("WriteTo to a writer that takes %d bytes: %d, %v", size/2, n, err)
+			}
+			if rest, err := io.ReadAll(o); err != nil || !bytes.Equal(append(taken.Bytes(), rest...), data) {
+				s.Errorf("what a writer took of %d bytes and what is read afterwards are others, or %v", size, err)
+			}
+			s.ok(o.Close(), "close")
 		}
 	}
 }
@@ -124,6 +134,22 @@ var errWriter = errors.New("the writer's own error")
 type failingWriter struct{}
 
 func (failingWriter) Write([]byte) (int, error) { return 0, errWriter }
+
+// fullWriter takes so many bytes and no more.
+type fullWriter struct {
+	*bytes.Buffer
+	room int
+}
+
+func (w *fullWriter) Write(p []byte) (int, error) {
+	n := min(len(p), w.room)
+	w.room -= n
+	w.Buffer.Write(p[:n])
+	if n < len(p) {
+		return n, errWriter
+	}
+	return n, nil
+}
 
 // overtakenReader: an open version keeps its bytes, whatever is written or deleted meanwhile.
 func overtakenReader(s *suite) {

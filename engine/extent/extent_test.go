@@ -225,6 +225,17 @@ func mustRead(t testing.TB, s Source, data []byte, off, n int) {
 	if !bytes.Equal(dst, data[off:off+n]) {
 		t.Fatalf("%d+%d: %d at %d of %d: other bytes", s.Code.Data(), s.Code.Parity(), n, off, len(data))
 	}
+	block := int64(s.Code.Block())
+	if n == 0 || int64(off)/block != int64(off+n-1)/block {
+		return
+	}
+	var sent []byte
+	if err := Send(context.Background(), s, int64(off), int64(n), func(b []byte) error { sent = append(sent, b...); return nil }); err != nil {
+		t.Fatalf("send %d at %d: %v", n, off, err)
+	}
+	if !bytes.Equal(sent, data[off:off+n]) {
+		t.Fatalf("send %d at %d: other bytes", n, off)
+	}
 }
 
 func TestSizesAndRanges(t *testing.T) {

@@ -1,6 +1,7 @@
 package extent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/bits"
@@ -54,6 +55,36 @@ func Read(ctx context.Context, s Source, off int64, dst []byte) error {
 	})
 }
 
+// Send is Read without a copy: out is given the data bytes from off on, n of them, in order, in the buffers that the shards were read into, which
+// are lent until it returns. The bytes lie in one block. An error of out ends it, and is what it returns. Where shards are bad in some units it takes
+// a buffer of n bytes from the pool.
+func Send(ctx context.Context, s Source, off, n int64, out func([]byte) error) error {
+	if err := checkShape(s.Code, s.ID, s.Size, s.Drives); err != nil {
+		return err
+	}
+	block := int64(s.Code.Block())
+	if off < 0 || n < 1 || off > s.Size || n > s.Size-off || off/block != (off+n-1)/block {
+		return engine.E(engine.KindInvalidArgument, "extent %s has %d bytes in blocks of %d: %d at %d are not in one", name(s.ID), s.Size, block, n, off)
+	}
+	var refused error
+	f := newFetch(&s)
+	p, needs := f.locate(off/block*block, off, n)
+	err := newWindow(f, p.ShardOffset, needs).run(ctx, func(_ int, _ span, b []byte) {
+		if refused == nil {
+			refused = out(b)
+		}
+	})
+	if !engine.Is(err, engine.KindDamaged) {
+		return cmp.Or(err, refused)
+	}
+	b := s.Pool.Get(int(n)) // nothing was given out
+	defer s.Pool.Put(b)
+	if err := Read(ctx, s, off, b); err != nil {
+		return err
+	}
+	return out(b)
+}
+
 // inOrder calls f for first to last, blocksAhead at a time, and returns the first error.
 func inOrder(ctx context.Context, first, last int64, f func(context.Context, int64) error) error {
 	if first == last {
@@ -101,17 +132,23 @@ func (a span) empty() bool        { return a.lo >= a.hi }
 func (a span) and(b span) span    { return span{max(a.lo, b.lo), min(a.hi, b.hi)} }
 func (a span) covers(b span) bool { return a.lo <= b.lo && b.hi <= a.hi }
 
-// block reads what dst, which begins at off of the extent, has of the block at offset at.
-func (f *fetch) block(ctx context.Context, at, off int64, dst []byte) error {
-	p := f.s.Code.Locate(f.s.Size, at)
-	wanted := span{int(max(off-at, 0)), int(min(off+int64(len(dst))-at, int64(p.BlockLength)))} // of the block
-	needs := make([]span, f.s.Code.Shards())
+// locate returns the block at offset at of the extent, and what of each shard's piece of it n bytes from off of the extent on lie in.
+func (f *fetch) locate(at, off, n int64) (p erasure.Place, needs []span) {
+	p = f.s.Code.Locate(f.s.Size, at)
+	wanted := span{int(max(off-at, 0)), int(min(off+n-at, int64(p.BlockLength)))} // of the block
+	needs = make([]span, f.s.Code.Shards())
 	for i := range f.s.Code.Data() {
 		mine := wanted.and(span{i * p.Piece, (i + 1) * p.Piece})
 		if !mine.empty() {
 			needs[i] = span{mine.lo - i*p.Piece, mine.hi - i*p.Piece}
 		}
 	}
+	return p, needs
+}
+
+// block reads what dst, which begins at off of the extent, has of the block at offset at.
+func (f *fetch) block(ctx context.Context, at, off int64, dst []byte) error {
+	p, needs := f.locate(at, off, int64(len(dst)))
 	return f.pieces(ctx, p.ShardOffset, needs, func(i int, sp span, b []byte) {
 		copy(dst[at+int64(i*p.Piece+sp.lo)-off:], b)
 	})
