@@ -87,10 +87,10 @@ func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) er
 		return err
 	}
 	door := session.NewDoor(session.Config{Engine: d.node, Credentials: root, Log: d.logger})
-	gateway := s3.New(s3.Config{Door: door, Region: c.Region, Log: d.logger})
+	gateway := s3.New(s3.Config{Door: door, Region: c.Region, Domains: c.Domains, Log: d.logger})
 	failed := make(chan error, 2)
 	if d.s3 != nil {
-		server := gateways.NewServer(d.health(gateway.Handler()), gateways.DefaultLimits(), d.logger)
+		server := gateways.NewServer(d.health(gateway), gateways.DefaultLimits(), d.logger)
 		d.serve(server, gateways.Watch(d.s3), failed)
 	}
 	if d.local != nil {
@@ -316,10 +316,11 @@ func (d *daemon) closeListeners() {
 }
 
 // health answers the paths that MinIO's users probe, before the gateway sees them. The bucket name "minio" is theirs.
-func (d *daemon) health(next http.Handler) http.Handler {
+func (d *daemon) health(gateway *s3.Gateway) http.Handler {
+	next := gateway.Handler()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		check, ok := strings.CutPrefix(r.URL.Path, "/minio/health/")
-		if !ok {
+		if !ok || gateway.BucketOf(r.Host) != "" {
 			next.ServeHTTP(w, r)
 			return
 		}

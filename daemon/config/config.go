@@ -38,6 +38,7 @@ type Config struct {
 	Drives         []string `toml:"drives" help:"folders of the drives, normally mount points; {1...4} stands for 1, 2, 3, 4. MINIO_VOLUMES is an alias of the variable. Their absolute paths and their number are kept for the node's life; the order is free"`
 	State          string   `toml:"state" help:"folder of the node's own state; put it on another device than the drives, in any case not inside one. Default: /var/lib/holdfast for root, else $XDG_STATE_HOME/holdfast or ~/.local/state/holdfast"`
 	S3Address      string   `toml:"s3_address" help:"where S3 is served: host:port, :port, or off. Default :9000"`
+	S3Domains      string   `toml:"s3_domains" help:"domains whose subdomains are buckets, separated by spaces or commas: with s3.example.com the bucket b is at b.s3.example.com, too. DNS must lead all names below them here. Default: none, buckets are in the path. MINIO_DOMAIN is an alias of the variable"`
 	Socket         string   `toml:"socket" help:"unix socket of the local command line, or off. Default: holdfast.sock in the state folder"`
 	RootUser       string   `toml:"root_user" help:"access key of the root credential, 3 to 128 characters; given together with the password or not at all. Default: generated at the first start. MINIO_ROOT_USER is an alias of the variable"`
 	RootPassword   string   `toml:"root_password" help:"secret key of the root credential, 8 to 128 characters; given together with the user or not at all. Default: generated at the first start. MINIO_ROOT_PASSWORD is an alias of the variable"`
@@ -55,9 +56,10 @@ type Config struct {
 	FTPSAddress    string   `toml:"ftps_address" help:"reserved for implicit FTPS, port 9990; this build has none, so only off is possible"`
 	SFTPAddress    string   `toml:"sftp_address" help:"reserved for SFTP, port 9022; this build has none, so only off is possible"`
 
-	// Redundancy and MemoryBytes are what Standard and Memory say; zero Redundancy means the default.
+	// Redundancy, MemoryBytes and Domains are what Standard, Memory and S3Domains say; zero Redundancy means the default.
 	Redundancy  engine.Redundancy `toml:"-"`
 	MemoryBytes int64             `toml:"-"`
+	Domains     []string          `toml:"-"`
 }
 
 // Field is one option, for manuals and flags.
@@ -85,6 +87,7 @@ func Fields() []Field {
 
 var aliases = map[string]string{
 	"HOLDFAST_ROOT_USER": "MINIO_ROOT_USER", "HOLDFAST_ROOT_PASSWORD": "MINIO_ROOT_PASSWORD", "HOLDFAST_DRIVES": "MINIO_VOLUMES",
+	"HOLDFAST_S3_DOMAINS": "MINIO_DOMAIN",
 }
 
 // Load makes a Config. File "" means DefaultFile if it exists; flags maps keys to values that were given on the command line.
@@ -202,7 +205,7 @@ func (c *Config) complete() (err error) {
 	if err := c.completeDrives(); err != nil {
 		return err
 	}
-	for _, check := range []func() error{c.checkReserved, c.checkCredential, c.checkWords, c.parseStandard, c.parseMemory} {
+	for _, check := range []func() error{c.checkReserved, c.checkCredential, c.checkWords, c.parseStandard, c.parseMemory, c.parseDomains} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -313,6 +316,21 @@ func (c *Config) checkCredential() error {
 		return errors.New("the root user and the root password are given together or not at all")
 	}
 	return access.Root{AccessKey: c.RootUser, SecretKey: c.RootPassword}.Check()
+}
+
+// parseDomains takes names of hosts in lower case, without a port or a leading wildcard.
+func (c *Config) parseDomains() error {
+	for _, name := range strings.FieldsFunc(c.S3Domains, func(r rune) bool { return r == ',' || r == ' ' }) {
+		name = strings.ToLower(strings.TrimSuffix(name, "."))
+		for label := range strings.SplitSeq(name, ".") {
+			wrong := strings.ContainsFunc(label, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' })
+			if wrong || label == "" || len(label) > 63 || len(name) > 253 {
+				return fmt.Errorf("--s3-domains has %q, which is no domain; write names such as s3.example.com, without a port or a star", name)
+			}
+		}
+		c.Domains = append(c.Domains, name)
+	}
+	return nil
 }
 
 func (c *Config) checkWords() error {

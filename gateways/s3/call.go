@@ -29,6 +29,7 @@ type call struct {
 	path   string      // as it came, escaped
 	query  sigv4.Query // without what belongs to the signature
 	bucket engine.BucketName
+	hosted engine.BucketName // that the host names; "" in path style
 	key    engine.Key
 	level  level
 	route  *route
@@ -103,6 +104,9 @@ func (c *call) parse() (sigv4.Query, error) {
 	}
 	c.path = path
 	bucket, key, hasKey := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if c.hosted = c.g.BucketOf(c.r.Host); c.hosted != "" {
+		bucket, key = string(c.hosted), strings.TrimPrefix(path, "/")
+	}
 	name, err := url.PathUnescape(bucket)
 	if err == nil {
 		key, err = url.PathUnescape(key)

@@ -5,25 +5,57 @@ import (
 	"context"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"holdfast/gateways/s3"
 )
 
-// TestMinioClient drives the gateway with minio-go as its users do.
+// TestMinioClient drives the gateway with minio-go as its users do, in path style and in virtual-host style.
 func TestMinioClient(t *testing.T) {
-	f := start(t)
+	const domain = "s3.example.com"
+	f := start(t, func(c *s3.Config) { c.Domains = []string{domain} })
 	u, _ := url.Parse(f.server.URL)
-	client, err := minio.New(u.Host, &minio.Options{Creds: credentials.NewStaticV4(accessKey, secretKey, ""), TrailingHeaders: true})
-	if err != nil {
+	var mu sync.Mutex
+	hosts := map[string]bool{}
+	leading := http.DefaultTransport.(*http.Transport).Clone() // every name to the gateway, as DNS would
+	leading.DisableKeepAlives = true
+	leading.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		mu.Lock()
+		hosts[address] = true
+		mu.Unlock()
+		return new(net.Dialer).DialContext(ctx, network, u.Host)
+	}
+	for name, o := range map[string]*minio.Options{
+		u.Host:                  {BucketLookup: minio.BucketLookupPath},
+		domain + ":" + u.Port(): {BucketLookup: minio.BucketLookupDNS, Transport: leading},
+	} {
+		o.Creds, o.TrailingHeaders = credentials.NewStaticV4(accessKey, secretKey, ""), true
+		client, err := minio.New(name, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		driveMinio(t, f, client)
+	}
+	if !hosts["bucket."+domain+":"+u.Port()] {
+		t.Errorf("the client asked the hosts %v", hosts)
+	}
+	wrong, _ := minio.New(u.Host, &minio.Options{Creds: credentials.NewStaticV4(accessKey, strings.ToUpper(secretKey), "")})
+	if _, err := wrong.ListBuckets(t.Context()); minio.ToErrorResponse(err).Code != "SignatureDoesNotMatch" {
 		t.Fatal(err)
 	}
+}
+
+func driveMinio(t *testing.T, f *fixture, client *minio.Client) {
 	ctx := context.Background()
 	must := func(err error) {
 		t.Helper()
@@ -95,10 +127,13 @@ func TestMinioClient(t *testing.T) {
 	}
 	put, err := client.PresignedPutObject(ctx, "bucket", "odd key+ä/..//", time.Minute)
 	must(err)
-	f.want(ask{method: "PUT", target: put.RequestURI(), body: "presigned", sign: func(*fixture, *http.Request, []byte) {}}, 200, "")
+	unsigned := func(u *url.URL) func(*fixture, *http.Request, []byte) {
+		return func(_ *fixture, r *http.Request, _ []byte) { r.Host = u.Host }
+	}
+	f.want(ask{method: "PUT", target: put.RequestURI(), body: "presigned", sign: unsigned(put)}, 200, "")
 	shared, err := client.PresignedGetObject(ctx, "bucket", "odd key+ä/..//", time.Minute, url.Values{"response-content-type": {"x/y"}})
 	must(err)
-	if r := f.want(ask{method: "GET", target: shared.RequestURI(), sign: func(*fixture, *http.Request, []byte) {}}, 200, ""); r.body != "presigned" || r.header.Get("Content-Type") != "x/y" {
+	if r := f.want(ask{method: "GET", target: shared.RequestURI(), sign: unsigned(shared)}, 200, ""); r.body != "presigned" || r.header.Get("Content-Type") != "x/y" {
 		t.Fatal(r)
 	}
 	c := minio.Core{Client: client}
@@ -132,8 +167,4 @@ func TestMinioClient(t *testing.T) {
 		t.Fatal(e)
 	}
 	must(client.RemoveBucket(ctx, "bucket"))
-	wrong, _ := minio.New(u.Host, &minio.Options{Creds: credentials.NewStaticV4(accessKey, strings.ToUpper(secretKey), "")})
-	if _, err := wrong.ListBuckets(ctx); minio.ToErrorResponse(err).Code != "SignatureDoesNotMatch" {
-		t.Fatal(err)
-	}
 }

@@ -221,6 +221,9 @@ func completeUpload(c *call) error {
 // location returns the URL of the object as the client would write it.
 func (c *call) location() string {
 	u := url.URL{Scheme: "http", Host: c.r.Host, Path: "/" + string(c.bucket) + "/" + string(c.key)}
+	if c.hosted != "" {
+		u.Path = "/" + string(c.key)
+	}
 	if c.r.TLS != nil {
 		u.Scheme = "https"
 	}

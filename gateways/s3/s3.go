@@ -10,6 +10,7 @@ package s3
 
 import (
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -30,6 +31,8 @@ const DefaultRegion = "us-east-1"
 type Config struct {
 	Door   session.Door
 	Region string // of every bucket; default DefaultRegion
+	// Domains are names of hosts in lower case whose subdomains are buckets.
+	Domains []string
 	// OwnerID and OwnerName are those of the owner of every bucket; default access.RootID and "root".
 	OwnerID, OwnerName string
 	// Classes are the storage classes that the cluster has beside STANDARD.
@@ -82,10 +85,33 @@ func withDefaults(c Config) Config {
 	return c
 }
 
+// BucketOf returns the bucket that the Host of a request names in virtual-host style, or "" in path style: no domain is configured that the host lies
+// below, or the host is such a domain itself. Of domains that lie below each other the longest counts.
+func (g *Gateway) BucketOf(host string) engine.BucketName {
+	if len(g.Domains) == 0 {
+		return ""
+	}
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	bucket, longest := "", 0
+	for _, domain := range g.Domains {
+		if host == domain {
+			return ""
+		}
+		if name, ok := strings.CutSuffix(host, "."+domain); ok && len(domain) > longest {
+			bucket, longest = name, len(domain)
+		}
+	}
+	return engine.BucketName(bucket)
+}
+
 // Name is "s3".
 func (g *Gateway) Name() string { return "s3" }
 
-// Handler returns the handler of the API. Its paths are those of S3 in path style: /bucket/key.
+// Handler returns the handler of the API. Its paths are those of S3 in path style, /bucket/key, but for hosts of which BucketOf knows the bucket: there
+// they are /key.
 func (g *Gateway) Handler() http.Handler { return http.HandlerFunc(g.serveHTTP) }
 
 // Server returns a server for handler (which may be Handler with something in front) that has the gateway's limits. Serve it on a

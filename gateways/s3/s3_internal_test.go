@@ -147,7 +147,7 @@ func FuzzTarget(f *testing.F) {
 	f.Add("..", "/")
 	f.Fuzz(func(t *testing.T, bucket, key string) {
 		r := &http.Request{Method: "GET", RequestURI: "/bucket/" + url.PathEscape(key), Header: http.Header{}}
-		c := &call{r: r}
+		c := &call{g: &Gateway{}, r: r}
 		if _, err := c.parse(); err != nil || string(c.key) != key || c.bucket != "bucket" || (c.level == objectLevel) != (key != "") {
 			t.Fatalf("%q became %q in %q: %v", key, c.key, c.bucket, err)
 		}
