@@ -82,7 +82,7 @@ func missing(s *daemon.Status) (list []string) {
 	}
 	if s.Reduced > 0 {
 		list = append(list, count(s.Reduced, "extent has", "extents have")+" less parity than "+s.Redundancy+
-			", written while drives were away; what they hold is protected in full once it is written again")
+			", written while drives were away; they are written anew once enough drives are in")
 	}
 	return list
 }
@@ -174,8 +174,8 @@ func printStatus(w io.Writer, s *daemon.Status, causes []string) error {
 			fmt.Fprintf(w, "  %s\n", problem)
 		}
 	}
-	fmt.Fprintf(w, "keepers: %d shards rebuilt, %d swept, %d contents freed, %d waiting; %d reported by readers\n",
-		s.Keeper.ShardsRebuilt, s.Keeper.ShardsSwept, s.Keeper.ContentsFreed, s.Garbage, s.Keeper.Reported)
+	fmt.Fprintf(w, "keepers: %d shards rebuilt, %d extents widened, %d shards swept, %d contents freed, %d waiting; %d reported by readers\n",
+		s.Keeper.ShardsRebuilt, s.Keeper.ExtentsWidened, s.Keeper.ShardsSwept, s.Keeper.ContentsFreed, s.Garbage, s.Keeper.Reported)
 	verdict := "every shard is where it should be"
 	if missing := missing(s); len(missing) > 0 {
 		verdict = strings.Join(missing, "; ")

@@ -204,6 +204,8 @@ func (a *apply) execute(command Command) *Answer {
 		return a.condemn(c)
 	case *Forget:
 		return a.forget(c)
+	case *Recode:
+		return a.recode(c)
 	case *MoveShard:
 		return a.moveShard(c)
 	case *ReportMissing:

@@ -15,8 +15,8 @@ const HeaderBytes = 24
 // CommandBytesMax is the largest command.
 const CommandBytesMax = 1 << 20
 
-// commandFormat is the format of the commands that are written. Format 2 added the versions that Source and Delete name. Format 3 added tags, and
-// the class of what is copied.
+// commandFormat is the format of the commands that are written. Format 2 added the versions that Source and Delete name. Format 3 added tags,
+// the class of what is copied, and Recode.
 const commandFormat = 3
 
 // Header begins every command. (Epoch, Number) identifies it: a repetition is answered, not applied again. The group's leader
@@ -86,6 +86,7 @@ const (
 	opSetVersioning  = 20
 	opSetTags        = 21
 	opSetDocument    = 22
+	opRecode         = 23
 	opReserveBucket  = 32
 	opSetBucket      = 33
 	opMapDrive       = 34
@@ -115,6 +116,7 @@ var commands = map[byte]func() Command{
 	opSetVersioning:  func() Command { return new(SetVersioning) },
 	opSetTags:        func() Command { return new(SetTags) },
 	opSetDocument:    func() Command { return new(SetDocument) },
+	opRecode:         func() Command { return new(Recode) },
 	opReserveBucket:  func() Command { return new(ReserveBucket) },
 	opSetBucket:      func() Command { return new(SetBucket) },
 	opMapDrive:       func() Command { return new(MapDrive) },
@@ -760,6 +762,28 @@ func (c *MoveShard) decode(d *decoder) {
 	c.Index = int(d.uint())
 	c.From = engine.DriveID(d.uint())
 	c.To = engine.DriveID(d.uint())
+}
+
+// Recode puts another extent, which has the same bytes in another code, in the place of one that is run number Run of the content that owns it.
+// The former becomes garbage, so that readers who know it go on. KindConflict if the content is garbage itself, or the run is another by now.
+type Recode struct {
+	Extent engine.ExtentID
+	Run    int
+	To     Extent
+}
+
+func (*Recode) opcode() byte { return opRecode }
+func (c *Recode) encode(e *encoder) {
+	e.extent(c.Extent)
+	e.uint(uint64(c.Run))
+	e.extent(c.To.ID)
+	e.extentBody(&c.To)
+}
+func (c *Recode) decode(d *decoder) {
+	c.Extent = d.extent()
+	c.Run = int(d.uint())
+	c.To = Extent{ID: d.extent()}
+	d.extentBody(&c.To)
 }
 
 // ReportMissing records that a shard is not, or not whole, on the drive that should have it.

@@ -267,6 +267,46 @@ func (a *apply) moveShard(c *MoveShard) *Answer {
 	return &Answer{}
 }
 
+func (a *apply) recode(c *Recode) *Answer {
+	old := Extent{ID: c.Extent}
+	var r contentRow
+	if !a.mustLoad(extentKey(rowExtent, c.Extent), &old) || !a.mustLoad(key8(rowContent, old.Content), &r) || r.refs == 0 {
+		return failed(engine.KindConflict, "extent %v is not in use any more", c.Extent)
+	}
+	if refusal := a.checkExtent(&c.To); refusal != nil {
+		return refusal
+	}
+	if c.To.Size != old.Size || c.To.Class != old.Class {
+		return failed(engine.KindInternal, "extent %v has %d bytes of class %s; the one for its place has %d of %s", c.Extent, old.Size, old.Class, c.To.Size, c.To.Class)
+	}
+	run := Run{Content: 1} // none
+	if len(r.runs) > 0 && c.Run < len(r.runs) {
+		run = r.runs[c.Run]
+	} else if len(r.runs) == 0 {
+		var row runRow
+		if a.mustLoad(key16(rowRun, old.Content, uint64(c.Run)), &row) {
+			run = row.Run
+		}
+	}
+	if run.Content != 0 || run.Extent != c.Extent {
+		return failed(engine.KindConflict, "extent %v is not run %d of content %d", c.Extent, c.Run, old.Content)
+	}
+	run.Extent = c.To.ID
+	if len(r.runs) > 0 {
+		r.runs[c.Run] = run
+		a.setContent(old.Content, &r)
+	} else {
+		a.setRun(old.Content, c.Run, &run)
+	}
+	c.To.Content = old.Content
+	a.placeExtent(&c.To)
+	old.Content = a.nextContent()
+	a.setContent(old.Content, &contentRow{size: old.Size, count: 1, runs: []Run{{Extent: old.ID, Length: old.Size}}})
+	a.view.Set(key16(rowGarbage, a.index, old.Content), []byte{rowFormat})
+	a.view.Set(extentKey(rowExtent, old.ID), old.encode())
+	return &Answer{}
+}
+
 func (a *apply) reportMissing(c *ReportMissing) *Answer {
 	x := Extent{ID: c.Extent}
 	if !a.mustLoad(extentKey(rowExtent, c.Extent), &x) || c.Index >= len(x.Drives) || x.Drives[c.Index] != c.Drive {

@@ -305,6 +305,31 @@ func CountReduced(view View) (n int, err error) {
 	return n, err
 }
 
+// ListReduced returns up to max extents, in order of their ids, that are greater than after and have less parity than their class; of those that are
+// garbage already none. It goes through all extents.
+func ListReduced(view View, after engine.ExtentID, max int) (list []*Extent, err error) {
+	err = scan(view, []byte{rowExtent}, append(appendExtent(nil, after), 0), func(key, value []byte) (bool, error) {
+		d := decoder{b: key[1:]}
+		x := &Extent{ID: d.extent()}
+		if err := parse(key, value, x); err != nil || !x.Reduced {
+			return true, err
+		}
+		if ok, err := InUse(view, x); err != nil || !ok {
+			return true, err
+		}
+		list = append(list, x)
+		return len(list) < max, nil
+	})
+	return list, err
+}
+
+// InUse reports whether the content that owns an extent is no garbage.
+func InUse(view Reader, x *Extent) (bool, error) {
+	var r contentRow
+	ok, err := load(view, key8(rowContent, x.Content), &r)
+	return ok && r.refs > 0, err
+}
+
 // CountPlaced returns how many shards are recorded on drive.
 func CountPlaced(view View, drive engine.DriveID) (n int, err error) {
 	err = scan(view, key8(rowPlacement, uint64(drive)), nil, func(_, _ []byte) (bool, error) { n++; return true, nil })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sort"
 	"time"
 
@@ -154,6 +155,18 @@ func (n *Node) Place(r engine.Redundancy, bytes int64) (coordinator.Placement, e
 		return coordinator.Placement{}, engine.E(engine.KindUnavailable, "%d of %d drives take shards; bring back those that are missing", len(roomy), len(n.state.Drives))
 	}
 	return coordinator.Placement{Redundancy: narrow, Drives: draw(roomy, narrow.Data+narrow.Parity), Reduced: true}, nil
+}
+
+// Widen implements repair.Drives.
+func (n *Node) Widen(class engine.StorageClass, bytes int64) (r engine.Redundancy, drives []engine.DriveID, ok bool) {
+	if class != engine.ClassStandard {
+		return r, nil, false
+	}
+	place, err := n.Place(n.code, bytes)
+	if err != nil || place.Reduced || slices.ContainsFunc(place.Drives, n.Out) {
+		return r, nil, false
+	}
+	return place.Redundancy, place.Drives, true
 }
 
 // draw takes count drives at random, weighted by free room.

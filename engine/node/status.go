@@ -29,8 +29,8 @@ type GroupStatus struct {
 	Leader   uint64         `json:"leader"`
 	Quorum   bool           `json:"quorum"`
 	Index    uint64         `json:"index"`
-	Replicas int            `json:"replicas"`
-	Voters   int            `json:"voters"` // replicas that are not still catching up
+	Replicas int            `json:"replicas"` // that there are, or should be if that is more
+	Voters   int            `json:"voters"`   // replicas that are not still catching up
 	Live     int            `json:"replicas_live"`
 	// Problems says of replicas that are not live why.
 	Problems []string `json:"problems,omitempty"`
@@ -44,8 +44,8 @@ type Status struct {
 	// UnderProtected is the number of extents that lack shards, and AwayShards of shards recorded on drives that are gone or out.
 	UnderProtected int `json:"extents_missing_shards"`
 	AwayShards     int `json:"shards_on_lost_drives"`
-	// Reduced is the number of extents that were written with less parity than their class has, while drives were away. They stay so until what they
-	// hold is written again.
+	// Reduced is the number of extents that were written with less parity than their class has, while drives were away. The keepers write them anew
+	// once enough drives are in.
 	Reduced int          `json:"extents_with_less_parity"`
 	Garbage int          `json:"contents_to_collect"`
 	Keeper  repair.Stats `json:"keepers"`
@@ -102,7 +102,9 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 		if err != nil {
 			return status, err
 		}
-		status.Groups = append(status.Groups, groupStatus(s))
+		g := groupStatus(s)
+		g.Replicas = max(g.Replicas, min(n.replicas(), len(n.slots)))
+		status.Groups = append(status.Groups, g)
 	}
 	return status, nil
 }

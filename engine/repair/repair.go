@@ -38,6 +38,8 @@ type Drives interface {
 	Gone(drive engine.DriveID) bool
 	// Away lists the drives that are out.
 	Away() []engine.DriveID
+	// Widen chooses drives for an extent of a class that is to have all the parity of its class; ok is false while there are too few.
+	Widen(class engine.StorageClass, bytes int64) (r engine.Redundancy, drives []engine.DriveID, ok bool)
 	// Shards lists up to max shards on a drive after one, for the sweep; ok is false if the drive is not at hand.
 	Shards(drive engine.DriveID, after engine.ShardID, max int) (list []Found, ok bool, err error)
 	// All lists the drives that are at hand.
@@ -70,6 +72,7 @@ type Stats struct {
 	ContentsFreed  uint64 `json:"contents_freed"`
 	ShardsSwept    uint64 `json:"shards_swept"`
 	SweepsComplete uint64 `json:"sweeps_complete"`
+	ExtentsWidened uint64 `json:"extents_widened"` // written anew with the parity of their class
 	Reported       uint64 `json:"shards_reported"` // by readers, who found them missing or rotten
 }
 
@@ -78,6 +81,7 @@ var (
 	stepCollect = observe.NewStep("repair: a deleted content's shards are deleted")
 	stepRebuild = observe.NewStep("repair: a shard is made again")
 	stepSweep   = observe.NewStep("repair: shards that no command placed are looked for")
+	stepWiden   = observe.NewStep("repair: an extent with less parity is written anew")
 	stepTrash   = observe.NewStep("repair: what detached subtrees and uploads left is taken apart")
 )
 
@@ -96,6 +100,7 @@ type Keeper struct {
 	full    bool                    // that many wait that others were dropped, and that was logged
 	failed  map[engine.ShardID]bool // shards whose failure to be made again was logged
 	swept   bool                    // no drive has come in since the last sweep
+	widened bool                    // nor since no extent has less parity than it could
 }
 
 type damage struct {
@@ -173,7 +178,7 @@ func (k *Keeper) note(d damage, from origin) bool {
 // CameIn says that a drive takes shards again: what was moved off it meanwhile is still there, and is looked for.
 func (k *Keeper) CameIn() {
 	k.mu.Lock()
-	k.swept = false
+	k.swept, k.widened = false, false
 	k.mu.Unlock()
 	k.Wake()
 }
@@ -211,7 +216,7 @@ func (k *Keeper) run(ctx context.Context) {
 func (k *Keeper) pass(ctx context.Context) {
 	k.turn.Lock()
 	defer k.turn.Unlock()
-	for _, f := range []func(context.Context) error{k.report, k.clearTrash, k.repairMissing, k.repairAway, k.collect, k.sweepOnce} {
+	for _, f := range []func(context.Context) error{k.report, k.clearTrash, k.repairMissing, k.repairAway, k.widenOnce, k.collect, k.sweepOnce} {
 		if err := f(ctx); err != nil && ctx.Err() == nil {
 			k.config.Logger.Warn("a keeper will try again", "error", err)
 		}
@@ -266,9 +271,13 @@ func (k *Keeper) reportOne(ctx context.Context, d damage, from origin) (later bo
 		_ = view.Close() // a snapshot that was only read
 		return later || err != nil, err
 	}
+	used := true
+	if err == nil {
+		used, err = meta.InUse(view, x)
+	}
 	_ = view.Close() // a snapshot that was only read
-	if err != nil {
-		return true, err
+	if err != nil || !used {
+		return err != nil, err
 	}
 	source, err := k.config.Source(x)
 	if err != nil {
@@ -404,10 +413,15 @@ func each[T any](ctx context.Context, workers int, items []T, f func(T) bool) bo
 	return did.Load()
 }
 
+// load reads those extents that are in use. Of garbage the collector may have deleted shards already, and nobody needs them.
 func (k *Keeper) load(view meta.View, ids []engine.ExtentID) []*meta.Extent {
 	var list []*meta.Extent
 	for _, id := range ids {
-		if x, err := meta.LoadExtent(view, id); err == nil {
+		x, err := meta.LoadExtent(view, id)
+		if err != nil {
+			continue
+		}
+		if used, err := meta.InUse(view, x); err == nil && used {
 			list = append(list, x)
 		}
 	}

@@ -162,7 +162,7 @@ func (d *Daemon) AwaitRepair(limit time.Duration) time.Duration {
 	d.t.Helper()
 	begin := time.Now()
 	status := d.Status()
-	for ; status.Missing > 0 || status.Away > 0; status = d.Status() {
+	for ; status.Missing > 0 || status.Away > 0 || !status.whole(); status = d.Status() {
 		if time.Since(begin) > limit {
 			d.t.Fatalf("not repaired after %v: %+v", limit, status)
 		}
@@ -184,6 +184,21 @@ type Status struct {
 		Shards      int
 		Witness     bool
 	}
+	Groups []struct {
+		Replicas int `json:"replicas"`
+		Voters   int `json:"voters"`
+		Live     int `json:"replicas_live"`
+	}
+}
+
+// whole reports whether each group has a replica on each drive and the witness, and all vote.
+func (s *Status) whole() bool {
+	for _, g := range s.Groups {
+		if g.Replicas < len(s.Drives) || g.Voters < g.Replicas || g.Live < g.Replicas {
+			return false
+		}
+	}
+	return len(s.Groups) > 0
 }
 
 // Status asks the daemon. Exit status 3, not fully protected, is an answer like another.

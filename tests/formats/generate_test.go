@@ -439,6 +439,10 @@ func (s *script) repairs() {
 	x := engine.ExtentID{Group: 1, Epoch: s.epoch, Counter: s.extents}
 	s.deleteShards(x, 1)
 	s.do(&meta.ReportMissing{Extent: x, Index: 1, Drive: 2})
+	s.refused(&meta.Recode{Extent: x, Run: 7, To: meta.Extent{
+		ID: engine.ExtentID{Group: 1, Epoch: s.epoch, Counter: 98}, Redundancy: engine.Redundancy{Data: 1, Parity: 1}, Size: 5000,
+		Class: engine.ClassStandard, Drives: []engine.DriveID{2, 1},
+	}})
 }
 
 // changeReplica takes the witness's replica away and makes a new one there, which gets the rows of another.

@@ -463,6 +463,6 @@ func readAll(rows *meta.MapStore, id engine.GroupID) error {
 	_, err = meta.LoadDocument(rows, 3, "tagging")
 	check(err)
 	apply(1001, &meta.CloseEpochs{Node: nodeID, Below: 1000})
-	apply(48, &meta.ClearTrash{}) // answered before
+	apply(49, &meta.ClearTrash{}) // answered before
 	return errors.Join(problems...)
 }

@@ -46,7 +46,7 @@ var wantRows = map[byte][]string{
 		`content content=14 {refs=1 size=5005 count=2 staged=4}`,
 	},
 	'd': {`drive drive=8 {out=true gone=true}`},
-	'e': {`epoch epoch=3 {node=257 closed=true confirmed=1}`, `epoch epoch=4 {node=257 confirmed=47}`},
+	'e': {`epoch epoch=3 {node=257 closed=true confirmed=1}`, `epoch epoch=4 {node=257 confirmed=48}`},
 	'g': {`group always=0 {stamp=` + noon + ` content=19}`},
 	'i': {
 		`inode bucket=1 inode=1 {kind=2 links=1}`,
@@ -60,9 +60,9 @@ var wantRows = map[byte][]string{
 	'm': {`missing slack=0 extent=1.4.4 {}`},
 	'n': {
 		`answer epoch=4 number=6 {Bucket=1 Stamp=` + noon + `}`,
-		`answer epoch=4 number=47 {Used=[true false]}`,
-		`answer epoch=4 number=48 {Sequence=9 Stamp=` + noon + ` Size=4 ETag="98bd1c45684cf587ac2347a92dd7bb51" Version="null"}`,
-		`answer epoch=4 number=49 {Kind=3 Failed=true Message="the bucket was deleted"}`,
+		`answer epoch=4 number=48 {Used=[true false]}`,
+		`answer epoch=4 number=49 {Sequence=9 Stamp=` + noon + ` Size=4 ETag="98bd1c45684cf587ac2347a92dd7bb51" Version="null"}`,
+		`answer epoch=4 number=50 {Kind=3 Failed=true Message="the bucket was deleted"}`,
 	},
 	'o': {`document bucket=3 name="tagging" {value=3c54616767696e672f3e}`},
 	'p': {`placement drive=1 extent=1.4.1 {}`, `placement drive=9 extent=1.4.3 {index=1}`},
@@ -114,6 +114,7 @@ var wantCommands = map[byte][]string{
 	7:  {`Delete{Bucket=3 Key="k" Version="0000000000000001"}`, `Delete{Bucket=1 Key="folder/fading" If={Match=["e18ff5fffbdbf95623cd2f252835004b"] Size=70000 ModifiedAt=2023-11-14T22:13:20Z}}`},
 	20: {`SetVersioning{Bucket=3 Versioning=1}`},
 	21: {`SetTags{Bucket=3 Key="k" Version="0000000000000002" Tags=["late"="tag"]}`},
+	23: {`Recode{Extent=1.4.4 Run=7 To={ID=1.4.98 Redundancy={Data=1 Parity=1} Size=5000 Class="STANDARD" Drives=[2 1]}}`},
 	22: {`SetDocument{Bucket=3 Name="tagging" Value=3c54616767696e672f3e}`},
 	8: {
 		`StartUpload{Bucket=1 Key="upload/open" ID=` + idB + ` Class="STANDARD" Attributes={` + image + `} Algorithm="SHA256" Full=true Tags=["of"="upload"]}`,
@@ -148,7 +149,7 @@ var wantRecords = map[drive.RecordKind][]string{
 		"replica 1 generation 1 term 2 vote 1 commit 2 entries 1",
 		"replica 0 generation 2 term 0 vote 0 commit 0 entries 0",
 		"  makes its generation valid: applied to index 0 term 0, members",
-		"  makes its generation valid: applied to index 51 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3 (learner)",
+		"  makes its generation valid: applied to index 52 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3 (learner)",
 	},
 	drive.RecordShard:     {"shard 1.4.1/0 in segment 1 at 0, 100000 bytes", "shard 1.4.4/1 in segment 1 at 188416, 5000 bytes"},
 	drive.RecordTombstone: {"deleted 1.4.2/0"},
@@ -162,7 +163,7 @@ var wantOthers = []string{
 	"segment 1 created, 262144 bytes",
 	"group 0: generation 1 is valid, of replica 1",
 	"group 1: generation 4 is valid, of replica 400",
-	"group 1 generation 1 applied to index 56 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3",
+	"group 1 generation 1 applied to index 57 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3",
 	"group 1 generation 1 hard state: term 2 vote 1",
 }
 
@@ -296,7 +297,7 @@ func TestNothingIsMissing(t *testing.T) {
 	rows := constants(t, "engine/meta/rows.go", "row", token.CHAR)
 	opcodes := constants(t, "engine/meta/command.go", "op", token.INT)
 	kinds := constants(t, "engine/drive/format.go", "Record", token.INT)
-	if len(rows) < 25 || len(opcodes) < 26 || len(kinds) < 4 {
+	if len(rows) < 25 || len(opcodes) < 27 || len(kinds) < 4 {
 		t.Fatalf("%d rows, %d opcodes and %d kinds of record are named: the search is blind", len(rows), len(opcodes), len(kinds))
 	}
 	for _, name := range slices.Sorted(maps.Keys(rows)) {

@@ -349,11 +349,16 @@ func TestJournal(t *testing.T) {
 		kills++
 		noteSteps(t, d, inside)
 		if total >= (wipes+1)*want/(wipesWanted+1) { // all was repaired at the end of the last round, and no more was lost since than a process
-			d.Start()
-			d.AwaitRepair(2 * time.Minute)
-			d.Kill()
-			kills++
-			noteSteps(t, d, inside)
+			whole := func() {
+				d.Start()
+				d.AwaitRepair(2 * time.Minute)
+				d.Kill()
+				kills++
+				noteSteps(t, d, inside)
+			}
+			whole()
+			kills += thin(ctx, t, d, journals, rng, inside)
+			whole()
 			d.Wipe(wipes % daemontest.Drives)
 			wipes++
 			for _, target := range []string{"group: a replica takes over the rows of another", "repair: a shard is made again", "repair: a shard is made again"} {
@@ -423,6 +428,32 @@ func TestJournal(t *testing.T) {
 		t.Error("no step was recorded")
 	}
 	scan(t, d)
+}
+
+// thin takes two drives away for a round, in which what is written has less parity, brings them back, and kills the daemon while it makes up for that.
+// It returns the number of kills.
+func thin(ctx context.Context, t *testing.T, d *daemontest.Daemon, journals []*journal, rng *rand.Rand, inside map[string]int) (kills int) {
+	first := rng.IntN(daemontest.Drives)
+	move := func(from, to string) {
+		for i := range 2 {
+			drive := d.Drive((first + i) % daemontest.Drives)
+			if err := os.Rename(drive+from, drive+to); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	move("", ".away")
+	d.Start()
+	round(ctx, t, d, journals, rng.Uint64(), time.Second, "")
+	noteSteps(t, d, inside)
+	move(".away", "")
+	for range 3 {
+		launch(t, d)
+		awaitStep(t, d, "repair: an extent with less parity is written anew", 5*time.Second)
+		d.Kill()
+		noteSteps(t, d, inside)
+	}
+	return 4
 }
 
 // noteSteps counts the steps that were under way when the daemon was killed.

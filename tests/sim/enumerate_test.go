@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"sort"
@@ -28,6 +29,8 @@ type operation struct {
 	unclean bool
 	// disks changes disks after prepare.
 	disks func(m *machine)
+	// thin says that after prepare the node runs for a while without two of its drives, and what it writes then has less parity.
+	thin bool
 	// whole says that the start of the node belongs to the operation, closing that its end does.
 	whole, closing bool
 	// fresh says that the disks are empty: the operation is the first start.
@@ -172,12 +175,51 @@ var operations = []operation{
 		}
 		return quiet(ctx, n)
 	}},
+	{name: "widened", prepare: some, thin: true, whole: true, do: widened},
 	{name: "bucket", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
 		if _, err := n.CreateBucket(ctx, "other"); err != nil {
 			return err
 		}
 		return n.DeleteBucket(ctx, "other")
 	}},
+}
+
+// widened waits until no extent has less parity than it could, or a drive failed.
+func widened(ctx context.Context, n *node.Node, _ model) error {
+	for {
+		s, err := n.Status(ctx)
+		if err != nil {
+			return err
+		}
+		failed := slices.ContainsFunc(s.Drives, func(d node.DriveStatus) bool { return d.Problem != "" })
+		if failed || s.Reduced == 0 {
+			return quiet(ctx, n)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("extents have less parity: %+v", s)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// writeThin writes while two drives are away.
+func (o *operation) writeThin(t *testing.T, m *machine, states model) error {
+	all := m.disks
+	m.disks = maps.Clone(all)
+	delete(m.disks, "/d3")
+	delete(m.disks, "/d4")
+	n, err := m.open(t)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(write(t.Context(), n, states, "z", 1<<20+70_000, 9), write(t.Context(), n, states, "a", 9000, 8))
+	s, errStatus := n.Status(t.Context())
+	if err = errors.Join(err, errStatus, n.Close()); err == nil && s.Reduced != 2 {
+		err = fmt.Errorf("%d extents have less parity, not 2", s.Reduced)
+	}
+	m.disks = all
+	return err
 }
 
 // loseShard deletes a data shard from its drive, which nobody is told. The loss of a parity shard is for the scrub to find: readers do not ask
@@ -293,6 +335,11 @@ func (o *operation) image(t *testing.T) (*image, error) {
 		err = errors.Join(err, n.Close())
 	}
 	m.powerOff()
+	if o.thin && err == nil {
+		m.powerOn(0)
+		err = o.writeThin(t, m, states)
+		m.powerOff()
+	}
 	if o.disks != nil {
 		o.disks(m)
 	}
@@ -379,7 +426,7 @@ func (o *operation) verify(t *testing.T, m *machine, states model) error {
 	if err := check(ctx, n, states); err != nil {
 		return err
 	}
-	if err := quiet(ctx, n); err != nil {
+	if err := widened(ctx, n, states); err != nil {
 		return err
 	}
 	if _, err := n.Check(ctx); err != nil {
