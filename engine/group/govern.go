@@ -291,7 +291,7 @@ func (c *core) giveUp() {
 		return
 	}
 	limit := c.now.boot - patienceMax
-	lost := !c.quorumAlive()
+	lost := !c.quorumAlive() && !c.replaying() // what is replayed may change who votes
 	if !lost && c.progress > limit && p != nil {
 		return
 	}

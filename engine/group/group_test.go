@@ -336,6 +336,36 @@ func TestReplaceReplica(t *testing.T) {
 	c.propose("end")
 }
 
+// TestReplayBeforeGivingUp starts a group from its logs alone, with those drives that have a majority only after the last change of its members: who asks
+// at once is not told that there is none.
+func TestReplayBeforeGivingUp(t *testing.T) {
+	c := newCluster(t, 5)
+	c.propose("before")
+	ctx := context.Background()
+	if err := c.group.RemoveReplica(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.group.AddReplica(ctx, group.Member{Replica: 9, Drive: 6}, c.addDrive()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 200 {
+		c.propose(fmt.Sprint(i))
+	}
+	for i, d := range c.drives {
+		c.drives[i] = d.Crash(func(int) int { return 0 })
+	}
+	c.group.Close()
+	c.hosts = []group.Host{c.hosts[5], c.hosts[1], c.hosts[2]}
+	for i := range c.hosts {
+		d := c.drives[c.hosts[i].Drive-1]
+		c.hosts[i].Log, c.hosts[i].Stores = d, d
+	}
+	c.start()
+	c.expect("199")
+	c.propose("after")
+	c.expect("after")
+}
+
 func TestTransferLeader(t *testing.T) {
 	c := newCluster(t, 3)
 	c.propose("before")
