@@ -10,7 +10,6 @@ import (
 
 	"holdfast/engine"
 	"holdfast/engine/erasure"
-	"holdfast/engine/extent"
 	"holdfast/engine/meta"
 )
 
@@ -104,7 +103,7 @@ func (c *Coordinator) store(ctx context.Context, body io.Reader, size int64, cla
 	if err != nil {
 		return nil, err
 	}
-	code, err := erasure.New(first.Redundancy) // a narrower one while drives are away; the whole body keeps it
+	code, err := erasure.New(first.Redundancy) // a narrower one while drives are away
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +114,7 @@ func (c *Coordinator) store(ctx context.Context, body io.Reader, size int64, cla
 	if block := int64(code.Block()); size >= 0 {
 		depth = min(depth, (size+block-1)/block)
 	}
-	lease, err := c.Pool.Acquire(ctx, depth*int64(code.Block())+extent.WriteBytes(code, min(max(size, int64(code.Block())), engine.ExtentBytesMax)))
+	lease, err := c.Pool.Acquire(ctx, (depth+1)*int64(code.Block())) // and the parity of a block, in whatever code
 	if err != nil {
 		return nil, err
 	}

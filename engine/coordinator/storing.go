@@ -182,7 +182,15 @@ func (s *storing) readBlock(block []byte) (filled []byte, last bool, err error) 
 // writeBlock writes a block into the open extent, or begins one.
 func (s *storing) writeBlock(block []byte) error {
 	if s.writer == nil {
-		if err := s.begin(int64(len(block))); err != nil {
+		s.left = s.ahead(len(block))
+		place, err := s.c.Drives.Place(s.redundancy, s.left)
+		if err != nil {
+			return err
+		}
+		if place.Redundancy != s.coded {
+			return s.writeApart(block, place)
+		}
+		if err := s.begin(s.code, s.left, place); err != nil {
 			return err
 		}
 	}
@@ -195,6 +203,59 @@ func (s *storing) writeBlock(block []byte) error {
 	if s.left -= int64(len(block)); s.left > 0 {
 		return nil
 	}
+	return s.commit()
+}
+
+// writeApart writes a block as an extent of its own, in the code that the drives allow by now: fewer or more than when the body began.
+func (s *storing) writeApart(block []byte, place Placement) error {
+	code, err := erasure.New(place.Redundancy)
+	if err != nil {
+		return err
+	}
+	if err := s.begin(code, int64(len(block)), place); err != nil {
+		return err
+	}
+	for rest := block; len(rest) > 0; {
+		n := min(len(rest), code.Block())
+		if err := s.writer.Write(rest[:n]); err != nil {
+			return err
+		}
+		rest = rest[n:]
+	}
+	return s.commit()
+}
+
+// ahead returns the data bytes of the extent that begins with the next block: what is left of the body, or that block alone if the size is not known.
+func (s *storing) ahead(block int) int64 {
+	if s.size < 0 {
+		return int64(block)
+	}
+	written := int64(0)
+	for i := range s.extents {
+		written += s.extents[i].Size
+	}
+	full := int64(s.code.Block())
+	return min(s.size-written, engine.ExtentBytesMax/full*full)
+}
+
+// begin opens an extent of size data bytes.
+func (s *storing) begin(code *erasure.Code, size int64, place Placement) (err error) {
+	x := meta.Extent{
+		ID: s.c.Data.NewExtent(), Redundancy: place.Redundancy, Size: size, Class: s.class, Drives: place.Drives, Reduced: place.Reduced,
+	}
+	s.writer, err = extent.NewWriter(s.ctx, extent.Config{
+		Stores: s.c.Drives, Pool: s.c.Pool, Code: code, ID: x.ID, Size: x.Size, Drives: x.Drives,
+		Spare: s.c.Drives.Spare, Out: s.c.Drives.Out,
+	})
+	if err != nil {
+		return err
+	}
+	s.extents = append(s.extents, x)
+	return nil
+}
+
+// commit makes the open extent durable.
+func (s *storing) commit() error {
 	x := &s.extents[len(s.extents)-1]
 	stepCommit.Enter()
 	result, err := s.writer.Commit(s.ctx)
@@ -204,37 +265,5 @@ func (s *storing) writeBlock(block []byte) error {
 	}
 	s.writer = nil
 	x.Drives, x.Missing = result.Drives, result.Missing
-	return nil
-}
-
-// begin opens an extent for what is left of the body, or for a single block if that is not known.
-func (s *storing) begin(block int64) error {
-	s.left = block
-	if s.size >= 0 {
-		written := int64(0)
-		for i := range s.extents {
-			written += s.extents[i].Size
-		}
-		full := int64(s.code.Block())
-		s.left = min(s.size-written, engine.ExtentBytesMax/full*full)
-	}
-	place, err := s.c.Drives.Place(s.redundancy, s.left)
-	if err != nil {
-		return err
-	}
-	if place.Redundancy != s.coded {
-		return engine.E(engine.KindUnavailable, "drives came or went while the body was written; repeat the write")
-	}
-	x := meta.Extent{
-		ID: s.c.Data.NewExtent(), Redundancy: place.Redundancy, Size: s.left, Class: s.class, Drives: place.Drives, Reduced: place.Reduced,
-	}
-	s.writer, err = extent.NewWriter(s.ctx, extent.Config{
-		Stores: s.c.Drives, Pool: s.c.Pool, Code: s.code, ID: x.ID, Size: x.Size, Drives: x.Drives,
-		Spare: s.c.Drives.Spare, Out: s.c.Drives.Out,
-	})
-	if err != nil {
-		return err
-	}
-	s.extents = append(s.extents, x)
 	return nil
 }

@@ -176,3 +176,55 @@ func TestLessParityIsMadeUpFor(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestDrivesComeAndGoWhileTheBodyIsWritten takes two of four drives away in the middle of a body, and brings them back before its end: the client
+// notices nothing, and no extent has less parity than it may once the keepers are through.
+func TestDrivesComeAndGoWhileTheBodyIsWritten(t *testing.T) {
+	c := testConfig(t, t.TempDir(), 4)
+	n := openNode(t, c)
+	defer closeNode(t, n)
+	if _, err := n.CreateBucket(t.Context(), "bucket"); err != nil {
+		t.Fatal(err)
+	}
+	body := content(1, 12<<20+3)
+	out := func(want int) func(Status) bool {
+		return func(s Status) bool {
+			for _, d := range s.Drives {
+				if d.State == "out" {
+					want--
+				}
+			}
+			return want == 0
+		}
+	}
+	move := func(from, to string) func() {
+		return func() {
+			for _, folder := range c.Drives[2:] {
+				if err := os.Rename(folder+from, folder+to); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}
+	reader := io.MultiReader(
+		bytes.NewReader(body[:5<<20]), after(move("", ".away")), after(func() { await(t, n, "the drives are not out", out(2)) }),
+		bytes.NewReader(body[5<<20:9<<20]), after(move(".away", "")), after(func() { await(t, n, "the drives are not in again", allIn) }),
+		bytes.NewReader(body[9<<20:]))
+	ref := engine.Ref{Bucket: "bucket", Key: "object"}
+	if _, err := n.Put(t.Context(), ref, reader, engine.PutOptions{Size: -1}); err != nil {
+		t.Fatal(err)
+	}
+	mustGet(t, n, "object", body)
+	s, err := n.Status(t.Context())
+	if err != nil || s.Reduced == 0 {
+		t.Errorf("%d extents have less parity, %v: the drives were not missed", s.Reduced, err)
+	}
+}
+
+// after is a reader that calls a function and is at its end.
+type after func()
+
+func (f after) Read([]byte) (int, error) {
+	f()
+	return 0, io.EOF
+}
