@@ -68,6 +68,36 @@ const (
 	VersioningSuspended
 )
 
+// RetentionMode says who may end a retention early.
+type RetentionMode byte
+
+// A governance retention may be shortened or taken away by who may bypass it, a compliance retention by nobody. Either may be prolonged.
+const (
+	RetentionNone RetentionMode = iota
+	RetentionGovernance
+	RetentionCompliance
+)
+
+// Retention keeps a version from being removed until a time, to the millisecond; that is zero with RetentionNone.
+type Retention struct {
+	Mode  RetentionMode
+	Until time.Time
+}
+
+// Lock is what keeps a version from being removed: a retention, a legal hold until it is lifted, or both. Lifted says that there was a legal hold.
+type Lock struct {
+	Retention
+	Hold, Lifted bool
+}
+
+// BucketLock is what a bucket says of locks. Once enabled it stays so, and the versioning stays enabled with it.
+type BucketLock struct {
+	Enabled bool
+	// The retention of a version that is made without one: Mode for Days or for Years after its making, of which one is 0; both with RetentionNone.
+	Mode        RetentionMode
+	Days, Years int
+}
+
 // Ref names what an object operation acts upon.
 type Ref struct {
 	Bucket  BucketName
@@ -126,7 +156,7 @@ type Engine interface {
 // is not known; such a call may be repeated.
 type Buckets interface {
 	// CreateBucket makes an empty bucket. KindBucketExists if the name is taken.
-	CreateBucket(ctx context.Context, name BucketName) (BucketInfo, error)
+	CreateBucket(ctx context.Context, name BucketName, o CreateBucketOptions) (BucketInfo, error)
 	// DeleteBucket removes a bucket that holds no object and no version; uploads in progress vanish with it. KindNoSuchBucket,
 	// KindBucketNotEmpty.
 	DeleteBucket(ctx context.Context, name BucketName) error
@@ -136,8 +166,14 @@ type Buckets interface {
 	ListBuckets(ctx context.Context, o ListBucketsOptions) (BucketPage, error)
 	// BucketVersioning returns what SetVersioning said last, VersioningOff if nothing. KindNoSuchBucket.
 	BucketVersioning(ctx context.Context, name BucketName) (Versioning, error)
-	// SetVersioning applies to every change that begins after it returns. KindNoSuchBucket; KindInvalidArgument for VersioningOff.
+	// SetVersioning applies to every change that begins after it returns. KindNoSuchBucket; KindInvalidArgument for VersioningOff;
+	// KindBucketState for VersioningSuspended where locks are enabled.
 	SetVersioning(ctx context.Context, name BucketName, v Versioning) error
+	// BucketLock returns what SetBucketLock said last, or CreateBucket. KindNoSuchBucket.
+	BucketLock(ctx context.Context, name BucketName) (BucketLock, error)
+	// SetBucketLock enables locks, for good, and sets the retention of versions that are made later without one. KindNoSuchBucket;
+	// KindInvalidArgument, see CheckBucketLock; KindBucketState unless versioning is enabled.
+	SetBucketLock(ctx context.Context, name BucketName, lock BucketLock) error
 	// Document returns what SetDocument kept last under a name of a bucket, nil if nothing. KindNoSuchBucket.
 	Document(ctx context.Context, name BucketName, document string) ([]byte, error)
 	// SetDocument keeps a value with a bucket; nil or an empty one removes it. The engine gives it no meaning. KindNoSuchBucket,
@@ -153,7 +189,7 @@ type Objects interface {
 	// whole; otherwise nothing has changed, except that KindUnavailable leaves that open. The caller keeps the body; Put does not
 	// use it after it returns. An error of the body is returned wrapped (KindIncompleteBody for io.ErrUnexpectedEOF and for fewer
 	// bytes than o.Size, the body's own Kind if it is an *Error). KindPreconditionFailed, KindNoSuchKey (If.Match on an absent
-	// key), KindBadDigest, KindEntityTooLarge, KindDriveFull, KindQuota.
+	// key), KindBadDigest, KindEntityTooLarge, KindDriveFull, KindQuota, KindNoLock (o.Lock where the bucket has no locks).
 	Put(ctx context.Context, ref Ref, body io.Reader, o PutOptions) (ObjectInfo, error)
 	// Open returns a reader of one version. The bytes are those of that version to the last, whatever is written or deleted
 	// meanwhile. The caller closes it. KindNoSuchKey, KindNoSuchVersion, KindPreconditionFailed, KindNotModified,
@@ -168,13 +204,30 @@ type Objects interface {
 	// SetTags replaces the tags of the version that ref names, or of the current one. It makes no version and changes nothing else. The answer has
 	// the version without Class, Attributes, Tags, Checksum and Parts. The errors are those of Stat, and KindInvalidArgument above TagsBytesMax.
 	SetTags(ctx context.Context, ref Ref, tags Tags) (ObjectInfo, error)
+	// SetLock changes the lock of the version that ref names, or of the current one. It makes no version and changes nothing else; the answer is as
+	// that of SetTags. The errors are those of Stat; KindNoLock where the bucket has no locks; KindLocked if the lock that there is forbids it;
+	// KindInvalidArgument for a retention until a time that has passed.
+	SetLock(ctx context.Context, ref Ref, change LockChange) (ObjectInfo, error)
+	// Append puts what body gives behind the content of the current version of ref.Key, in one commit; o.Offset is the size that this must have. At
+	// offset 0 there need be no object, and then Append is Put. The former content is not copied. The ETag is that of an upload of one part more.
+	// Errors as for Put; KindInvalidOffset if the object has another size; KindNoSuchKey; KindBucketState unless versioning is off;
+	// KindEntityTooLarge beyond ObjectBytesMax or PartNumberMax parts.
+	Append(ctx context.Context, ref Ref, body io.Reader, o AppendOptions) (ObjectInfo, error)
+	// Rename gives the object from, with all that belongs to it, the key to of the same bucket, in one commit; an object that was there is gone.
+	// A repetition with the same o.Token answers the same again as long as the object stays there. KindNoSuchKey, KindPreconditionFailed,
+	// KindInvalidArgument for two buckets or twice the same key; KindBucketState unless versioning is off.
+	Rename(ctx context.Context, from, to Ref, o RenameOptions) (ObjectInfo, error)
+	// RenamePrefix gives all objects whose keys begin with from the same keys with to in its place, in one commit, however many they are, with all
+	// their versions. Both end with "/". Uploads in progress stay. KindNoSuchKey if there is none; KindConflict if a key begins with to already;
+	// KindInvalidArgument for malformed prefixes and for a to that begins with from; KindLocked if a version beneath has a retention or legal hold.
+	RenamePrefix(ctx context.Context, bucket BucketName, from, to string) (PrefixInfo, error)
 	// Copy makes a copy of the version from the current version of to.Key, in one commit in which both are judged; the content is shared, so its
 	// size does not matter. from and to may be the same object. What else the copy is, CopyOptions say. KindNoSuchBucket and KindNoSuchKey of
-	// either; KindNoSuchVersion of from; KindPreconditionFailed, KindConflict if from changed while its content was read.
+	// either; KindNoSuchVersion of from; KindPreconditionFailed, KindConflict if from changed while its content was read; KindNoLock.
 	Copy(ctx context.Context, from, to Ref, o CopyOptions) (ObjectInfo, error)
 	// Delete removes the version that ref names, for good; the newest of those that are left becomes current. If ref names none, it does what
 	// the bucket's Versioning says. An absent key or version is no error unless a condition names it. Conditions are judged on the version that
-	// ref names. KindPreconditionFailed, KindNoSuchKey (If.Match on an absent key).
+	// ref names. KindPreconditionFailed, KindNoSuchKey (If.Match on an absent key), KindLocked for a version that a retention or legal hold keeps.
 	Delete(ctx context.Context, ref Ref, o DeleteOptions) (DeleteResult, error)
 	// List returns a page of keys and common prefixes in byte order.
 	List(ctx context.Context, bucket BucketName, o ListOptions) (ObjectPage, error)
@@ -186,7 +239,7 @@ type Objects interface {
 // Uploads assemble an object from parts. Methods that take an UploadID answer KindNoSuchUpload when it is unknown, completed,
 // aborted, or of another bucket or key.
 type Uploads interface {
-	// StartUpload begins an upload of ref.Key; the key changes only when it is completed.
+	// StartUpload begins an upload of ref.Key; the key changes only when it is completed. KindNoLock.
 	StartUpload(ctx context.Context, ref Ref, o StartUploadOptions) (UploadInfo, error)
 	// PutPart stores one part, in place of an earlier one of that number. Errors as for Put.
 	PutPart(ctx context.Context, ref Ref, id UploadID, number int, body io.Reader, o PutPartOptions) (PartInfo, error)
@@ -211,6 +264,11 @@ type BucketInfo struct {
 	Name    BucketName
 	ID      BucketID
 	Created time.Time
+}
+
+// CreateBucketOptions describe a bucket. Lock enables locks, and versioning with them.
+type CreateBucketOptions struct {
+	Lock bool
 }
 
 // ListBucketsOptions selects a page of buckets.
@@ -269,6 +327,8 @@ type ObjectInfo struct {
 	Tags       Tags
 	Checksum   Checksum // zero if none was given
 	Parts      int      // number of parts, 0 for a plain Put
+	Locks      bool     // the bucket has locks; only Stat, Open and Parts say so, and Lock
+	Lock       Lock
 	Sequence   Sequence // of the change that made this version
 }
 
@@ -292,6 +352,7 @@ type PutOptions struct {
 	Class      StorageClass
 	Attributes Attributes
 	Tags       Tags
+	Lock       Lock // without a retention that of the bucket's BucketLock
 	If         Conditions
 	MD5        []byte // 16 bytes that the content's MD5 must equal, or nil
 	// Checksum, if not nil, is called once after body has ended without error, and returns what to keep with the version.
@@ -306,10 +367,38 @@ type CopyOptions struct {
 	Class      StorageClass // another than that of the version that is copied stores the content anew
 	Attributes *Attributes  // nil: those of the version that is copied
 	Tags       *Tags        // nil: those of the version that is copied
+	Lock       Lock         // as in PutOptions; a copy never has that of the version that is copied
 	// Hash, if not nil, is given the content in order, and then Checksum is called and returns what to keep with the copy. Otherwise the copy has the
 	// checksum of the version that is copied.
 	Hash     io.Writer
 	Checksum func() Checksum
+}
+
+// AppendOptions describe an Append; those fields that PutOptions have too are as there, and Checksum is of what body gives. The object then has a
+// checksum over the full content if it had one of the same algorithm, a CRC, before; else none. Class, Attributes and Tags are of an object that
+// Append makes; to one that is there they must not be given, but for Attributes.ContentType, which says nothing then.
+type AppendOptions struct {
+	Offset     int64
+	Size       int64
+	Class      StorageClass
+	Attributes Attributes
+	Tags       Tags
+	If         Conditions
+	MD5        []byte
+	Checksum   func() Checksum
+}
+
+// RenameOptions restrict a Rename: From the object that is renamed, as a read would be, and If what it replaces. Token, at most 64 bytes, names
+// the call for its repetitions; it may be empty.
+type RenameOptions struct {
+	From  Conditions
+	If    Conditions
+	Token string
+}
+
+// PrefixInfo says how much lies beneath a prefix.
+type PrefixInfo struct {
+	Objects, Bytes, Versions uint64
 }
 
 // CopyPartOptions describe a part that is copied; Hash and Checksum are as in CopyOptions, without them the part has no checksum. Range nil means
@@ -338,9 +427,17 @@ type StatOptions struct {
 	If Conditions
 }
 
-// DeleteOptions describe a Delete.
+// LockChange changes the lock of a version; what is nil stays. Bypass ends a governance retention early.
+type LockChange struct {
+	Retention *Retention
+	Hold      *bool
+	Bypass    bool
+}
+
+// DeleteOptions describe a Delete. Bypass ends a governance retention early.
 type DeleteOptions struct {
-	If Conditions
+	If     Conditions
+	Bypass bool
 }
 
 // DeleteResult says what a Delete did.
@@ -408,6 +505,7 @@ type StartUploadOptions struct {
 	Class             StorageClass
 	Attributes        Attributes
 	Tags              Tags
+	Lock              Lock   // of the version, as in PutOptions
 	ChecksumAlgorithm string // of the parts and of the whole, or empty
 	ChecksumFull      bool   // the whole carries a checksum over the full content instead of one over the parts' sums
 }

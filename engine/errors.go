@@ -11,7 +11,7 @@ import (
 // Kind is all that a program may decide upon in an error. Each gateway has one table from Kind to its protocol's code.
 type Kind uint8
 
-// The Kinds. A new one needs a row in every gateway's table; their tests walk from KindInternal to kindEnd.
+// The Kinds. Rows of the metadata have their numbers: a new one comes last, and needs a row in every gateway's table; their tests walk from KindInternal to kindEnd.
 const (
 	// KindInternal is a broken invariant or a fault that has no better name.
 	KindInternal Kind = iota
@@ -69,6 +69,14 @@ const (
 	KindNotImplemented
 	// KindCanceled: the caller gave up or its deadline passed before the outcome was known.
 	KindCanceled
+	// KindLocked: a retention or legal hold keeps the version.
+	KindLocked
+	// KindNoLock: the bucket has no locks.
+	KindNoLock
+	// KindBucketState: the bucket's versioning or locks forbid this.
+	KindBucketState
+	// KindInvalidOffset: an append does not begin where the object ends.
+	KindInvalidOffset
 	kindEnd
 )
 
@@ -76,7 +84,8 @@ var kindNames = [...]string{
 	"internal error", "invalid argument", "key too long", "no such bucket", "bucket already exists", "bucket not empty",
 	"no such key", "no such version", "delete marker", "no such upload", "invalid part", "invalid part order", "part too small",
 	"precondition failed", "not modified", "conflict", "invalid range", "bad digest", "incomplete body", "entity too large",
-	"access denied", "slow down", "unavailable", "drives full", "quota exceeded", "damaged", "not implemented", "canceled",
+	"access denied", "slow down", "unavailable", "drives full", "quota exceeded", "damaged", "not implemented",
+	"canceled", "locked", "no locks", "bucket state", "invalid offset",
 }
 
 // String returns the Kind in words.

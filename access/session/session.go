@@ -9,6 +9,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 
@@ -104,9 +105,17 @@ func do[T any](ctx context.Context, s *session, action access.Action, ref engine
 
 type nothing struct{}
 
-func (s *session) CreateBucket(ctx context.Context, name engine.BucketName) (engine.BucketInfo, error) {
+// CreateBucket with locks takes what it takes to enable them.
+func (s *session) CreateBucket(ctx context.Context, name engine.BucketName, o engine.CreateBucketOptions) (engine.BucketInfo, error) {
+	if o.Lock {
+		for _, action := range []access.Action{"s3:PutBucketObjectLockConfiguration", "s3:PutBucketVersioning"} {
+			if err := s.allow(action, engine.Ref{Bucket: name}); err != nil {
+				return engine.BucketInfo{}, err
+			}
+		}
+	}
 	return do(ctx, s, "s3:CreateBucket", engine.Ref{Bucket: name}, func() (engine.BucketInfo, error) {
-		return s.engine.CreateBucket(ctx, name)
+		return s.engine.CreateBucket(ctx, name, o)
 	})
 }
 
@@ -142,6 +151,71 @@ func (s *session) SetVersioning(ctx context.Context, name engine.BucketName, v e
 	return err
 }
 
+func (s *session) BucketLock(ctx context.Context, name engine.BucketName) (engine.BucketLock, error) {
+	return do(ctx, s, "s3:GetBucketObjectLockConfiguration", engine.Ref{Bucket: name}, func() (engine.BucketLock, error) {
+		return s.engine.BucketLock(ctx, name)
+	})
+}
+
+func (s *session) SetBucketLock(ctx context.Context, name engine.BucketName, l engine.BucketLock) error {
+	_, err := do(ctx, s, "s3:PutBucketObjectLockConfiguration", engine.Ref{Bucket: name}, func() (nothing, error) {
+		return nothing{}, s.engine.SetBucketLock(ctx, name, l)
+	})
+	return err
+}
+
+// locking judges the lock that a write gives its version, and a bypass.
+func (s *session) locking(ref engine.Ref, retention, hold, bypass bool) error {
+	for action, asked := range map[access.Action]bool{"s3:PutObjectRetention": retention, "s3:PutObjectLegalHold": hold, "s3:BypassGovernanceRetention": bypass} {
+		if !asked {
+			continue
+		}
+		if err := s.allow(action, ref); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lockingNew is locking for a lock of a new version.
+func (s *session) lockingNew(ref engine.Ref, l *engine.Lock) error {
+	return s.locking(ref, l.Mode != engine.RetentionNone, l.Hold, false)
+}
+
+// SetLock has no action of its own: each of what it does has one.
+func (s *session) SetLock(ctx context.Context, ref engine.Ref, change engine.LockChange) (engine.ObjectInfo, error) {
+	action := access.Action("s3:PutObjectLegalHold")
+	if change.Retention != nil {
+		action = "s3:PutObjectRetention"
+	}
+	if err := s.locking(ref, change.Retention != nil, change.Hold != nil, change.Bypass); err != nil {
+		return engine.ObjectInfo{}, err
+	}
+	return do(ctx, s, action, ref, func() (engine.ObjectInfo, error) { return s.engine.SetLock(ctx, ref, change) })
+}
+
+// Append is a write of the object; what there was of it is not read.
+func (s *session) Append(ctx context.Context, ref engine.Ref, body io.Reader, o engine.AppendOptions) (engine.ObjectInfo, error) {
+	return do(ctx, s, "s3:PutObject", ref, func() (engine.ObjectInfo, error) { return s.engine.Append(ctx, ref, body, o) })
+}
+
+// Rename is a read and a delete of one object and a write of another.
+func (s *session) Rename(ctx context.Context, from, to engine.Ref, o engine.RenameOptions) (engine.ObjectInfo, error) {
+	if err := errors.Join(s.allow("s3:GetObject", from), s.allow("s3:DeleteObject", from)); err != nil {
+		return engine.ObjectInfo{}, err
+	}
+	return do(ctx, s, "s3:PutObject", to, func() (engine.ObjectInfo, error) { return s.engine.Rename(ctx, from, to, o) })
+}
+
+// RenamePrefix is judged by the two prefixes.
+func (s *session) RenamePrefix(ctx context.Context, bucket engine.BucketName, from, to string) (engine.PrefixInfo, error) {
+	source, target := engine.Ref{Bucket: bucket, Key: engine.Key(from)}, engine.Ref{Bucket: bucket, Key: engine.Key(to)}
+	if err := errors.Join(s.allow("s3:GetObject", source), s.allow("s3:DeleteObject", source)); err != nil {
+		return engine.PrefixInfo{}, err
+	}
+	return do(ctx, s, "s3:PutObject", target, func() (engine.PrefixInfo, error) { return s.engine.RenamePrefix(ctx, bucket, from, to) })
+}
+
 func (s *session) Document(ctx context.Context, name engine.BucketName, document string) ([]byte, error) {
 	return do(ctx, s, documentAction("Get", document), engine.Ref{Bucket: name}, func() ([]byte, error) {
 		return s.engine.Document(ctx, name, document)
@@ -173,6 +247,9 @@ func reading(ref engine.Ref) access.Action {
 }
 
 func (s *session) Put(ctx context.Context, ref engine.Ref, body io.Reader, o engine.PutOptions) (engine.ObjectInfo, error) {
+	if err := s.lockingNew(ref, &o.Lock); err != nil {
+		return engine.ObjectInfo{}, err
+	}
 	return do(ctx, s, "s3:PutObject", ref, func() (engine.ObjectInfo, error) { return s.engine.Put(ctx, ref, body, o) })
 }
 
@@ -198,7 +275,7 @@ func (s *session) SetTags(ctx context.Context, ref engine.Ref, tags engine.Tags)
 
 // Copy is a read of one object and a write of another.
 func (s *session) Copy(ctx context.Context, from, to engine.Ref, o engine.CopyOptions) (engine.ObjectInfo, error) {
-	if err := s.allow(reading(from), from); err != nil {
+	if err := errors.Join(s.allow(reading(from), from), s.lockingNew(to, &o.Lock)); err != nil {
 		return engine.ObjectInfo{}, err
 	}
 	return do(ctx, s, "s3:PutObject", to, func() (engine.ObjectInfo, error) { return s.engine.Copy(ctx, from, to, o) })
@@ -216,6 +293,9 @@ func (s *session) Delete(ctx context.Context, ref engine.Ref, o engine.DeleteOpt
 	if ref.Version != "" {
 		action = "s3:DeleteObjectVersion"
 	}
+	if err := s.locking(ref, false, false, o.Bypass); err != nil {
+		return engine.DeleteResult{}, err
+	}
 	return do(ctx, s, action, ref, func() (engine.DeleteResult, error) { return s.engine.Delete(ctx, ref, o) })
 }
 
@@ -232,6 +312,9 @@ func (s *session) List(ctx context.Context, bucket engine.BucketName, o engine.L
 }
 
 func (s *session) StartUpload(ctx context.Context, ref engine.Ref, o engine.StartUploadOptions) (engine.UploadInfo, error) {
+	if err := s.lockingNew(ref, &o.Lock); err != nil {
+		return engine.UploadInfo{}, err
+	}
 	return do(ctx, s, "s3:PutObject", ref, func() (engine.UploadInfo, error) { return s.engine.StartUpload(ctx, ref, o) })
 }
 

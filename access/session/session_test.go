@@ -24,7 +24,7 @@ type none struct {
 
 func (n *none) fail() error { n.calls++; return n.err }
 
-func (n *none) CreateBucket(context.Context, engine.BucketName) (engine.BucketInfo, error) {
+func (n *none) CreateBucket(context.Context, engine.BucketName, engine.CreateBucketOptions) (engine.BucketInfo, error) {
 	return engine.BucketInfo{}, n.fail()
 }
 func (n *none) DeleteBucket(context.Context, engine.BucketName) error { return n.fail() }
@@ -52,6 +52,24 @@ func (n *none) Parts(context.Context, engine.Ref, engine.ListPartsOptions) (engi
 }
 func (n *none) SetTags(context.Context, engine.Ref, engine.Tags) (engine.ObjectInfo, error) {
 	return engine.ObjectInfo{}, n.fail()
+}
+func (n *none) BucketLock(context.Context, engine.BucketName) (engine.BucketLock, error) {
+	return engine.BucketLock{}, n.fail()
+}
+func (n *none) SetBucketLock(context.Context, engine.BucketName, engine.BucketLock) error {
+	return n.fail()
+}
+func (n *none) SetLock(context.Context, engine.Ref, engine.LockChange) (engine.ObjectInfo, error) {
+	return engine.ObjectInfo{}, n.fail()
+}
+func (n *none) Append(context.Context, engine.Ref, io.Reader, engine.AppendOptions) (engine.ObjectInfo, error) {
+	return engine.ObjectInfo{}, n.fail()
+}
+func (n *none) Rename(context.Context, engine.Ref, engine.Ref, engine.RenameOptions) (engine.ObjectInfo, error) {
+	return engine.ObjectInfo{}, n.fail()
+}
+func (n *none) RenamePrefix(context.Context, engine.BucketName, string, string) (engine.PrefixInfo, error) {
+	return engine.PrefixInfo{}, n.fail()
 }
 func (n *none) Put(context.Context, engine.Ref, io.Reader, engine.PutOptions) (engine.ObjectInfo, error) {
 	return engine.ObjectInfo{}, n.fail()
@@ -107,7 +125,7 @@ func everyMethod(t *testing.T, e engine.Engine) map[string]error {
 		err, _ := answers[len(answers)-1].Interface().(error)
 		out[v.Type().Method(i).Name] = err
 	}
-	if len(out) != 24 {
+	if len(out) != 30 {
 		t.Fatalf("the engine has %d methods; does each go through the decision?", len(out))
 	}
 	return out
@@ -142,10 +160,10 @@ func TestRootReachesTheEngine(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if e.calls != 24 {
+	if e.calls != 30 {
 		t.Errorf("%d calls reached the engine", e.calls)
 	}
-	if s := log.String(); strings.Count(s, "\n") != 24 || !strings.Contains(s, "request=REQUEST1") || strings.Contains(s, "canary") {
+	if s := log.String(); strings.Count(s, "\n") != 30 || !strings.Contains(s, "request=REQUEST1") || strings.Contains(s, "canary") {
 		t.Errorf("the log: %s", s)
 	}
 	log.Reset()

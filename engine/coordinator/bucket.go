@@ -10,16 +10,16 @@ import (
 )
 
 // CreateBucket implements engine.Buckets: root reserves, the group creates, root activates.
-func (c *Coordinator) CreateBucket(ctx context.Context, name engine.BucketName) (engine.BucketInfo, error) {
-	info, err := c.createBucket(ctx, name)
+func (c *Coordinator) CreateBucket(ctx context.Context, name engine.BucketName, o engine.CreateBucketOptions) (engine.BucketInfo, error) {
+	info, err := c.createBucket(ctx, name, o)
 	return info, engine.Wrap("create bucket", engine.Ref{Bucket: name}, err)
 }
 
-func (c *Coordinator) createBucket(ctx context.Context, name engine.BucketName) (info engine.BucketInfo, err error) {
+func (c *Coordinator) createBucket(ctx context.Context, name engine.BucketName, o engine.CreateBucketOptions) (info engine.BucketInfo, err error) {
 	if err := engine.CheckBucketName(name); err != nil {
 		return info, err
 	}
-	_, _, refusal := c.Root.Do(ctx, &meta.ReserveBucket{Name: name, Group: 1})
+	_, _, refusal := c.Root.Do(ctx, &meta.ReserveBucket{Name: name, Group: 1, Lock: o.Lock})
 	if refusal != nil && !engine.Is(refusal, engine.KindBucketExists) {
 		return info, refusal
 	}
@@ -47,7 +47,7 @@ func patient(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // activate makes a reserved bucket usable. Another call may have done so already.
 func (c *Coordinator) activate(ctx context.Context, record meta.BucketRecord) error {
-	if _, _, err := c.Data.Do(ctx, &meta.CreateBucket{Bucket: record.ID, Name: record.Name}); err != nil {
+	if _, _, err := c.Data.Do(ctx, &meta.CreateBucket{Bucket: record.ID, Name: record.Name, Lock: record.Lock}); err != nil {
 		return err
 	}
 	_, _, err := c.Root.Do(ctx, &meta.SetBucket{Name: record.Name, Bucket: record.ID, From: meta.BucketCreating, To: meta.BucketActive})

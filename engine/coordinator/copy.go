@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/md5"
 	"io"
+	"time"
 
 	"holdfast/engine"
 	"holdfast/engine/meta"
@@ -31,6 +32,9 @@ func (c *Coordinator) copy(ctx context.Context, from, to engine.Ref, o engine.Co
 			return info, err
 		}
 	}
+	if err := engine.CheckRetention(o.Lock.Retention, time.Now()); err != nil {
+		return info, err
+	}
 	class := cmp.Or(o.Class, engine.ClassStandard)
 	if _, known := c.Classes[class]; !known {
 		return info, engine.E(engine.KindInvalidArgument, "there is no storage class %q", class)
@@ -55,7 +59,7 @@ func (c *Coordinator) copy(ctx context.Context, from, to engine.Ref, o engine.Co
 	if o.Tags != nil {
 		command.ReplaceTags, command.Tags = true, *o.Tags
 	}
-	command.Class = class
+	command.Class, command.Lock = class, o.Lock
 	for attempt := 1; ; attempt++ {
 		current, err := c.stat(ctx, from, engine.StatOptions{})
 		if err != nil {
@@ -119,7 +123,7 @@ func (c *Coordinator) copyBytes(ctx context.Context, from, to engine.Ref, o engi
 	if why, _ := meta.Unmet(&o.From, &source); why != "" {
 		return info, engine.E(engine.KindPreconditionFailed, "%s", why)
 	}
-	put := engine.PutOptions{Size: source.Size, Class: o.Class, Attributes: source.Attributes, Tags: source.Tags, If: o.If, Checksum: func() engine.Checksum { return source.Checksum }}
+	put := engine.PutOptions{Size: source.Size, Class: o.Class, Attributes: source.Attributes, Tags: source.Tags, Lock: o.Lock, If: o.If, Checksum: func() engine.Checksum { return source.Checksum }}
 	if source.Checksum.Composite { // the copy has no parts
 		put.Checksum = nil
 	}

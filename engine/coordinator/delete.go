@@ -20,7 +20,7 @@ func (c *Coordinator) Delete(ctx context.Context, ref engine.Ref, o engine.Delet
 		return engine.DeleteResult{}, engine.Wrap("delete", ref, err)
 	}
 	defer stepDelete.Enter().Leave()
-	answer, _, err := c.Data.Do(ctx, &meta.Delete{Bucket: record.ID, Key: ref.Key, Version: ref.Version, If: o.If})
+	answer, _, err := c.Data.Do(ctx, &meta.Delete{Bucket: record.ID, Key: ref.Key, Version: ref.Version, If: o.If, Bypass: o.Bypass, Clock: time.Now().UnixNano()})
 	return engine.DeleteResult{Version: answer.Version, Marker: answer.Marker, Existed: answer.Existed}, engine.Wrap("delete", ref, err)
 }
 

@@ -7,6 +7,7 @@ import (
 	"crypto/md5"
 	"errors"
 	"io"
+	"time"
 
 	"holdfast/engine"
 	"holdfast/engine/erasure"
@@ -27,7 +28,7 @@ func (c *Coordinator) put(ctx context.Context, ref engine.Ref, body io.Reader, o
 	if o.Class == "" {
 		o.Class = engine.ClassStandard
 	}
-	if err := cmp.Or(checkWrite(&o.If), checkAttributes(&o.Attributes), engine.CheckTags(o.Tags)); err != nil {
+	if err := cmp.Or(checkWrite(&o.If), checkAttributes(&o.Attributes), engine.CheckTags(o.Tags), engine.CheckRetention(o.Lock.Retention, time.Now())); err != nil {
 		return info, err
 	}
 	stored, err := c.store(ctx, body, o.Size, o.Class, o.MD5)
@@ -36,7 +37,7 @@ func (c *Coordinator) put(ctx context.Context, ref engine.Ref, body io.Reader, o
 	}
 	command := &meta.Put{
 		Bucket: record.ID, Key: ref.Key, Data: stored.data, MD5: stored.md5, Class: o.Class, Attributes: o.Attributes, If: o.If,
-		Tags: o.Tags,
+		Tags: o.Tags, Lock: o.Lock,
 	}
 	if o.Checksum != nil {
 		command.Checksum = o.Checksum()

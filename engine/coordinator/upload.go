@@ -27,7 +27,7 @@ func (c *Coordinator) startUpload(ctx context.Context, ref engine.Ref, o engine.
 	if o.Class == "" {
 		o.Class = engine.ClassStandard
 	}
-	if err := cmp.Or(checkAttributes(&o.Attributes), engine.CheckTags(o.Tags)); err != nil {
+	if err := cmp.Or(checkAttributes(&o.Attributes), engine.CheckTags(o.Tags), engine.CheckRetention(o.Lock.Retention, time.Now())); err != nil {
 		return info, err
 	}
 	if _, ok := c.Classes[o.Class]; !ok {
@@ -40,7 +40,7 @@ func (c *Coordinator) startUpload(ctx context.Context, ref engine.Ref, o engine.
 	}
 	command := &meta.StartUpload{
 		Bucket: record.ID, Key: ref.Key, ID: string(id), Class: o.Class, Attributes: o.Attributes,
-		Algorithm: o.ChecksumAlgorithm, Full: o.ChecksumFull, Tags: o.Tags,
+		Algorithm: o.ChecksumAlgorithm, Full: o.ChecksumFull, Tags: o.Tags, Lock: o.Lock,
 	}
 	answer, _, err := c.Data.Do(ctx, command)
 	if err != nil {

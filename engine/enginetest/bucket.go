@@ -13,7 +13,7 @@ func buckets(s *suite) {
 	_, err := s.StatBucket(s.ctx, name)
 	s.fails(engine.KindNoSuchBucket, err, "stat of a bucket that never was")
 	s.fails(engine.KindNoSuchBucket, s.DeleteBucket(s.ctx, name), "delete of a bucket that never was")
-	made, err := s.CreateBucket(s.ctx, name)
+	made, err := s.CreateBucket(s.ctx, name, engine.CreateBucketOptions{})
 	s.ok(err, "create bucket")
 	if made.Name != name || made.ID == 0 || made.Created.IsZero() {
 		s.Errorf("create bucket answered %+v", made)
@@ -23,7 +23,7 @@ func buckets(s *suite) {
 	if seen.Name != name || seen.ID != made.ID || !seen.Created.Equal(made.Created) {
 		s.Errorf("stat bucket answered %+v; creation said %+v", seen, made)
 	}
-	_, err = s.CreateBucket(s.ctx, name)
+	_, err = s.CreateBucket(s.ctx, name, engine.CreateBucketOptions{})
 	s.fails(engine.KindBucketExists, err, "a second creation")
 	s.ok(s.DeleteBucket(s.ctx, name), "delete bucket")
 	_, err = s.StatBucket(s.ctx, name)
@@ -36,7 +36,7 @@ func bucketNames(s *suite) {
 		"", "ab", "Upper", "under_score", "-front", "back-", ".front", "a..b", "10.0.0.1", "a/b", "xn--bucket", "bucket-s3alias",
 		engine.BucketName(strings.Repeat("a", 64)), "bück",
 	} {
-		_, err := s.CreateBucket(s.ctx, name)
+		_, err := s.CreateBucket(s.ctx, name, engine.CreateBucketOptions{})
 		s.fails(engine.KindInvalidArgument, err, "create bucket %q", name)
 		_, err = s.StatBucket(s.ctx, name)
 		s.fails(engine.KindInvalidArgument, err, "stat bucket %q", name)
@@ -67,7 +67,7 @@ func bucketIdentity(s *suite) {
 	s.ok(err, "start upload")
 	s.remove("k")
 	s.ok(s.DeleteBucket(s.ctx, s.bucket), "delete bucket")
-	after, err := s.CreateBucket(s.ctx, s.bucket)
+	after, err := s.CreateBucket(s.ctx, s.bucket, engine.CreateBucketOptions{})
 	s.ok(err, "create bucket again")
 	if before.ID == after.ID {
 		s.Errorf("bucket number %d was used twice", before.ID)
@@ -90,7 +90,7 @@ func listBuckets(s *suite) {
 	var want []engine.BucketName
 	for _, suffix := range []string{"d", "a", "c.x", "b-1", "b", "b.1", "e"} {
 		name := engine.BucketName(base + suffix)
-		_, err := s.CreateBucket(s.ctx, name)
+		_, err := s.CreateBucket(s.ctx, name, engine.CreateBucketOptions{})
 		s.ok(err, "create bucket")
 		want = append(want, name)
 	}

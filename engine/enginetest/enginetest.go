@@ -107,6 +107,21 @@ var cases = []struct {
 	{"TagsErrors", tagsErrors},
 	{"Documents", documents},
 	{"VersionParts", versionParts},
+	{"LockBuckets", lockBuckets},
+	{"LockModes", lockModes},
+	{"LockEnds", lockEnds},
+	{"LockDefault", lockDefault},
+	{"LockErrors", lockErrors},
+	{"Append", appending},
+	{"AppendMany", appendMany},
+	{"AppendUpload", appendUpload},
+	{"AppendErrors", appendErrors},
+	{"AppendChecksums", appendChecksums},
+	{"ConcurrentAppends", concurrentAppends},
+	{"Rename", renames},
+	{"RenameErrors", renameErrors},
+	{"RenamePrefix", renamePrefixes},
+	{"RenamePrefixErrors", renamePrefixErrors},
 	{"ListParts", listParts},
 	{"ListUploads", listUploads},
 	{"ListUploadsProperty", listUploadsProperty},
@@ -135,7 +150,7 @@ func newName() engine.BucketName {
 func (s *suite) newBucket() engine.BucketName {
 	s.Helper()
 	name := newName()
-	if _, err := s.CreateBucket(s.ctx, name); err != nil {
+	if _, err := s.CreateBucket(s.ctx, name, engine.CreateBucketOptions{}); err != nil {
 		s.Fatalf("create bucket %s: %v", name, err)
 	}
 	return name

@@ -171,8 +171,14 @@ func (r *randomly) step() {
 		r.listBuckets()
 	case n < 8:
 		r.document()
-	case n < 28:
+	case n < 24:
 		r.put()
+	case n < 26:
+		r.append()
+	case n < 27:
+		r.rename()
+	case n < 28:
+		r.setLock()
 	case n < 30:
 		r.setTags()
 	case n < 34:
@@ -185,6 +191,8 @@ func (r *randomly) step() {
 		r.delete()
 	case n < 71:
 		r.list()
+	case n < 72:
+		r.renamePrefix()
 	case n < 76:
 		r.listVersions()
 	case n < 81:
@@ -274,7 +282,7 @@ func (r *randomly) rememberVersion(bucket engine.BucketName, key engine.Key, v e
 }
 
 func (r *randomly) setVersioning() {
-	name, v := r.bucket(), pick(r.random, []engine.Versioning{engine.VersioningEnabled, engine.VersioningEnabled, engine.VersioningSuspended, engine.VersioningOff})
+	name, v := pick(r.random, r.buckets[1:]), pick(r.random, []engine.Versioning{engine.VersioningEnabled, engine.VersioningEnabled, engine.VersioningSuspended, engine.VersioningOff})
 	r.both(fmt.Sprintf("set versioning of %s to %d", name, v), func(_ int, e engine.Engine) (any, error) { return nil, e.SetVersioning(r.ctx, name, v) })
 	r.both("versioning of "+string(name), func(_ int, e engine.Engine) (any, error) { return e.BucketVersioning(r.ctx, name) })
 }
@@ -301,7 +309,96 @@ func (r *randomly) remember(v any) {
 
 func (r *randomly) createBucket() {
 	name := r.bucket()
-	r.both("create bucket "+string(name), func(_ int, e engine.Engine) (any, error) { return e.CreateBucket(r.ctx, name) })
+	r.both("create bucket "+string(name), func(_ int, e engine.Engine) (any, error) {
+		return e.CreateBucket(r.ctx, name, engine.CreateBucketOptions{Lock: name == lockedBucket})
+	})
+}
+
+// lockedBucket is the one bucket with locks, if it is made with them; the first one never has versions.
+const lockedBucket engine.BucketName = "three"
+
+// someLock returns one that whoever bypasses may take away.
+func (r *randomly) someLock(bucket engine.BucketName) (l engine.Lock) {
+	if bucket != lockedBucket && r.random.IntN(20) > 0 {
+		return l
+	}
+	if r.random.IntN(4) == 0 {
+		l.Hold = true
+	}
+	if r.random.IntN(3) == 0 {
+		l.Retention = engine.Retention{Mode: engine.RetentionGovernance, Until: time.Now().Add(time.Duration(1+r.random.IntN(3)) * 24 * time.Hour).UTC().Truncate(24 * time.Hour)}
+	}
+	return l
+}
+
+func (r *randomly) setLock() {
+	if r.random.IntN(4) == 0 {
+		l := engine.BucketLock{Enabled: true}
+		if r.random.IntN(2) == 0 {
+			l.Mode, l.Days = engine.RetentionGovernance, 1+r.random.IntN(2)
+		}
+		r.both(fmt.Sprintf("set the locks of %s to %+v", lockedBucket, l), func(_ int, e engine.Engine) (any, error) { return nil, e.SetBucketLock(r.ctx, lockedBucket, l) })
+		r.both("locks of "+string(lockedBucket), func(_ int, e engine.Engine) (any, error) { return e.BucketLock(r.ctx, lockedBucket) })
+		return
+	}
+	ref := r.versionRef()
+	l, change := r.someLock(lockedBucket), engine.LockChange{Bypass: r.random.IntN(3) > 0}
+	if r.random.IntN(2) == 0 {
+		change.Retention = &l.Retention
+	} else {
+		change.Hold = &l.Hold
+	}
+	r.both(fmt.Sprintf("set the lock of %s/%+q %s to %+v with bypass %v", ref.Bucket, ref.Key, ref.Version, l, change.Bypass), func(_ int, e engine.Engine) (any, error) {
+		return e.SetLock(r.ctx, ref, change)
+	})
+}
+
+func (r *randomly) append() {
+	ref, data := r.ref(), r.content(100_000)
+	if r.random.IntN(2) == 0 {
+		ref.Bucket = r.buckets[0]
+	}
+	o := engine.AppendOptions{Size: int64(len(data)), If: r.matching(ref)}
+	if info, err := r.engines[0].Stat(r.ctx, ref, engine.StatOptions{}); err == nil && r.random.IntN(10) > 0 {
+		o.Offset = info.Size
+	}
+	v, err := r.both(fmt.Sprintf("append %d bytes to %s/%+q at %d %+v", len(data), ref.Bucket, ref.Key, o.Offset, o.If), func(_ int, e engine.Engine) (any, error) {
+		return e.Append(r.ctx, ref, bytes.NewReader(data), o)
+	})
+	if err == nil {
+		r.remember(v)
+	}
+}
+
+func (r *randomly) rename() {
+	from, to := r.ref(), r.ref()
+	if r.random.IntN(4) > 0 {
+		from.Bucket, to.Bucket = r.buckets[0], r.buckets[0]
+	}
+	o := engine.RenameOptions{If: r.matching(to), From: r.matching(from), Token: pick(r.random, []string{"", "a", "b"})}
+	r.both(fmt.Sprintf("rename %s/%+q to %s/%+q %+v", from.Bucket, from.Key, to.Bucket, to.Key, o), func(_ int, e engine.Engine) (any, error) {
+		return e.Rename(r.ctx, from, to, o)
+	})
+}
+
+// renamePrefix gives the directory of a key the place of another's; then the keys are to be found under the names that keys have here only by chance,
+// so that most of them go back at once.
+func (r *randomly) renamePrefix() {
+	prefix := func() string {
+		key := string(pick(r.random, r.keys))
+		if cut := strings.LastIndexByte(key, '/'); cut >= 0 && r.random.IntN(3) > 0 {
+			key = key[:cut]
+		}
+		return key + "/"
+	}
+	name, from, to := r.bucket(), prefix(), prefix()
+	ask := func(from, to string) error {
+		_, err := r.both(fmt.Sprintf("rename %s/%+q to %+q", name, from, to), func(_ int, e engine.Engine) (any, error) { return e.RenamePrefix(r.ctx, name, from, to) })
+		return err
+	}
+	if ask(from, to) == nil && r.random.IntN(4) > 0 {
+		ask(to, from)
+	}
 }
 
 func (r *randomly) deleteBucket() {
@@ -331,7 +428,7 @@ func (r *randomly) listBuckets() {
 
 func (r *randomly) put() {
 	ref, data := r.ref(), r.content(2<<20+1)
-	o := engine.PutOptions{Size: int64(len(data)), If: r.matching(ref), Tags: r.someTags()}
+	o := engine.PutOptions{Size: int64(len(data)), If: r.matching(ref), Tags: r.someTags(), Lock: r.someLock(ref.Bucket)}
 	body := func() io.Reader { return bytes.NewReader(data) }
 	what := "put"
 	switch r.random.IntN(12) {
@@ -399,7 +496,7 @@ func (r *randomly) copy() {
 	if r.random.IntN(6) == 0 {
 		to = engine.Ref{Bucket: from.Bucket, Key: from.Key}
 	}
-	o := engine.CopyOptions{If: r.matching(to)}
+	o := engine.CopyOptions{If: r.matching(to), Lock: r.someLock(to.Bucket)}
 	if r.random.IntN(2) == 0 {
 		o.From = r.matching(from)
 	}
@@ -473,7 +570,7 @@ func (r *randomly) stat() {
 
 func (r *randomly) delete() {
 	ref := r.versionRef()
-	o := engine.DeleteOptions{If: r.matching(ref)}
+	o := engine.DeleteOptions{If: r.matching(ref), Bypass: r.random.IntN(2) == 0}
 	if r.random.IntN(8) == 0 {
 		size := pick(r.random, []int64{0, 100, engine.InlineBytesMax})
 		o.If.Size = &size
@@ -502,7 +599,7 @@ func (r *randomly) list() {
 
 func (r *randomly) startUpload() {
 	ref := r.ref()
-	o := engine.StartUploadOptions{Attributes: engine.Attributes{ContentType: pick(r.random, []string{"", "a/b"})}, Tags: r.someTags()}
+	o := engine.StartUploadOptions{Attributes: engine.Attributes{ContentType: pick(r.random, []string{"", "a/b"})}, Tags: r.someTags(), Lock: r.someLock(ref.Bucket)}
 	p := pair{ref: ref, parts: map[int]engine.ETag{}}
 	_, err := r.both(fmt.Sprintf("start upload %s/%+q", ref.Bucket, ref.Key), func(i int, e engine.Engine) (any, error) {
 		info, err := e.StartUpload(r.ctx, ref, o)
@@ -645,6 +742,9 @@ func randomOptions(random *rand.Rand, names []string) engine.ListOptions {
 
 func withoutTime(i engine.ObjectInfo) engine.ObjectInfo {
 	i.Modified = time.Time{}
+	if until := i.Lock.Until; !until.Equal(until.Truncate(24 * time.Hour)) { // it comes from the bucket, counted from when the version was made
+		i.Lock.Until = time.Time{}
+	}
 	if len(i.Attributes.User) == 0 {
 		i.Attributes.User = nil
 	}

@@ -211,7 +211,7 @@ func concurrentCreates(s *suite) {
 	var made atomic.Int32
 	name := newName()
 	each(8, func(int) {
-		if _, err := s.CreateBucket(s.ctx, name); err == nil {
+		if _, err := s.CreateBucket(s.ctx, name, engine.CreateBucketOptions{}); err == nil {
 			made.Add(1)
 		} else {
 			s.fails(engine.KindBucketExists, err, "create bucket")

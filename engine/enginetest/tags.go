@@ -140,7 +140,7 @@ func documents(s *suite) {
 	s.fails(engine.KindNoSuchBucket, err, "a document of no bucket")
 	is("on", large)
 	s.ok(s.DeleteBucket(s.ctx, s.bucket), "delete a bucket with a document")
-	_, err = s.CreateBucket(s.ctx, s.bucket)
+	_, err = s.CreateBucket(s.ctx, s.bucket, engine.CreateBucketOptions{})
 	s.ok(err, "create it again")
 	is("on", nil)
 }

@@ -8,12 +8,12 @@ import (
 )
 
 // CreateBucket makes an empty bucket.
-func (e *Engine) CreateBucket(ctx context.Context, name engine.BucketName) (engine.BucketInfo, error) {
-	info, err := e.createBucket(ctx, name)
+func (e *Engine) CreateBucket(ctx context.Context, name engine.BucketName, o engine.CreateBucketOptions) (engine.BucketInfo, error) {
+	info, err := e.createBucket(ctx, name, o)
 	return info, engine.Wrap("create bucket", engine.Ref{Bucket: name}, err)
 }
 
-func (e *Engine) createBucket(ctx context.Context, name engine.BucketName) (engine.BucketInfo, error) {
+func (e *Engine) createBucket(ctx context.Context, name engine.BucketName, o engine.CreateBucketOptions) (engine.BucketInfo, error) {
 	if err := ready(ctx, name); err != nil {
 		return engine.BucketInfo{}, err
 	}
@@ -24,6 +24,9 @@ func (e *Engine) createBucket(ctx context.Context, name engine.BucketName) (engi
 	}
 	e.lastID++
 	b := newBucket(engine.BucketInfo{Name: name, ID: e.lastID, Created: e.now()})
+	if o.Lock {
+		b.lock.Enabled, b.versioning = true, engine.VersioningEnabled
+	}
 	e.buckets.ReplaceOrInsert(b)
 	return b.info, nil
 }
@@ -97,10 +100,14 @@ func (e *Engine) setVersioning(ctx context.Context, name engine.BucketName, v en
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	b, err := e.find(name)
-	if err == nil {
-		b.versioning = v
+	if err != nil {
+		return err
 	}
-	return err
+	if b.lock.Enabled && v != engine.VersioningEnabled {
+		return engine.E(engine.KindBucketState, "the bucket has locks; its versioning stays enabled")
+	}
+	b.versioning = v
+	return nil
 }
 
 // ListBuckets returns buckets in order of their names.

@@ -46,6 +46,9 @@ func (e *Engine) completeUpload(ctx context.Context, ref engine.Ref, id engine.U
 	if err := judgeWrite(o.If, b.object(ref.Key)); err != nil {
 		return info, err
 	}
+	if made.info.Lock, err = e.newLock(b, u.lock); err != nil {
+		return info, err
+	}
 	b.uploads.Delete(u)
 	return e.setCurrent(b, ref.Key, made), nil
 }

@@ -32,6 +32,9 @@ func (e *Engine) copy(ctx context.Context, from, to engine.Ref, o engine.CopyOpt
 			return info, err
 		}
 	}
+	if err := engine.CheckRetention(o.Lock.Retention, e.now()); err != nil {
+		return info, err
+	}
 	if _, err := e.statBucket(ctx, to.Bucket); err != nil {
 		return info, err
 	}
@@ -57,8 +60,12 @@ func (e *Engine) copy(ctx context.Context, from, to engine.Ref, o engine.CopyOpt
 	if err := judgeWrite(o.If, b.object(to.Key)); err != nil {
 		return info, err
 	}
+	lock, err := e.newLock(b, o.Lock)
+	if err != nil {
+		return info, err
+	}
 	copied := engine.ObjectInfo{
-		Size: source.info.Size, ETag: source.info.ETag, Class: class(o.Class), Attributes: source.info.Attributes, Tags: source.info.Tags, Checksum: sum,
+		Lock: lock, Size: source.info.Size, ETag: source.info.ETag, Class: class(o.Class), Attributes: source.info.Attributes, Tags: source.info.Tags, Checksum: sum,
 		Parts: source.info.Parts,
 	}
 	if o.Attributes != nil {

@@ -40,6 +40,9 @@ func (e *Engine) delete(ctx context.Context, ref engine.Ref, o engine.DeleteOpti
 		e.push(b, ref.Key, marker)
 		r.Version, r.Marker = marker.info.Version, true
 	case found != nil:
+		if why := found.info.Lock.Keeps(e.now(), o.Bypass); why != "" {
+			return engine.DeleteResult{}, engine.E(engine.KindLocked, "%s", why)
+		}
 		r.Marker = found.info.Marker
 		b.setVersions(ref.Key, without(b.versions(ref.Key), found.info.Version))
 		b.sequence++

@@ -134,6 +134,7 @@ func (s selector) rollUp(key string) (common string, ok bool) {
 
 func listed(o *object, attributes bool) engine.ObjectInfo {
 	info := clone(o.info)
+	info.Lock = engine.Lock{}
 	if !attributes {
 		info.Attributes, info.Tags, info.Checksum, info.Parts = engine.Attributes{}, nil, engine.Checksum{}, 0
 	}

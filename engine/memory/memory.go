@@ -57,6 +57,7 @@ type bucket struct {
 	last     time.Time
 
 	versioning engine.Versioning
+	lock       engine.BucketLock
 	documents  map[string][]byte
 }
 
@@ -72,11 +73,13 @@ type object struct {
 	data   []byte
 	upload engine.UploadID
 	parts  []engine.VersionPart
+	token  string // of the rename that brought it here
 }
 
 // upload is an upload in progress; its parts are ordered by number.
 type upload struct {
 	info  engine.UploadInfo
+	lock  engine.Lock
 	parts *btree.BTreeG[*part]
 }
 

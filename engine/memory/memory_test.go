@@ -25,7 +25,7 @@ func TestRandom(t *testing.T) {
 func TestClock(t *testing.T) {
 	now := time.Unix(1_000_000, 5)
 	e := memory.New(memory.Clock(func() time.Time { return now }))
-	if _, err := e.CreateBucket(t.Context(), "bucket"); err != nil {
+	if _, err := e.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	stamps := []time.Duration{time.Second, -time.Hour, 2 * time.Second}

@@ -54,7 +54,10 @@ func (e *Engine) current(ctx context.Context, ref engine.Ref, c engine.Condition
 	if err != nil {
 		return nil, err
 	}
-	return &object{b.answer(o), o.data, o.upload, o.parts}, judgeRead(c, o)
+	opened := *o
+	opened.info = b.answer(o)
+	opened.info.Locks, opened.info.Lock = b.lock.Enabled, o.info.Lock
+	return &opened, judgeRead(c, o)
 }
 
 // readable finds the version that ref names, or the current one, which must be an object. The caller holds the lock.

@@ -26,7 +26,7 @@ func (e *Engine) put(ctx context.Context, ref engine.Ref, body io.Reader, o engi
 	if err := checkWrite(ref, o.If); err != nil {
 		return info, err
 	}
-	if err := errors.Join(checkAttributes(o.Attributes), engine.CheckTags(o.Tags)); err != nil {
+	if err := errors.Join(checkAttributes(o.Attributes), engine.CheckTags(o.Tags), engine.CheckRetention(o.Lock.Retention, e.now())); err != nil {
 		return info, err
 	}
 	if _, err := e.statBucket(ctx, ref.Bucket); err != nil {
@@ -45,8 +45,13 @@ func (e *Engine) put(ctx context.Context, ref engine.Ref, body io.Reader, o engi
 	if err := judgeWrite(o.If, b.object(ref.Key)); err != nil {
 		return info, err
 	}
+	lock, err := e.newLock(b, o.Lock)
+	if err != nil {
+		return info, err
+	}
 	return e.setCurrent(b, ref.Key, &object{
 		info: engine.ObjectInfo{
+			Lock: lock,
 			Size: int64(len(c.data)), ETag: engine.ETag(hex.EncodeToString(c.md5[:])), Class: class(o.Class), Attributes: o.Attributes, Tags: o.Tags, Checksum: c.checksum,
 		},
 		data: c.data,
@@ -63,7 +68,7 @@ func (e *Engine) setCurrent(b *bucket, key engine.Key, o *object) engine.ObjectI
 // answer is what is told of a version.
 func (b *bucket) answer(o *object) engine.ObjectInfo {
 	info := clone(o.info)
-	info.Versioning = b.versioning
+	info.Versioning, info.Lock = b.versioning, engine.Lock{}
 	return info
 }
 

@@ -33,15 +33,7 @@ func (e *Engine) setTags(ctx context.Context, ref engine.Ref, tags engine.Tags) 
 	}
 	tagged := *before
 	tagged.info.Tags = tags
-	tagged.info = clone(tagged.info)
-	versions := slices.Clone(b.versions(ref.Key))
-	versions[slices.Index(versions, before)] = &tagged
-	b.setVersions(ref.Key, versions)
-	b.sequence++
-	e.stamp(b)
-	info = b.answer(&tagged)
-	info.Class, info.Attributes, info.Tags, info.Checksum, info.Parts = "", engine.Attributes{}, nil, engine.Checksum{}, 0
-	return info, nil
+	return e.exchange(b, ref.Key, before, &tagged), nil
 }
 
 // Parts returns a page of the parts of which an upload made the version.

@@ -29,7 +29,7 @@ func (e *Engine) startUpload(ctx context.Context, ref engine.Ref, o engine.Start
 	if err := checkWrite(ref, engine.Conditions{}); err != nil {
 		return info, err
 	}
-	if err := errors.Join(checkAttributes(o.Attributes), engine.CheckTags(o.Tags)); err != nil {
+	if err := errors.Join(checkAttributes(o.Attributes), engine.CheckTags(o.Tags), engine.CheckRetention(o.Lock.Retention, e.now())); err != nil {
 		return info, err
 	}
 	if err := checkAlgorithm(o.ChecksumAlgorithm, o.ChecksumFull); err != nil {
@@ -41,8 +41,12 @@ func (e *Engine) startUpload(ctx context.Context, ref engine.Ref, o engine.Start
 	if err != nil {
 		return info, err
 	}
+	if _, err := e.newLock(b, o.Lock); err != nil {
+		return info, err
+	}
 	e.uploads++
 	u := &upload{
+		lock: o.Lock,
 		info: cloneUpload(engine.UploadInfo{
 			ID: newUploadID(e.uploads), Key: ref.Key, Started: e.stamp(b), Class: class(o.Class), Attributes: o.Attributes, Tags: o.Tags,
 			ChecksumAlgorithm: o.ChecksumAlgorithm, ChecksumFull: o.ChecksumFull,

@@ -182,6 +182,16 @@ func (a *apply) execute(command Command) *Answer {
 		return a.setTags(c)
 	case *SetDocument:
 		return a.setDocument(c)
+	case *SetBucketLock:
+		return a.setBucketLock(c)
+	case *SetLock:
+		return a.setLock(c)
+	case *Append:
+		return a.append(c)
+	case *Rename:
+		return a.rename(c)
+	case *RenamePrefix:
+		return a.renamePrefix(c)
 	case *Delete:
 		return a.delete(c)
 	case *StartUpload:

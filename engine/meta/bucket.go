@@ -12,6 +12,9 @@ func (a *apply) createBucket(c *CreateBucket) *Answer {
 		return &Answer{}
 	}
 	b := bucketRow{name: c.Name, created: a.header.Stamp, inode: rootInode}
+	if c.Lock {
+		b.lock.Enabled, b.versioning = true, engine.VersioningEnabled
+	}
 	root := inodeRow{kind: inodeDirectory, links: 1}
 	a.view.Set(key, b.encode())
 	a.view.Set(key16(rowInode, uint64(c.Bucket), rootInode), root.encode())
@@ -74,6 +77,7 @@ type directoryRow struct {
 	group   engine.GroupID
 	state   BucketState
 	created int64
+	lock    bool // it was reserved with locks enabled
 }
 
 func (r *directoryRow) encode() []byte {
@@ -83,6 +87,7 @@ func (r *directoryRow) encode() []byte {
 	e.uint(uint64(r.group))
 	e.byte(byte(r.state))
 	e.int(r.created)
+	e.bool(r.lock)
 	return e.b
 }
 
@@ -92,6 +97,9 @@ func (r *directoryRow) decode(d *decoder) {
 	r.group = engine.GroupID(d.uint())
 	r.state = BucketState(d.byte())
 	r.created = d.int()
+	if d.format >= 4 {
+		r.lock = d.bool()
+	}
 }
 
 func nameKey(name engine.BucketName) []byte { return append([]byte{rowName}, name...) }
@@ -104,7 +112,7 @@ func (a *apply) reserveBucket(c *ReserveBucket) *Answer {
 	a.mustLoad([]byte{rowNameCounter}, &counter)
 	counter.last++
 	a.view.Set([]byte{rowNameCounter}, counter.encode())
-	r := directoryRow{id: counter.last, group: c.Group, state: BucketCreating, created: a.header.Stamp}
+	r := directoryRow{id: counter.last, group: c.Group, state: BucketCreating, created: a.header.Stamp, lock: c.Lock}
 	a.view.Set(nameKey(c.Name), r.encode())
 	return &Answer{Bucket: r.id, Stamp: r.created}
 }

@@ -84,6 +84,9 @@ func (c *checker) buckets() error {
 		if err := parse(key, value, &b); err != nil {
 			return err
 		}
+		if b.lock.Enabled && (b.versioning != engine.VersioningEnabled || engine.CheckBucketLock(b.lock) != nil) {
+			c.problem("bucket %q has locks %+v and versioning %d", b.name, b.lock, b.versioning)
+		}
 		id := binary.BigEndian.Uint64(key)
 		root := &inodeSeen{entry: entryRow{kind: entryDirectory, inode: rootInode}, links: 1}
 		c.inodes[[2]uint64{id, rootInode}] = root
@@ -110,10 +113,15 @@ func (c *checker) directory(bucket, inode uint64, b *bucketRow, seen *inodeSeen)
 			children = append(children, child)
 			return true, nil
 		}
-		c.object(bucket, b, child)
-		if err := c.stack(bucket, inode, b, child); err != nil {
+		held, err := c.object(bucket, b, child)
+		if err != nil {
 			return false, err
 		}
+		beneath, err := c.stack(bucket, inode, b, child)
+		if err != nil {
+			return false, err
+		}
+		seen.aggregate.locked += held + beneath
 		if child.entry.kind == entryObject {
 			seen.aggregate.objects++
 			seen.aggregate.bytes += uint64(child.entry.size)
@@ -136,6 +144,7 @@ func (c *checker) directory(bucket, inode uint64, b *bucketRow, seen *inodeSeen)
 		seen.aggregate.objects += child.aggregate.objects
 		seen.aggregate.bytes += child.aggregate.bytes
 		seen.aggregate.versions += child.aggregate.versions
+		seen.aggregate.locked += child.aggregate.locked
 	}
 	var r aggregateRow
 	if ok, err := load(c.view, key16(rowAggregate, bucket, inode), &r); err != nil {
@@ -149,10 +158,10 @@ func (c *checker) directory(bucket, inode uint64, b *bucketRow, seen *inodeSeen)
 	return nil
 }
 
-// stack goes through the older versions of an entry.
-func (c *checker) stack(bucket, directory uint64, b *bucketRow, top *inodeSeen) error {
+// stack goes through the older versions of an entry, and counts those with a lock.
+func (c *checker) stack(bucket, directory uint64, b *bucketRow, top *inodeSeen) (locked uint64, err error) {
 	count, null, last := uint64(0), engine.Sequence(0), top.entry.sequence
-	err := scan(c.view, olderPrefix(engine.BucketID(bucket), directory, top.name), nil, func(key, value []byte) (bool, error) {
+	err = scan(c.view, olderPrefix(engine.BucketID(bucket), directory, top.name), nil, func(key, value []byte) (bool, error) {
 		older := &inodeSeen{parent: directory, name: top.name, links: 1}
 		if err := parse(key, value, &older.entry); err != nil {
 			return false, err
@@ -169,17 +178,19 @@ func (c *checker) stack(bucket, directory uint64, b *bucketRow, top *inodeSeen) 
 		}
 		count++
 		last = e.sequence
-		c.object(bucket, b, older)
-		return true, nil
+		held, err := c.object(bucket, b, older)
+		locked += held
+		return true, err
 	})
 	c.older += count
 	if count != top.entry.older || null != top.entry.nullOlder {
 		c.problem("bucket %d: %q has %d older versions, the null one at %d; its entry says %+v", bucket, top.name, count, null, top.entry)
 	}
-	return err
+	return locked, err
 }
 
-func (c *checker) object(bucket uint64, b *bucketRow, child *inodeSeen) {
+// object notes a version, and returns 1 if it has a lock.
+func (c *checker) object(bucket uint64, b *bucketRow, child *inodeSeen) (lock uint64, err error) {
 	c.census.Objects++
 	id := [2]uint64{bucket, child.entry.inode}
 	switch {
@@ -190,13 +201,21 @@ func (c *checker) object(bucket uint64, b *bucketRow, child *inodeSeen) {
 			bucket, child.name, child.entry.inode, child.entry.sequence, b.inode, b.sequence)
 	}
 	if child.entry.kind == entryMarker {
-		return
+		return 0, nil
 	}
 	if c.inodes[id] != nil {
 		c.inodes[id].links++
-		return
+		return 0, nil
 	}
 	c.inodes[id] = child
+	var r inodeRow
+	if _, err := load(c.view, key16(rowInode, bucket, child.entry.inode), &r); err != nil {
+		return 0, err
+	}
+	if lock = uint64(locked(&r.Lock)); lock > 0 && !b.lock.Enabled {
+		c.problem("bucket %d: a version of %q has a lock; the bucket has none", bucket, child.name)
+	}
+	return lock, nil
 }
 
 func (c *checker) inodeRows() error {

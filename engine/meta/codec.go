@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"time"
 
 	"holdfast/engine"
 )
@@ -205,6 +206,40 @@ func (d *decoder) tags() (tags engine.Tags) {
 		}
 	}
 	return tags
+}
+
+func (e *encoder) lock(l *engine.Lock) {
+	e.byte(byte(l.Mode) | flag(l.Hold)<<7 | flag(l.Lifted)<<6)
+	if l.Mode != engine.RetentionNone {
+		e.int(l.Until.UnixMilli())
+	}
+}
+
+func (d *decoder) lock() (l engine.Lock) {
+	b := d.byte()
+	l.Mode, l.Hold, l.Lifted = engine.RetentionMode(b&0x3f), b&0x80 != 0, b&0x40 != 0
+	if l.Mode != engine.RetentionNone {
+		l.Until = time.UnixMilli(d.int()).UTC()
+	}
+	return l
+}
+
+func flag(set bool) byte {
+	if set {
+		return 1
+	}
+	return 0
+}
+
+func (e *encoder) bucketLock(l *engine.BucketLock) {
+	e.bool(l.Enabled)
+	e.byte(byte(l.Mode))
+	e.uint(uint64(l.Days))
+	e.uint(uint64(l.Years))
+}
+
+func (d *decoder) bucketLock() engine.BucketLock {
+	return engine.BucketLock{Enabled: d.bool(), Mode: engine.RetentionMode(d.byte()), Days: int(d.uint()), Years: int(d.uint())}
 }
 
 func (e *encoder) checksum(c *engine.Checksum) {

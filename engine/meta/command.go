@@ -16,8 +16,8 @@ const HeaderBytes = 24
 const CommandBytesMax = 1 << 20
 
 // commandFormat is the format of the commands that are written. Format 2 added the versions that Source and Delete name. Format 3 added tags,
-// the class of what is copied, and Recode.
-const commandFormat = 3
+// the class of what is copied, and Recode. Format 4 added locks, Append and the renames.
+const commandFormat = 4
 
 // Header begins every command. (Epoch, Number) identifies it: a repetition is answered, not applied again. The group's leader
 // writes Stamp when it proposes.
@@ -87,6 +87,11 @@ const (
 	opSetTags        = 21
 	opSetDocument    = 22
 	opRecode         = 23
+	opSetBucketLock  = 24
+	opSetLock        = 25
+	opAppend         = 26
+	opRename         = 27
+	opRenamePrefix   = 28
 	opReserveBucket  = 32
 	opSetBucket      = 33
 	opMapDrive       = 34
@@ -117,6 +122,11 @@ var commands = map[byte]func() Command{
 	opSetTags:        func() Command { return new(SetTags) },
 	opSetDocument:    func() Command { return new(SetDocument) },
 	opRecode:         func() Command { return new(Recode) },
+	opSetBucketLock:  func() Command { return new(SetBucketLock) },
+	opSetLock:        func() Command { return new(SetLock) },
+	opAppend:         func() Command { return new(Append) },
+	opRename:         func() Command { return new(Rename) },
+	opRenamePrefix:   func() Command { return new(RenamePrefix) },
 	opReserveBucket:  func() Command { return new(ReserveBucket) },
 	opSetBucket:      func() Command { return new(SetBucket) },
 	opMapDrive:       func() Command { return new(MapDrive) },
@@ -187,17 +197,25 @@ func (d *decoder) extents() []engine.ExtentID {
 	return ids
 }
 
-// CreateBucket makes a bucket's rows in its group. A repetition is no error.
+// CreateBucket makes a bucket's rows in its group. A repetition is no error. Lock enables locks, and versioning.
 type CreateBucket struct {
 	Bucket engine.BucketID
 	Name   engine.BucketName
+	Lock   bool
 }
 
-func (*CreateBucket) opcode() byte        { return opCreateBucket }
-func (c *CreateBucket) encode(e *encoder) { e.uint(uint64(c.Bucket)); e.string(string(c.Name)) }
+func (*CreateBucket) opcode() byte { return opCreateBucket }
+func (c *CreateBucket) encode(e *encoder) {
+	e.uint(uint64(c.Bucket))
+	e.string(string(c.Name))
+	e.bool(c.Lock)
+}
 func (c *CreateBucket) decode(d *decoder) {
 	c.Bucket = engine.BucketID(d.uint())
 	c.Name = engine.BucketName(d.string())
+	if d.format >= 4 {
+		c.Lock = d.bool()
+	}
 }
 
 // DeleteBucket removes a bucket without versions; its uploads go to trash. A repetition is no error.
@@ -253,6 +271,7 @@ type Put struct {
 	Checksum   engine.Checksum
 	If         engine.Conditions
 	Tags       engine.Tags
+	Lock       engine.Lock // without a retention that of the bucket
 }
 
 func (*Put) opcode() byte { return opPut }
@@ -266,6 +285,7 @@ func (c *Put) encode(e *encoder) {
 	e.checksum(&c.Checksum)
 	e.conditions(&c.If)
 	e.tags(c.Tags)
+	e.lock(&c.Lock)
 }
 func (c *Put) decode(d *decoder) {
 	c.Bucket = engine.BucketID(d.uint())
@@ -278,6 +298,9 @@ func (c *Put) decode(d *decoder) {
 	c.If = d.conditions()
 	if d.format >= 3 {
 		c.Tags = d.tags()
+	}
+	if d.format >= 4 {
+		c.Lock = d.lock()
 	}
 }
 
@@ -403,6 +426,7 @@ type Copy struct {
 	Class       engine.StorageClass // "" in format 2, which knew one class
 	ReplaceTags bool
 	Tags        engine.Tags // if ReplaceTags
+	Lock        engine.Lock // as in Put
 }
 
 func (*Copy) opcode() byte { return opCopy }
@@ -417,6 +441,7 @@ func (c *Copy) encode(e *encoder) {
 	e.string(shortClass(c.Class))
 	e.bool(c.ReplaceTags)
 	e.tags(c.Tags)
+	e.lock(&c.Lock)
 }
 func (c *Copy) decode(d *decoder) {
 	c.Bucket = engine.BucketID(d.uint())
@@ -430,6 +455,9 @@ func (c *Copy) decode(d *decoder) {
 		c.Class = longClass(d.string())
 		c.ReplaceTags = d.bool()
 		c.Tags = d.tags()
+	}
+	if d.format >= 4 {
+		c.Lock = d.lock()
 	}
 }
 
@@ -469,12 +497,14 @@ func (c *CopyPart) decode(d *decoder) {
 	c.Checksum = d.checksum()
 }
 
-// Delete removes a version of Key for good or, if Version is empty, does what the bucket's versioning says.
+// Delete removes a version of Key for good or, if Version is empty, does what the bucket's versioning says. Clock and Bypass are as in SetLock.
 type Delete struct {
 	Bucket  engine.BucketID
 	Key     engine.Key
 	Version engine.VersionID
 	If      engine.Conditions
+	Bypass  bool
+	Clock   int64
 }
 
 func (*Delete) opcode() byte { return opDelete }
@@ -483,6 +513,8 @@ func (c *Delete) encode(e *encoder) {
 	e.string(string(c.Key))
 	e.conditions(&c.If)
 	e.string(string(c.Version))
+	e.bool(c.Bypass)
+	e.int(c.Clock)
 }
 func (c *Delete) decode(d *decoder) {
 	c.Bucket = engine.BucketID(d.uint())
@@ -490,6 +522,10 @@ func (c *Delete) decode(d *decoder) {
 	c.If = d.conditions()
 	if d.format >= 2 {
 		c.Version = engine.VersionID(d.string())
+	}
+	if d.format >= 4 {
+		c.Bypass = d.bool()
+		c.Clock = d.int()
 	}
 }
 
@@ -557,6 +593,7 @@ type StartUpload struct {
 	Algorithm  string
 	Full       bool
 	Tags       engine.Tags
+	Lock       engine.Lock // as in Put
 }
 
 func (*StartUpload) opcode() byte { return opStartUpload }
@@ -569,6 +606,7 @@ func (c *StartUpload) encode(e *encoder) {
 	e.string(c.Algorithm)
 	e.bool(c.Full)
 	e.tags(c.Tags)
+	e.lock(&c.Lock)
 }
 func (c *StartUpload) decode(d *decoder) {
 	c.Bucket = engine.BucketID(d.uint())
@@ -580,6 +618,9 @@ func (c *StartUpload) decode(d *decoder) {
 	c.Full = d.bool()
 	if d.format >= 3 {
 		c.Tags = d.tags()
+	}
+	if d.format >= 4 {
+		c.Lock = d.lock()
 	}
 }
 
@@ -845,13 +886,21 @@ const (
 type ReserveBucket struct {
 	Name  engine.BucketName
 	Group engine.GroupID
+	Lock  bool // as in CreateBucket
 }
 
-func (*ReserveBucket) opcode() byte        { return opReserveBucket }
-func (c *ReserveBucket) encode(e *encoder) { e.string(string(c.Name)); e.uint(uint64(c.Group)) }
+func (*ReserveBucket) opcode() byte { return opReserveBucket }
+func (c *ReserveBucket) encode(e *encoder) {
+	e.string(string(c.Name))
+	e.uint(uint64(c.Group))
+	e.bool(c.Lock)
+}
 func (c *ReserveBucket) decode(d *decoder) {
 	c.Name = engine.BucketName(d.string())
 	c.Group = engine.GroupID(d.uint())
+	if d.format >= 4 {
+		c.Lock = d.bool()
+	}
 }
 
 // SetBucket moves a bucket of the directory from one state to another; To 0 removes it. KindConflict if it is not in From;

@@ -64,9 +64,13 @@ func (a *apply) copy(c *Copy) *Answer {
 	if refusal := checkConditions(&c.If, &p.entry, p.found); refusal != nil {
 		return refusal
 	}
+	lock, refusal := a.lockNew(&b, c.Lock)
+	if refusal != nil {
+		return refusal
+	}
 	a.retain(from.content)
 	inode := inodeRow{
-		content: from.content, size: from.size, etag: from.etag, class: from.class, attributes: from.attributes, checksum: from.checksum, tags: from.tags,
+		Lock: lock, content: from.content, size: from.size, etag: from.etag, class: from.class, attributes: from.attributes, checksum: from.checksum, tags: from.tags,
 	}
 	if c.ReplaceTags {
 		inode.tags = c.Tags

@@ -64,6 +64,7 @@ func List(view View, bucket engine.BucketID, o engine.ListOptions) (engine.Objec
 				return page, err
 			} else if ok {
 				info = r.info(entry)
+				info.Lock = engine.Lock{}
 			}
 		}
 		info.Key = engine.Key(key)

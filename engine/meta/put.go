@@ -22,8 +22,12 @@ func (a *apply) put(c *Put) *Answer {
 	if refusal := a.checkData(&c.Data); refusal != nil {
 		return refusal
 	}
+	lock, refusal := a.lockNew(&b, c.Lock)
+	if refusal != nil {
+		return refusal
+	}
 	inode := inodeRow{
-		size: c.Data.Size, etag: etag{md5: c.MD5}, class: c.Class,
+		Lock: lock, size: c.Data.Size, etag: etag{md5: c.MD5}, class: c.Class,
 		attributes: c.Attributes, checksum: c.Checksum, tags: c.Tags,
 	}
 	inode.content = a.addData(&c.Data, partSum{})
@@ -44,6 +48,7 @@ func (a *apply) setCurrent(bucket engine.BucketID, b *bucketRow, p *path, inode 
 	existed := p.found && p.entry.kind == entryObject
 	a.view.Set(key16(rowInode, uint64(bucket), b.inode), inode.encode())
 	d := a.push(p, &entry)
+	d.locked += locked(&inode.Lock)
 	a.view.Set(key8(rowBucket, uint64(bucket)), b.encode())
 	a.count(p, d)
 	return &Answer{

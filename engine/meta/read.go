@@ -53,7 +53,7 @@ func Lookup(view View, bucket engine.BucketID, key engine.Key, version engine.Ve
 		return nil, engine.E(engine.KindDamaged, "the metadata lacks inode %d", entry.inode)
 	}
 	found := &Object{Info: r.info(&entry), Content: r.content}
-	found.Info.Versioning = b.versioning
+	found.Info.Versioning, found.Info.Locks = b.versioning, b.lock.Enabled
 	return found, nil
 }
 
@@ -64,6 +64,15 @@ func LookupVersioning(view Reader, bucket engine.BucketID) (engine.Versioning, e
 		return 0, cmp.Or(err, ErrAbsent)
 	}
 	return b.versioning, nil
+}
+
+// LookupBucketLock returns what a bucket says of locks. ErrAbsent.
+func LookupBucketLock(view Reader, bucket engine.BucketID) (engine.BucketLock, error) {
+	var b bucketRow
+	if ok, err := load(view, key8(rowBucket, uint64(bucket)), &b); err != nil || !ok {
+		return engine.BucketLock{}, cmp.Or(err, ErrAbsent)
+	}
+	return b.lock, nil
 }
 
 // LoadDocument returns what a bucket keeps under a name, nil if nothing.
@@ -124,6 +133,7 @@ func LookupUploaded(view View, bucket engine.BucketID, key engine.Key, raw strin
 		return nil, ErrAbsent
 	}
 	found := &Object{Info: r.info(&p.entry), Content: r.content}
+	found.Info.Lock = engine.Lock{}
 	found.Info.Versioning, err = LookupVersioning(view, bucket)
 	return found, err
 }
@@ -132,7 +142,7 @@ func LookupUploaded(view View, bucket engine.BucketID, key engine.Key, raw strin
 func (r *inodeRow) info(entry *entryRow) engine.ObjectInfo {
 	return engine.ObjectInfo{
 		Version: entry.version(), Size: r.size, ETag: engine.ETag(r.etag.String()), Modified: time.Unix(0, r.stamp), Class: r.class,
-		Attributes: r.attributes, Tags: r.tags, Checksum: r.checksum, Parts: r.etag.parts, Sequence: r.sequence,
+		Attributes: r.attributes, Tags: r.tags, Checksum: r.checksum, Parts: r.etag.parts, Lock: r.Lock, Sequence: r.sequence,
 	}
 }
 
@@ -370,6 +380,7 @@ type BucketRecord struct {
 	Group   engine.GroupID
 	State   BucketState
 	Created time.Time
+	Lock    bool // it was reserved with locks
 }
 
 // LookupBucket finds a bucket in the root group's directory. ErrAbsent.
@@ -384,7 +395,7 @@ func LookupBucket(view Reader, name engine.BucketName) (BucketRecord, error) {
 }
 
 func (r *directoryRow) record(name engine.BucketName) BucketRecord {
-	return BucketRecord{Name: name, ID: r.id, Group: r.group, State: r.state, Created: time.Unix(0, r.created)}
+	return BucketRecord{Name: name, ID: r.id, Group: r.group, State: r.state, Created: time.Unix(0, r.created), Lock: r.lock}
 }
 
 // ListBuckets returns up to max buckets with the prefix and names greater than after, in whatever state.

@@ -47,8 +47,8 @@ const (
 // later version has written: whoever adds a kind of row raises the version too.
 //
 // Format 2 added the versioning of buckets, delete markers, older versions and their ids. Format 3 added tags, documents of buckets, and in the
-// contents of parts their numbers and checksums.
-const rowFormat = 3
+// contents of parts their numbers and checksums. Format 4 added locks, and the tokens of renames.
+const rowFormat = 4
 
 // rootInode is the directory that a bucket's keys are walked from.
 const rootInode = 1
@@ -205,6 +205,7 @@ type bucketRow struct {
 	inode      uint64 // last inode number given
 	sequence   engine.Sequence
 	versioning engine.Versioning
+	lock       engine.BucketLock
 }
 
 func (r *bucketRow) encode() []byte {
@@ -215,6 +216,7 @@ func (r *bucketRow) encode() []byte {
 	e.uint(r.inode)
 	e.uint(uint64(r.sequence))
 	e.byte(byte(r.versioning))
+	e.bucketLock(&r.lock)
 	return e.b
 }
 
@@ -226,6 +228,9 @@ func (r *bucketRow) decode(d *decoder) {
 	r.sequence = engine.Sequence(d.uint())
 	if d.format >= 2 {
 		r.versioning = engine.Versioning(d.byte())
+	}
+	if d.format >= 4 {
+		r.lock = d.bucketLock()
 	}
 }
 
@@ -340,6 +345,8 @@ type inodeRow struct {
 	checksum   engine.Checksum
 	upload     string // id of the upload that made it, so that a repeated completion knows its own work
 	tags       engine.Tags
+	Lock       engine.Lock // exported, since DescribeRow reads times of such fields alone
+	token      string      // of the rename that brought it here, so that a repetition knows its own work
 }
 
 func (r *inodeRow) encode() []byte {
@@ -362,6 +369,8 @@ func (r *inodeRow) encode() []byte {
 	e.checksum(&r.checksum)
 	e.string(r.upload)
 	e.tags(r.tags)
+	e.lock(&r.Lock)
+	e.string(r.token)
 	return e.b
 }
 
@@ -390,6 +399,10 @@ func (r *inodeRow) decode(d *decoder) {
 	if d.format >= 3 {
 		r.tags = d.tags()
 	}
+	if d.format >= 4 {
+		r.Lock = d.lock()
+		r.token = d.string()
+	}
 }
 
 // aggregateRow counts what lies beneath a directory, at any depth.
@@ -397,7 +410,7 @@ type aggregateRow struct {
 	objects  uint64 // current versions that are no delete markers
 	bytes    uint64 // their sizes
 	versions uint64 // all versions, delete markers included
-	locked   uint64 // versions under retention or legal hold
+	locked   uint64 // versions with a retention, even one that has ended, or a legal hold
 }
 
 func (r *aggregateRow) encode() []byte {
@@ -657,6 +670,7 @@ type uploadRow struct {
 	algorithm  string
 	full       bool
 	tags       engine.Tags
+	Lock       engine.Lock
 }
 
 func (r *uploadRow) encode() []byte {
@@ -668,6 +682,7 @@ func (r *uploadRow) encode() []byte {
 	e.string(r.algorithm)
 	e.bool(r.full)
 	e.tags(r.tags)
+	e.lock(&r.Lock)
 	return e.b
 }
 
@@ -680,6 +695,9 @@ func (r *uploadRow) decode(d *decoder) {
 	r.full = d.bool()
 	if d.format >= 3 {
 		r.tags = d.tags()
+	}
+	if d.format >= 4 {
+		r.Lock = d.lock()
 	}
 }
 

@@ -76,7 +76,7 @@ func (a *apply) makeDirectories(b *bucketRow, p *path) {
 }
 
 // delta is a change of the counts of every directory on a path.
-type delta struct{ objects, bytes, versions int64 }
+type delta struct{ objects, bytes, versions, locked int64 }
 
 // count adds d to the aggregates of all directories of p, and removes those that hold no version any more; the root stays.
 func (a *apply) count(p *path, d delta) {
@@ -87,6 +87,7 @@ func (a *apply) count(p *path, d delta) {
 		r.objects += uint64(d.objects)
 		r.bytes += uint64(d.bytes)
 		r.versions += uint64(d.versions)
+		r.locked += uint64(d.locked)
 		if r.versions > 0 || i == 0 {
 			a.view.Set(key, r.encode())
 			continue
@@ -97,9 +98,21 @@ func (a *apply) count(p *path, d delta) {
 	}
 }
 
+// JudgeWrite judges a write's conditions against a version, which is not there if its Sequence is 0, as a command does.
+func JudgeWrite(c *engine.Conditions, version *engine.ObjectInfo) error {
+	refusal := judge(c, version.Sequence != 0, version.ETag, version.Size, version.Modified.UnixNano())
+	if refusal == nil {
+		return nil
+	}
+	return refusal.Err()
+}
+
 // checkConditions judges a write's conditions against a version.
 func checkConditions(c *engine.Conditions, entry *entryRow, found bool) *Answer {
-	exists := found && entry.kind == entryObject
+	return judge(c, found && entry.kind == entryObject, engine.ETag(entry.etag.String()), entry.size, entry.stamp)
+}
+
+func judge(c *engine.Conditions, exists bool, current engine.ETag, size, stamp int64) *Answer {
 	if (c.MatchAny || len(c.Match) > 0) && !exists {
 		return failed(engine.KindNoSuchKey, "there is no such object to match")
 	}
@@ -109,17 +122,16 @@ func checkConditions(c *engine.Conditions, entry *entryRow, found bool) *Answer 
 	if !exists {
 		return nil
 	}
-	current := engine.ETag(entry.etag.String())
 	if len(c.Match) > 0 && !contains(c.Match, current) {
 		return failed(engine.KindPreconditionFailed, "the object's ETag is %q", current)
 	}
 	if contains(c.NoneMatch, current) {
 		return failed(engine.KindPreconditionFailed, "the object's ETag is %q", current)
 	}
-	if c.Size != nil && *c.Size != entry.size {
-		return failed(engine.KindPreconditionFailed, "the object has %d bytes", entry.size)
+	if c.Size != nil && *c.Size != size {
+		return failed(engine.KindPreconditionFailed, "the object has %d bytes", size)
 	}
-	if !c.ModifiedAt.IsZero() && c.ModifiedAt.Unix() != unixSeconds(entry.stamp) {
+	if !c.ModifiedAt.IsZero() && c.ModifiedAt.Unix() != unixSeconds(stamp) {
 		return failed(engine.KindPreconditionFailed, "the object was modified at another time")
 	}
 	return nil

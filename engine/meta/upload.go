@@ -15,7 +15,10 @@ func (a *apply) startUpload(c *StartUpload) *Answer {
 	if len(c.ID) != UploadIDBytes {
 		return failed(engine.KindInternal, "an upload's id has %d bytes, not %d", UploadIDBytes, len(c.ID))
 	}
-	r := uploadRow{started: a.header.Stamp, class: c.Class, attributes: c.Attributes, algorithm: c.Algorithm, full: c.Full, tags: c.Tags}
+	if !c.Lock.IsZero() && !b.lock.Enabled {
+		return failed(engine.KindNoLock, "locks are not enabled in the bucket")
+	}
+	r := uploadRow{Lock: c.Lock, started: a.header.Stamp, class: c.Class, attributes: c.Attributes, algorithm: c.Algorithm, full: c.Full, tags: c.Tags}
 	a.view.Set(uploadKey(c.Bucket, c.Key, c.ID), r.encode())
 	return &Answer{Stamp: a.header.Stamp}
 }
@@ -80,6 +83,10 @@ func (a *apply) complete(c *CompleteUpload) *Answer {
 	if refusal := checkConditions(&c.If, &p.entry, p.found); refusal != nil {
 		return refusal
 	}
+	lock, refusal := a.lockNew(&b, u.Lock)
+	if refusal != nil {
+		return refusal
+	}
 	content, refusal := a.completeContent(c)
 	if refusal != nil {
 		return refusal
@@ -87,7 +94,7 @@ func (a *apply) complete(c *CompleteUpload) *Answer {
 	a.view.Delete(uploadKey(c.Bucket, c.Key, c.ID))
 	a.trashUpload(c.Bucket, c.ID)
 	inode := inodeRow{
-		content: content, size: c.Size, etag: etag{md5: c.MD5, parts: c.Count}, class: u.class,
+		Lock: lock, content: content, size: c.Size, etag: etag{md5: c.MD5, parts: c.Count}, class: u.class,
 		attributes: u.attributes, checksum: c.Checksum, upload: c.ID, tags: u.tags,
 	}
 	return a.setCurrent(c.Bucket, &b, p, &inode)

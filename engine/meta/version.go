@@ -170,8 +170,14 @@ func (a *apply) delete(c *Delete) *Answer {
 		a.count(p, a.push(p, &marker))
 		answer.Version, answer.Marker = marker.version(), true
 	} else {
+		refusal, lock := a.kept(&b, c.Bucket, &entry, c)
+		if refusal != nil {
+			return refusal
+		}
 		answer.Marker = entry.kind == entryMarker
-		a.count(p, a.remove(p, &entry))
+		d := a.remove(p, &entry)
+		d.locked -= lock
+		a.count(p, d)
 	}
 	a.view.Set(key8(rowBucket, uint64(c.Bucket)), b.encode())
 	return answer
@@ -210,6 +216,9 @@ func (a *apply) setVersioning(c *SetVersioning) *Answer {
 	}
 	if err := engine.CheckVersioning(c.Versioning); err != nil {
 		return failed(engine.KindInvalidArgument, "%v", err)
+	}
+	if b.lock.Enabled && c.Versioning != engine.VersioningEnabled {
+		return failed(engine.KindBucketState, "the bucket has locks; its versioning stays enabled")
 	}
 	b.versioning = c.Versioning
 	a.view.Set(key8(rowBucket, uint64(c.Bucket)), b.encode())

@@ -29,7 +29,7 @@ func TestFailedDriveStaysOut(t *testing.T) {
 	}
 	n := openNode(t, c)
 	defer closeNode(t, n)
-	if _, err := n.CreateBucket(t.Context(), "bucket"); err != nil {
+	if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	put(t, n, "before", content(1, 3<<20))
@@ -108,7 +108,7 @@ func TestLessParityIsMadeUpFor(t *testing.T) {
 	c := testConfig(t, t.TempDir(), 4)
 	n := openNode(t, c)
 	defer closeNode(t, n)
-	if _, err := n.CreateBucket(t.Context(), "bucket"); err != nil {
+	if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	put(t, n, "whole", content(1, 3<<20))
@@ -183,7 +183,7 @@ func TestDrivesComeAndGoWhileTheBodyIsWritten(t *testing.T) {
 	c := testConfig(t, t.TempDir(), 4)
 	n := openNode(t, c)
 	defer closeNode(t, n)
-	if _, err := n.CreateBucket(t.Context(), "bucket"); err != nil {
+	if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	body := content(1, 12<<20+3)

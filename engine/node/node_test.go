@@ -104,7 +104,7 @@ func TestStoreAndReadBack(t *testing.T) {
 		t.Run(fmt.Sprint(drives), func(t *testing.T) {
 			c := testConfig(t, t.TempDir(), drives)
 			n := openNode(t, c)
-			if _, err := n.CreateBucket(t.Context(), "bucket"); err != nil {
+			if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			for i, size := range sizes {
@@ -143,7 +143,7 @@ func TestWipeTwoThenTheOthers(t *testing.T) {
 		t.Run(fmt.Sprintf("running=%v", running), func(t *testing.T) {
 			c := testConfig(t, t.TempDir(), 4)
 			n := openNode(t, c)
-			if _, err := n.CreateBucket(t.Context(), "bucket"); err != nil {
+			if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
 				t.Fatal(err)
 			}
 			for i, size := range sizes {
@@ -219,7 +219,7 @@ func TestOverwriteAndDelete(t *testing.T) {
 	c := testConfig(t, t.TempDir(), 4)
 	n := openNode(t, c)
 	defer closeNode(t, n)
-	if _, err := n.CreateBucket(t.Context(), "bucket"); err != nil {
+	if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	old := content(1, 5<<20)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/engine"
 	"holdfast/engine/group"
 )
 
@@ -20,7 +21,7 @@ func TestFailedReplicaBeginsAnew(t *testing.T) {
 	c.CheckInterval = 20 * time.Millisecond
 	n := openNode(t, c)
 	defer closeNode(t, n)
-	if _, err := n.CreateBucket(t.Context(), "bucket"); err != nil {
+	if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	numbers := map[uint64]bool{}
@@ -99,7 +100,7 @@ func allIn(s Status) bool {
 func TestDriveComesBack(t *testing.T) {
 	c := testConfig(t, t.TempDir(), 4)
 	n := openNode(t, c)
-	if _, err := n.CreateBucket(t.Context(), "bucket"); err != nil {
+	if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	put(t, n, "before", content(1, 3<<20))
@@ -186,7 +187,7 @@ func TestRemovedFolders(t *testing.T) {
 	c.CheckInterval = 20 * time.Millisecond
 	n := openNode(t, c)
 	defer closeNode(t, n)
-	if _, err := n.CreateBucket(t.Context(), "bucket"); err != nil {
+	if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	put(t, n, "before", content(1, 3<<20))
@@ -210,7 +211,7 @@ func TestRemovedFolders(t *testing.T) {
 func TestRemovedFiles(t *testing.T) {
 	c := testConfig(t, t.TempDir(), 4)
 	n := openNode(t, c)
-	if _, err := n.CreateBucket(t.Context(), "bucket"); err != nil {
+	if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 5 {

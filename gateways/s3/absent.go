@@ -16,7 +16,6 @@ var absent = []route{
 	none("GetBucketWebsite", "s3:GetBucketWebsite", "website", "NoSuchWebsiteConfiguration"),
 	none("GetBucketReplication", "s3:GetReplicationConfiguration", "replication", "ReplicationConfigurationNotFoundError"),
 	none("GetBucketEncryption", "s3:GetEncryptionConfiguration", "encryption", "ServerSideEncryptionConfigurationNotFoundError"),
-	none("GetObjectLockConfiguration", "s3:GetBucketObjectLockConfiguration", "object-lock", "ObjectLockConfigurationNotFoundError"),
 	none("GetPublicAccessBlock", "s3:GetBucketPublicAccessBlock", "publicAccessBlock", "NoSuchPublicAccessBlockConfiguration"),
 
 	constant("GetBucketLogging", "s3:GetBucketLogging", "logging", "BucketLoggingStatus", nil),
@@ -38,10 +37,6 @@ var absent = []route{
 			ownerMayAll(c, d)
 			return c.answer(d)
 		})},
-	{name: "GetObjectRetention", action: "s3:GetObjectRetention", method: "GET", level: objectLevel, need: []string{"retention"}, may: []string{"versionId"},
-		serve: ofObject(noLock)},
-	{name: "GetObjectLegalHold", action: "s3:GetObjectLegalHold", method: "GET", level: objectLevel, need: []string{"legal-hold"}, may: []string{"versionId"},
-		serve: ofObject(noLock)},
 }
 
 // none is a question about a bucket whose answer is an error that says that there is nothing.
@@ -83,10 +78,6 @@ func ofObject(serve func(*call) error) func(*call) error {
 		}
 		return serve(c)
 	}
-}
-
-func noLock(*call) error {
-	return faultf("InvalidRequest", "Bucket is missing Object Lock Configuration")
 }
 
 // ownerMayAll is the access control list of everything: the owner has all rights, nobody else has any.

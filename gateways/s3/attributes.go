@@ -98,6 +98,7 @@ func setObject(h http.Header, info engine.ObjectInfo) {
 	if n := len(info.Tags); n > 0 {
 		h.Set("X-Amz-Tagging-Count", strconv.Itoa(n))
 	}
+	setLock(h, info.Lock)
 	h.Set("Accept-Ranges", "bytes")
 	setVersion(h, info)
 	setValidators(h, info)

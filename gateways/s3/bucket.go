@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"holdfast/engine"
 	"holdfast/gateways/s3/wire"
@@ -18,8 +19,13 @@ func createBucket(c *call) error {
 	if ownership := h.Get("X-Amz-Object-Ownership"); ownership != "" && ownership != "BucketOwnerEnforced" {
 		return notImplemented("value of the header", "x-amz-object-ownership: "+ownership)
 	}
-	if lock := h.Get("X-Amz-Bucket-Object-Lock-Enabled"); lock != "" && lock != "false" {
-		return notImplemented("value of the header", "x-amz-bucket-object-lock-enabled: "+lock)
+	var o engine.CreateBucketOptions
+	switch lock := h.Get("X-Amz-Bucket-Object-Lock-Enabled"); strings.ToLower(lock) {
+	case "", "false":
+	case "true":
+		o.Lock = true
+	default:
+		return invalid("x-amz-bucket-object-lock-enabled", lock, "The header must be true or false.")
 	}
 	document, err := c.createBucketDocument()
 	if err != nil {
@@ -35,7 +41,7 @@ func createBucket(c *call) error {
 	if request.Location != "" && request.Location != c.g.Region {
 		return fault("IllegalLocationConstraintException", wire.Field{Name: "LocationConstraint", Value: request.Location})
 	}
-	if _, err := c.engine.CreateBucket(c.ctx, c.bucket); err != nil {
+	if _, err := c.engine.CreateBucket(c.ctx, c.bucket, o); err != nil {
 		return err
 	}
 	c.w.Header().Set("Location", "/"+string(c.bucket))

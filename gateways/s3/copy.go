@@ -116,6 +116,9 @@ func copyObject(c *call) error {
 		return err
 	}
 	o.Class = class
+	if o.Lock, err = c.lock(); err != nil {
+		return err
+	}
 	if o.If, err = writeIf(c.r.Header); err != nil {
 		return err
 	}
@@ -141,7 +144,7 @@ func copyObject(c *call) error {
 	if asked != "" && algorithmNamed(asked) == nil {
 		return faultf("InvalidRequest", "Value for x-amz-checksum-algorithm header is invalid.")
 	}
-	if err := c.checkItself(&k, replace || retag || asked != "", class); err != nil {
+	if err := c.checkItself(&k, replace || retag || asked != "" || !o.Lock.IsZero(), class); err != nil {
 		return err
 	}
 	if asked != "" {

@@ -18,7 +18,11 @@ func deleteObject(c *call) error {
 	if err != nil {
 		return err
 	}
-	result, err := c.engine.Delete(c.ctx, c.ref(), engine.DeleteOptions{If: conditions})
+	bypass, err := c.bypass()
+	if err != nil {
+		return err
+	}
+	result, err := c.engine.Delete(c.ctx, c.ref(), engine.DeleteOptions{If: conditions, Bypass: bypass})
 	if err != nil {
 		return err
 	}
@@ -44,10 +48,14 @@ func deleteObjects(c *call) error {
 	if err != nil {
 		return err
 	}
+	bypass, err := c.bypass()
+	if err != nil {
+		return err
+	}
 	if _, err := c.engine.StatBucket(c.ctx, c.bucket); err != nil {
 		return err
 	}
-	results, failures := c.deleteEach(request.Objects)
+	results, failures := c.deleteEach(request.Objects, bypass)
 	d := wire.NewDoc("DeleteResult")
 	for i, o := range request.Objects {
 		if f := failures[i]; f != nil {
@@ -72,7 +80,7 @@ func deleteObjects(c *call) error {
 }
 
 // deleteEach deletes the objects, a few at a time, and returns what became of each or went wrong.
-func (c *call) deleteEach(objects []wire.DeleteObject) ([]engine.DeleteResult, []*apiFault) {
+func (c *call) deleteEach(objects []wire.DeleteObject, bypass bool) ([]engine.DeleteResult, []*apiFault) {
 	results := make([]engine.DeleteResult, len(objects))
 	failures, reasons := make([]*apiFault, len(objects)), make([]error, len(objects))
 	var wait sync.WaitGroup
@@ -81,7 +89,7 @@ func (c *call) deleteEach(objects []wire.DeleteObject) ([]engine.DeleteResult, [
 		wait.Go(func() {
 			for i := range next {
 				var err error
-				if results[i], err = c.deleteOne(objects[i]); err != nil {
+				if results[i], err = c.deleteOne(objects[i], bypass); err != nil {
 					failures[i], reasons[i] = faultOf(err, c), err
 				}
 			}
@@ -101,7 +109,7 @@ func (c *call) deleteEach(objects []wire.DeleteObject) ([]engine.DeleteResult, [
 	return results, failures
 }
 
-func (c *call) deleteOne(o wire.DeleteObject) (r engine.DeleteResult, err error) {
+func (c *call) deleteOne(o wire.DeleteObject, bypass bool) (r engine.DeleteResult, err error) {
 	if err := checkVersionID("VersionId", o.Version); err != nil {
 		return r, err
 	}
@@ -115,5 +123,5 @@ func (c *call) deleteOne(o wire.DeleteObject) (r engine.DeleteResult, err error)
 	} else if o.ETag != "" {
 		conditions.Match = []engine.ETag{engine.ETag(strings.Trim(o.ETag, `"`))}
 	}
-	return c.engine.Delete(c.ctx, engine.Ref{Bucket: c.bucket, Key: key, Version: engine.VersionID(o.Version)}, engine.DeleteOptions{If: conditions})
+	return c.engine.Delete(c.ctx, engine.Ref{Bucket: c.bucket, Key: key, Version: engine.VersionID(o.Version)}, engine.DeleteOptions{If: conditions, Bypass: bypass})
 }

@@ -42,6 +42,10 @@ var kindCodes = map[engine.Kind]string{
 	engine.KindDamaged:            "InternalError", // S3 has no word for it
 	engine.KindNotImplemented:     "NotImplemented",
 	engine.KindCanceled:           "ServiceUnavailable", // the outcome is not known
+	engine.KindLocked:             "AccessDenied",
+	engine.KindNoLock:             "InvalidRequest",
+	engine.KindBucketState:        "InvalidBucketState",
+	engine.KindInvalidOffset:      "InvalidWriteOffset",
 }
 
 // retryAfter is what a client is told to wait when the server could not serve it.
@@ -120,6 +124,14 @@ func kindFault(err error, c *call) *apiFault {
 	case engine.KindInvalidArgument, engine.KindConflict, engine.KindNotImplemented:
 		f.message += ": " + err.Error()
 	}
+	switch kind {
+	case engine.KindLocked:
+		f.message = "Access Denied because object protected by object lock."
+	case engine.KindNoLock:
+		f.message = noLocks
+	case engine.KindBucketState:
+		f.message += " " + err.Error()
+	}
 	ref := engine.RefOf(err) // of a copy it may be the source
 	switch kind {
 	case engine.KindNoSuchBucket, engine.KindBucketExists, engine.KindBucketNotEmpty:
@@ -154,7 +166,8 @@ func kindFault(err error, c *call) *apiFault {
 // firstCondition names the condition that a 412 is about, as far as the request tells.
 func firstCondition(h http.Header) string {
 	for _, name := range []string{"If-Match", "If-Unmodified-Since", "If-None-Match", "X-Amz-If-Match-Size", "X-Amz-If-Match-Last-Modified-Time",
-		copySource + "-If-Match", copySource + "-If-Unmodified-Since", copySource + "-If-None-Match", copySource + "-If-Modified-Since"} {
+		copySource + "-If-Match", copySource + "-If-Unmodified-Since", copySource + "-If-None-Match", copySource + "-If-Modified-Since",
+		renameSource + "-If-Match", renameSource + "-If-Unmodified-Since", renameSource + "-If-None-Match", renameSource + "-If-Modified-Since"} {
 		if h.Get(name) != "" {
 			return name
 		}

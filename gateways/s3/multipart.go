@@ -20,7 +20,11 @@ func createUpload(c *call) error {
 	if err != nil {
 		return err
 	}
-	o := engine.StartUploadOptions{Class: class, Attributes: attributes, Tags: tags}
+	lock, err := c.lock()
+	if err != nil {
+		return err
+	}
+	o := engine.StartUploadOptions{Class: class, Attributes: attributes, Tags: tags, Lock: lock}
 	if o.ChecksumAlgorithm, o.ChecksumFull, err = uploadAlgorithm(c.r.Header); err != nil {
 		return err
 	}

@@ -152,8 +152,8 @@ func TestEveryOperationIsInTheTableOrRefused(t *testing.T) {
 			t.Errorf("%s reached the engine", fields[0])
 		}
 	}
-	if listed != len(s3.Routes()) {
-		t.Errorf("%d of %d rows of the table are operations of S3", listed, len(s3.Routes()))
+	if own := []string{"RenamePrefix"}; listed != len(s3.Routes())-len(own) {
+		t.Errorf("%d of %d rows of the table are operations of S3, %d are to be ours", listed, len(s3.Routes()), len(own))
 	}
 }
 
@@ -163,12 +163,12 @@ func TestUnknownMeansNo(t *testing.T) {
 	f.bucket("bucket")
 	f.want(ask{method: "PUT", target: "/bucket/k", body: "old"}, 200, "")
 	before := f.engine.calls.Load()
-	for _, target := range []string{"?xyz", "?renameObject", "?append&position=0", "?annotation", "?acl", "?tagging&append", "?versionId=null", "?partNumber=1", "?uploads",
-		"?uploadId=1", "?x-id=GetObject", "?X-Amz-Acl=private", "?legal-hold", "?torrent", "?x=1&y=2"} {
+	for _, target := range []string{"?xyz", "?renameObject&x", "?renamePrefix&x", "?append&position=0", "?annotation", "?acl", "?tagging&append", "?versionId=null", "?partNumber=1", "?uploads",
+		"?uploadId=1", "?x-id=GetObject", "?X-Amz-Acl=private", "?legal-hold&x", "?torrent", "?x=1&y=2"} {
 		f.want(ask{method: "PUT", target: "/bucket/k" + target, body: "new"}, 501, "NotImplemented")
 	}
 	for _, header := range []string{"x-amz-server-side-encryption", "x-amz-server-side-encryption-customer-algorithm", "x-amz-tagging-directive",
-		"x-amz-object-lock-mode", "x-amz-object-lock-legal-hold", "x-amz-write-offset-bytes", "x-amz-website-redirect-location", "x-amz-rename-source",
+		"x-amz-bypass-governance-retention", "x-amz-client-token", "x-amz-website-redirect-location", "x-amz-rename-source",
 		"x-amz-grant-read", "x-amz-request-payer", "x-amz-unknown", "x-amz-checksum-md4", "x-amz-mp-object-size", "x-minio-source-etag", "x-rgw-x",
 		"if-modified-since", "if-unmodified-since", "if-range", "range", "content-range", "x-amz-if-match-size"} {
 		f.want(ask{method: "PUT", target: "/bucket/k", body: "new", headers: []string{header, "1"}}, 501, "NotImplemented")
@@ -182,12 +182,14 @@ func TestUnknownMeansNo(t *testing.T) {
 		{method: "DELETE", target: "/bucket/k", headers: []string{"if-none-match", "*"}}, {method: "DELETE", target: "/bucket/k?tagging&force"},
 		{method: "DELETE", target: "/bucket/k", headers: []string{"x-minio-force-delete", "true"}}, {method: "DELETE", target: "/bucket?force"},
 		{method: "DELETE", target: "/bucket", headers: []string{"x-minio-force-delete", "true"}},
-		{method: "DELETE", target: "/bucket/k", headers: []string{"x-amz-bypass-governance-retention", "true"}},
+		{method: "DELETE", target: "/bucket/k?tagging", headers: []string{"x-amz-bypass-governance-retention", "true"}},
+		{method: "GET", target: "/bucket/k", headers: []string{"x-amz-object-lock-mode", "GOVERNANCE"}},
+		{method: "PUT", target: "/bucket/k?renameObject", headers: []string{"x-amz-rename-source", "/bucket/x", "if-modified-since", "Mon, 02 Jan 2006 15:04:05 GMT"}},
+		{method: "PUT", target: "/bucket/k/?renamePrefix", headers: []string{"x-amz-rename-source", "/bucket/x/", "if-none-match", "*"}},
 		{method: "GET", target: "/bucket/k?tagging&partNumber=1"}, {method: "GET", target: "/bucket/k", headers: []string{"x-minio-extract", "true"}},
 		{method: "GET", target: "/bucket?list-type=2&metadata=true"}, {method: "GET", target: "/bucket?list-type=3"},
 		{method: "GET", target: "/bucket?list-type=2&marker=x"}, {method: "GET", target: "/bucket?location&x"}, {method: "POST", target: "/bucket?delete&x"},
 		{method: "POST", target: "/?Action=AssumeRole"}, {method: "GET", target: "/bucket?acl=x"},
-		{method: "PUT", target: "/bucket", headers: []string{"x-amz-bucket-object-lock-enabled", "true"}},
 		{method: "PUT", target: "/bucket", headers: []string{"x-amz-object-ownership", "ObjectWriter"}},
 		{method: "PUT", target: "/bucket/k", headers: []string{"x-amz-copy-source", "/bucket/x", "x-amz-copy-source-range", "bytes=0-1"}},
 		{method: "PUT", target: "/bucket/k", headers: []string{"x-amz-copy-source", "/bucket/x", "x-amz-copy-source-server-side-encryption-customer-algorithm", "AES256"}},
@@ -196,6 +198,22 @@ func TestUnknownMeansNo(t *testing.T) {
 		{method: "GET", target: "/bucket/k", headers: []string{"x-amz-copy-source", "/bucket/x"}},
 	} {
 		f.want(a, 501, "NotImplemented")
+	}
+	for _, a := range []ask{
+		{method: "PUT", target: "/bucket/k", body: "new", headers: []string{"x-amz-object-lock-mode", "GOVERNANCE"}},
+		{method: "PUT", target: "/bucket/k", body: "new", headers: []string{"x-amz-object-lock-mode", "x", "x-amz-object-lock-retain-until-date", "2100-01-01T00:00:00Z"}},
+		{method: "PUT", target: "/bucket/k", body: "new", headers: []string{"x-amz-object-lock-mode", "GOVERNANCE", "x-amz-object-lock-retain-until-date", "2001-01-01T00:00:00Z"}},
+		{method: "PUT", target: "/bucket/k", body: "new", headers: []string{"x-amz-object-lock-mode", "GOVERNANCE", "x-amz-object-lock-retain-until-date", "soon"}},
+		{method: "PUT", target: "/bucket/k", body: "new", headers: []string{"x-amz-object-lock-legal-hold", "on"}},
+		{method: "PUT", target: "/bucket/k", body: "new", headers: []string{"x-amz-write-offset-bytes", "-1"}},
+		{method: "PUT", target: "/bucket/k", body: "new", headers: []string{"x-amz-write-offset-bytes", "all"}},
+		{method: "DELETE", target: "/bucket/k", headers: []string{"x-amz-bypass-governance-retention", "yes"}},
+		{method: "PUT", target: "/bucket", headers: []string{"x-amz-bucket-object-lock-enabled", "yes"}},
+		{method: "PUT", target: "/bucket/k?renameObject", headers: []string{"x-amz-rename-source", "/other/x"}},
+		{method: "PUT", target: "/bucket/k?renameObject", headers: []string{"x-amz-rename-source", "x"}},
+		{method: "PUT", target: "/bucket/k?renameObject", headers: []string{"x-amz-rename-source", "/bucket/x", "x-amz-client-token", strings.Repeat("t", 65)}},
+	} {
+		f.want(a, 400, "InvalidArgument")
 	}
 	for _, a := range []ask{{method: "POST", target: "/bucket/k"}, {method: "PATCH", target: "/bucket/k"}, {method: "POST", target: "/bucket"}, {method: "DELETE", target: "/"},
 		{method: "PUT", target: "/"}, {method: "TRACE", target: "/bucket"}} {

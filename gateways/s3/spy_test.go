@@ -18,9 +18,9 @@ type spy struct{ *counted }
 
 var _ engine.Engine = spy{}
 
-func (s spy) CreateBucket(ctx context.Context, name engine.BucketName) (engine.BucketInfo, error) {
+func (s spy) CreateBucket(ctx context.Context, name engine.BucketName, o engine.CreateBucketOptions) (engine.BucketInfo, error) {
 	s.calls.Add(1)
-	return s.Engine.CreateBucket(ctx, name)
+	return s.Engine.CreateBucket(ctx, name, o)
 }
 
 func (s spy) DeleteBucket(ctx context.Context, name engine.BucketName) error {
@@ -136,4 +136,34 @@ func (s spy) SetTags(ctx context.Context, ref engine.Ref, tags engine.Tags) (eng
 func (s spy) ListVersions(ctx context.Context, b engine.BucketName, o engine.ListVersionsOptions) (engine.VersionPage, error) {
 	s.calls.Add(1)
 	return s.Engine.ListVersions(ctx, b, o)
+}
+
+func (s spy) BucketLock(ctx context.Context, name engine.BucketName) (engine.BucketLock, error) {
+	s.calls.Add(1)
+	return s.Engine.BucketLock(ctx, name)
+}
+
+func (s spy) SetBucketLock(ctx context.Context, name engine.BucketName, l engine.BucketLock) error {
+	s.calls.Add(1)
+	return s.Engine.SetBucketLock(ctx, name, l)
+}
+
+func (s spy) SetLock(ctx context.Context, ref engine.Ref, change engine.LockChange) (engine.ObjectInfo, error) {
+	s.calls.Add(1)
+	return s.Engine.SetLock(ctx, ref, change)
+}
+
+func (s spy) Append(ctx context.Context, ref engine.Ref, body io.Reader, o engine.AppendOptions) (engine.ObjectInfo, error) {
+	s.calls.Add(1)
+	return s.Engine.Append(ctx, ref, body, o)
+}
+
+func (s spy) Rename(ctx context.Context, from, to engine.Ref, o engine.RenameOptions) (engine.ObjectInfo, error) {
+	s.calls.Add(1)
+	return s.Engine.Rename(ctx, from, to, o)
+}
+
+func (s spy) RenamePrefix(ctx context.Context, bucket engine.BucketName, from, to string) (engine.PrefixInfo, error) {
+	s.calls.Add(1)
+	return s.Engine.RenamePrefix(ctx, bucket, from, to)
 }

@@ -39,7 +39,7 @@ import (
 var update = flag.Bool("update", false, "write the newest sample anew")
 
 // newest is the folder in testdata of the sample that -update writes and that has to have everything.
-const newest = "3"
+const newest = "4"
 
 // Folders of the sample, below its root.
 var (
@@ -288,14 +288,38 @@ func TestNode(t *testing.T) {
 			if want := []string{"folder/large", "folder/old", "hello.txt", "last", "upload/done", "upload/staged"}; !slices.Equal(keys, want) {
 				t.Errorf("the bucket has %q, want %q", keys, want)
 			}
+			if sample >= "4" {
+				locksAndRenames(t, n)
+			}
 			if err := n.Close(); err != nil {
 				t.Fatal(err)
 			}
 			// It closes its own former epochs, by the node's id of node.json.
-			if text := mustDebugText(t, root, "d1", "index"); !strings.Contains(text, "group 1 generation 1 epoch epoch=4 {node=257 closed=true confirmed="+map[string]string{"1": "39", "2": "45", "3": "48"}[sample]+"}") {
+			if text := mustDebugText(t, root, "d1", "index"); !strings.Contains(text, "group 1 generation 1 epoch epoch=4 {node=257 closed=true confirmed="+map[string]string{"1": "39", "2": "45", "3": "48", "4": "60"}[sample]+"}") {
 				t.Error("the node is not the one that wrote the sample")
 			}
 		})
+	}
+}
+
+// locksAndRenames asks for what came with format 4.
+func locksAndRenames(t *testing.T, e engine.Engine) {
+	t.Helper()
+	if l, err := e.BucketLock(t.Context(), "locked"); err != nil || l != (engine.BucketLock{Enabled: true, Mode: engine.RetentionGovernance, Days: 7}) {
+		t.Errorf("the locks are %+v, %v", l, err)
+	}
+	until := created.AddDate(1, 0, 0).Truncate(time.Millisecond)
+	info, err := e.Stat(t.Context(), engine.Ref{Bucket: "locked", Key: "by/hand"}, engine.StatOptions{})
+	if err != nil || info.Lock.Mode != engine.RetentionCompliance || !info.Lock.Until.Equal(until) || info.Lock.Hold || !info.Lock.Lifted {
+		t.Errorf("the lock is %+v, %v", info.Lock, err)
+	}
+	o, err := e.Open(t.Context(), engine.Ref{Bucket: "moving", Key: "d/log"}, engine.OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	if got, err := io.ReadAll(o); err != nil || string(got) != "one, two" {
+		t.Errorf("what was appended to and renamed holds %q, %v", got, err)
 	}
 }
 

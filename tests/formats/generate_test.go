@@ -264,6 +264,17 @@ func (g *generator) root(s *script) {
 	s.do(&meta.Setting{Name: "colour", Value: []byte("blue")})
 	s.do(&meta.ReserveBucket{Name: "bucket", Group: 1})
 	s.do(&meta.SetBucket{Name: "bucket", Bucket: 1, From: meta.BucketCreating, To: meta.BucketActive})
+	for i, name := range []engine.BucketName{"gone", "versions", "locked", "moving"} {
+		id := engine.BucketID(i + 2)
+		s.do(&meta.ReserveBucket{Name: name, Group: 1, Lock: name == "locked"})
+		switch name {
+		case "gone":
+			s.do(&meta.SetBucket{Name: name, Bucket: id, From: meta.BucketCreating})
+		case "locked": // its creation is to be finished
+		default:
+			s.do(&meta.SetBucket{Name: name, Bucket: id, From: meta.BucketCreating, To: meta.BucketActive})
+		}
+	}
 }
 
 // data fills the group of the buckets.
@@ -284,6 +295,8 @@ func (g *generator) data(s *script) {
 	s.do(&meta.Delete{Bucket: 3, Key: "k", Version: engine.FormatVersion(1)})
 	s.do(&meta.SetTags{Bucket: 3, Key: "k", Version: engine.FormatVersion(2), Tags: engine.Tags{"late": "tag"}})
 	s.do(&meta.SetDocument{Bucket: 3, Name: "tagging", Value: []byte("<Tagging/>")})
+	s.locks()
+	s.renames()
 	s.do(&meta.CreateBucket{Bucket: 2, Name: "gone"})
 	s.do(&meta.StartUpload{Bucket: 2, Key: "never\x00done", ID: uploadID('e'), Class: engine.ClassStandard})
 	s.do(&meta.DeleteBucket{Bucket: 2})
@@ -295,6 +308,32 @@ func (g *generator) data(s *script) {
 	if answer := s.do(inline(7, "nowhere", "x")); answer.Kind == engine.KindNoSuchBucket {
 		s.err = nil // the failure is what is wanted
 	}
+}
+
+// locks has versions with each kind of lock.
+func (s *script) locks() {
+	until := created.AddDate(1, 0, 0).Truncate(time.Millisecond)
+	s.do(&meta.CreateBucket{Bucket: 4, Name: "locked", Lock: true})
+	s.do(&meta.SetBucketLock{Bucket: 4, Lock: engine.BucketLock{Enabled: true, Mode: engine.RetentionGovernance, Days: 7}})
+	s.do(inline(4, "by/default", "one"))
+	held := inline(4, "by/hand", "two")
+	held.Lock = engine.Lock{Retention: engine.Retention{Mode: engine.RetentionCompliance, Until: until}, Hold: true}
+	s.do(held)
+	s.do(&meta.SetLock{Bucket: 4, Key: "by/hand", Version: engine.FormatVersion(3), SetHold: true, Clock: created.UnixNano()})
+	s.refused(&meta.Delete{Bucket: 4, Key: "by/hand", Version: engine.FormatVersion(3), Bypass: true, Clock: created.UnixNano()})
+	s.do(&meta.StartUpload{Bucket: 4, Key: "by/upload", ID: uploadID('g'), Class: engine.ClassStandard, Lock: engine.Lock{Retention: held.Lock.Retention}})
+}
+
+// renames has what keeps no versions.
+func (s *script) renames() {
+	s.do(&meta.CreateBucket{Bucket: 5, Name: "moving"})
+	s.do(inline(5, "a/b/log", "one, "))
+	s.do(&meta.Append{
+		Bucket: 5, Key: "a/b/log", Offset: 5, Sequence: 1, Data: meta.Data{Size: 3, Inline: []byte("two")}, MD5: md5.Sum([]byte("two")), Class: engine.ClassStandard,
+		Part: engine.Checksum{Algorithm: "CRC32", Sum: []byte{1, 2, 3, 4}}, If: engine.Conditions{MatchAny: true},
+	})
+	s.do(&meta.Rename{Bucket: 5, Key: "a/c/log", From: meta.Source{Bucket: 5, Key: "a/b/log", If: engine.Conditions{NoneMatch: []engine.ETag{"x"}}}, Token: "token"})
+	s.do(&meta.RenamePrefix{Bucket: 5, From: "a/c/", To: "d/"})
 }
 
 func inline(bucket engine.BucketID, key engine.Key, text string) *meta.Put {

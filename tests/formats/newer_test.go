@@ -203,8 +203,8 @@ func wantGroupsRefuse(t *testing.T, root, what string, version, newest int) {
 
 // The formats of today, as docs/format.md has them.
 const (
-	rowFormat     = 3
-	commandFormat = 3
+	rowFormat     = 4
+	commandFormat = 4
 )
 
 // TestNewerGroup makes the rows later ones that a start looks at, in each group, on one drive.
@@ -425,7 +425,7 @@ func readAll(rows *meta.MapStore, id engine.GroupID) error {
 			check(fmt.Errorf("the setting is %q", value))
 		}
 		apply(1000, &meta.ReserveBucket{Name: "another", Group: 1})
-		apply(7, &meta.SetBucket{}) // answered before
+		apply(14, &meta.SetBucket{}) // answered before
 		return errors.Join(problems...)
 	}
 	_, err := meta.Lookup(rows, 1, "folder/large", "")
@@ -463,6 +463,6 @@ func readAll(rows *meta.MapStore, id engine.GroupID) error {
 	_, err = meta.LoadDocument(rows, 3, "tagging")
 	check(err)
 	apply(1001, &meta.CloseEpochs{Node: nodeID, Below: 1000})
-	apply(49, &meta.ClearTrash{}) // answered before
+	apply(61, &meta.ClearTrash{}) // answered before
 	return errors.Join(problems...)
 }

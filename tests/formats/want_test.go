@@ -35,8 +35,9 @@ const (
 
 // wantRows has rows of the state machine, by the first byte of their keys, as they stand in both groups on the first drive.
 var wantRows = map[byte][]string{
-	'a': {`aggregate bucket=1 directory=3 {objects=2 bytes=100003 versions=2}`},
-	'b': {`bucket bucket=1 {name="bucket" created=` + noon + ` inode=11 sequence=9}`, `bucket bucket=3 {name="versions" created=` + noon + ` inode=3 sequence=6 versioning=1}`},
+	'a': {`aggregate bucket=1 directory=3 {objects=2 bytes=100003 versions=2}`, `aggregate bucket=4 directory=2 {objects=2 bytes=6 versions=2 locked=2}`},
+	'b': {`bucket bucket=1 {name="bucket" created=` + noon + ` inode=11 sequence=9}`, `bucket bucket=3 {name="versions" created=` + noon + ` inode=3 sequence=6 versioning=1}`,
+		`bucket bucket=4 {name="locked" created=` + noon + ` inode=4 sequence=4 versioning=1 lock={Enabled=true Mode=1 Days=7}}`},
 	'c': {
 		`content content=1 {refs=1 size=12 inline=true data=68656c6c6f2c206472697665}`,
 		`content content=2 {refs=1 size=100000 runs=[{Extent=1.4.1 Length=100000}] count=1}`,
@@ -46,23 +47,25 @@ var wantRows = map[byte][]string{
 		`content content=14 {refs=1 size=5005 count=2 staged=4}`,
 	},
 	'd': {`drive drive=8 {out=true gone=true}`},
-	'e': {`epoch epoch=3 {node=257 closed=true confirmed=1}`, `epoch epoch=4 {node=257 confirmed=48}`},
-	'g': {`group always=0 {stamp=` + noon + ` content=19}`},
+	'e': {`epoch epoch=3 {node=257 closed=true confirmed=1}`, `epoch epoch=4 {node=257 confirmed=60}`},
+	'g': {`group always=0 {stamp=` + noon + ` content=24}`},
 	'i': {
 		`inode bucket=1 inode=1 {kind=2 links=1}`,
 		`inode bucket=1 inode=3 {kind=2 links=1 parent=1 name="folder/"}`,
 		`inode bucket=1 inode=2 {kind=1 links=1 content=1 size=12 stamp=` + noon + ` sequence=1 etag={md5=2cd1d71805e0fb7e71b4c27c9c8c198c} class="STANDARD" attributes={` +
 			plain + `} checksum={Algorithm="CRC32C" Sum=01020304 Composite=true Parts=2} tags=["first"="1" "second"=""]}`,
 		`inode bucket=3 inode=3 {kind=1 links=1 content=18 size=3 stamp=` + noon + ` sequence=2 etag={md5=b8a9f715dbb64fd5c56e7783c6820a61} class="STANDARD" tags=["late"="tag"]}`,
+		`inode bucket=4 inode=4 {kind=1 links=1 content=20 size=3 stamp=` + noon + ` sequence=3 etag={md5=b8a9f715dbb64fd5c56e7783c6820a61} class="STANDARD" Lock={Retention={Mode=2 Until=2024-11-14T22:13:20.123Z} Lifted=true}}`,
+		`inode bucket=5 inode=5 {kind=1 links=1 content=22 size=8 stamp=` + noon + ` sequence=2 etag={md5=6e5de2ccca1248661082685a0411ed9f parts=2} class="STANDARD" token="token"}`,
 		`inode bucket=1 inode=9 {kind=1 links=1 content=8 size=18 stamp=` + noon + ` sequence=7 etag={md5=2318a082593f81a5f4be0b15f0a22842 parts=2} class="STANDARD" attributes={` +
 			image + `} checksum={Algorithm="SHA256" Sum=09 Composite=true Parts=2} upload=` + idA + ` tags=["of"="upload"]}`,
 	},
 	'm': {`missing slack=0 extent=1.4.4 {}`},
 	'n': {
-		`answer epoch=4 number=6 {Bucket=1 Stamp=` + noon + `}`,
-		`answer epoch=4 number=48 {Used=[true false]}`,
-		`answer epoch=4 number=49 {Sequence=9 Stamp=` + noon + ` Size=4 ETag="98bd1c45684cf587ac2347a92dd7bb51" Version="null"}`,
-		`answer epoch=4 number=50 {Kind=3 Failed=true Message="the bucket was deleted"}`,
+		`answer epoch=4 number=13 {Bucket=5 Stamp=` + noon + `}`,
+		`answer epoch=4 number=60 {Used=[true false]}`,
+		`answer epoch=4 number=61 {Sequence=9 Stamp=` + noon + ` Size=4 ETag="98bd1c45684cf587ac2347a92dd7bb51" Version="null"}`,
+		`answer epoch=4 number=62 {Kind=3 Failed=true Message="the bucket was deleted"}`,
 	},
 	'o': {`document bucket=3 name="tagging" {value=3c54616767696e672f3e}`},
 	'p': {`placement drive=1 extent=1.4.1 {}`, `placement drive=9 extent=1.4.3 {index=1}`},
@@ -77,6 +80,7 @@ var wantRows = map[byte][]string{
 	'v': {`older bucket=3 directory=1 name="k" version=0000000000000002 {kind=2 inode=3 sequence=2 stamp=` + noon + ` size=3 etag={md5=b8a9f715dbb64fd5c56e7783c6820a61} class="STANDARD" named=true}`},
 	'u': {
 		`upload bucket=1 key="upload/open" id=` + hexB + ` {started=` + noon + ` class="STANDARD" attributes={` + image + `} algorithm="SHA256" full=true tags=["of"="upload"]}`,
+		`upload bucket=4 key="by/upload" id=17979cfe362a000067676767676767676767676767676767 {started=` + noon + ` class="STANDARD" Lock={Retention={Mode=2 Until=2024-11-14T22:13:20.123Z}}}`,
 		`upload bucket=2 key="never\x00done" id=` + hexE + ` {started=` + noon + ` class="STANDARD"}`,
 	},
 	'w': {`part bucket=1 id=` + hexB + ` part=1 {content=12 size=5 stamp=` + noon + ` md5=8b04d5e3775d298e78455efc5ca404d5 checksum={Algorithm="SHA256" Sum=01}}`},
@@ -86,13 +90,13 @@ var wantRows = map[byte][]string{
 	},
 	'y': {`condemned extent=1.4.99 {}`},
 	'z': {`trash bucket=1 id=` + hexD + ` {}`, `trash bucket=2 id= {}`},
-	'B': {`name name="bucket" {id=1 group=1 state=2 created=` + noon + `}`},
+	'B': {`name name="bucket" {id=1 group=1 state=2 created=` + noon + `}`, `name name="locked" {id=4 group=1 state=1 created=` + noon + ` lock=true}`},
 	'D': {
 		`map drive drive=1 {Node=257 Path="/sample/d1" Incarnation=4097 Bytes=1099511627776 State=1}`,
 		`map drive drive=3 {Node=257 Path="/sample/state/witness" Incarnation=4099 Bytes=1099511627776 State=1 Witness=true}`,
 	},
 	'K': {`setting name="colour" {value=626c7565}`},
-	'N': {`name counter {last=1}`},
+	'N': {`name counter {last=5}`},
 }
 
 // reservedRows are named in the code and written by nobody yet.
@@ -103,7 +107,7 @@ var wantCommands = map[byte][]string{
 	1: {`OpenEpoch{Node=257}`},
 	2: {`CloseEpochs{Node=257 Below=4}`},
 	3: {`Condemn{Extents=[1.4.1 1.4.99]}`},
-	4: {`CreateBucket{Bucket=1 Name="bucket"}`},
+	4: {`CreateBucket{Bucket=1 Name="bucket"}`, `CreateBucket{Bucket=4 Name="locked" Lock=true}`},
 	5: {`DeleteBucket{Bucket=2}`},
 	6: {
 		`Put{Bucket=1 Key="hello.txt" Data={Size=12 Inline=68656c6c6f2c206472697665} MD5=2cd1d71805e0fb7e71b4c27c9c8c198c Class="STANDARD" Attributes={` + plain +
@@ -112,6 +116,11 @@ var wantCommands = map[byte][]string{
 		`Put{Bucket=1 Key="folder/old" Data={Size=3 Inline=6e6577} MD5=22af645d1859cb5ca6da0c484f1f37ea Class="STANDARD" If={Match=["eeea982e135dd79bd7b631d3383db652" "other"] MatchAny=true}}`,
 	},
 	7:  {`Delete{Bucket=3 Key="k" Version="0000000000000001"}`, `Delete{Bucket=1 Key="folder/fading" If={Match=["e18ff5fffbdbf95623cd2f252835004b"] Size=70000 ModifiedAt=2023-11-14T22:13:20Z}}`},
+	24: {`SetBucketLock{Bucket=4 Lock={Enabled=true Mode=1 Days=7}}`},
+	25: {`SetLock{Bucket=4 Key="by/hand" Version="0000000000000003" SetHold=true Clock=1700000000123456789}`},
+	26: {`Append{Bucket=5 Key="a/b/log" Offset=5 Sequence=1 Data={Size=3 Inline=74776f} MD5=b8a9f715dbb64fd5c56e7783c6820a61 Part={Algorithm="CRC32" Sum=01020304} If={MatchAny=true} Class="STANDARD"}`},
+	27: {`Rename{Bucket=5 Key="a/c/log" From={Bucket=5 Key="a/b/log" If={NoneMatch=["x"]}} Token="token"}`},
+	28: {`RenamePrefix{Bucket=5 From="a/c/" To="d/"}`},
 	20: {`SetVersioning{Bucket=3 Versioning=1}`},
 	21: {`SetTags{Bucket=3 Key="k" Version="0000000000000002" Tags=["late"="tag"]}`},
 	23: {`Recode{Extent=1.4.4 Run=7 To={ID=1.4.98 Redundancy={Data=1 Parity=1} Size=5000 Class="STANDARD" Drives=[2 1]}}`},
@@ -137,7 +146,7 @@ var wantCommands = map[byte][]string{
 	15: {`ReportMissing{Extent=1.4.4 Index=1 Drive=2}`},
 	16: {`SetDrive{Drive=8 Gone=true}`},
 	17: {`ClearTrash{}`},
-	32: {`ReserveBucket{Name="bucket" Group=1}`},
+	32: {`ReserveBucket{Name="bucket" Group=1}`, `ReserveBucket{Name="locked" Group=1 Lock=true}`},
 	33: {`SetBucket{Name="bucket" Bucket=1 From=1 To=2}`},
 	34: {`MapDrive{Drive=3 Record={Node=257 Path="/sample/state/witness" Incarnation=4099 Bytes=1099511627776 State=1 Witness=true}}`},
 	35: {`Setting{Name="colour" Value=626c7565}`},
@@ -149,7 +158,7 @@ var wantRecords = map[drive.RecordKind][]string{
 		"replica 1 generation 1 term 2 vote 1 commit 2 entries 1",
 		"replica 0 generation 2 term 0 vote 0 commit 0 entries 0",
 		"  makes its generation valid: applied to index 0 term 0, members",
-		"  makes its generation valid: applied to index 52 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3 (learner)",
+		"  makes its generation valid: applied to index 64 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3 (learner)",
 	},
 	drive.RecordShard:     {"shard 1.4.1/0 in segment 1 at 0, 100000 bytes", "shard 1.4.4/1 in segment 1 at 188416, 5000 bytes"},
 	drive.RecordTombstone: {"deleted 1.4.2/0"},
@@ -163,7 +172,7 @@ var wantOthers = []string{
 	"segment 1 created, 262144 bytes",
 	"group 0: generation 1 is valid, of replica 1",
 	"group 1: generation 4 is valid, of replica 400",
-	"group 1 generation 1 applied to index 57 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3",
+	"group 1 generation 1 applied to index 69 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3",
 	"group 1 generation 1 hard state: term 2 vote 1",
 }
 

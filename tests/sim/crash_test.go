@@ -300,7 +300,7 @@ func (m *machine) run(t *testing.T) (point, error) {
 	if err != nil {
 		return point{}, err
 	}
-	if _, err := n.CreateBucket(t.Context(), "bucket"); err != nil {
+	if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
 		return point{}, err
 	}
 	if err := n.Close(); err != nil {

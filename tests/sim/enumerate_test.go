@@ -177,7 +177,7 @@ var operations = []operation{
 	}},
 	{name: "widened", prepare: some, thin: true, whole: true, do: widened},
 	{name: "bucket", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
-		if _, err := n.CreateBucket(ctx, "other"); err != nil {
+		if _, err := n.CreateBucket(ctx, "other", engine.CreateBucketOptions{}); err != nil {
 			return err
 		}
 		return n.DeleteBucket(ctx, "other")
@@ -321,7 +321,7 @@ func (o *operation) image(t *testing.T) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = n.CreateBucket(t.Context(), "bucket")
+	_, err = n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{})
 	if err == nil {
 		err = o.prepare(t.Context(), n, states)
 	}
@@ -419,7 +419,7 @@ func (o *operation) verify(t *testing.T, m *machine, states model) error {
 	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
 	defer stop()
 	if o.fresh {
-		if _, err := n.CreateBucket(ctx, "bucket"); err != nil {
+		if _, err := n.CreateBucket(ctx, "bucket", engine.CreateBucketOptions{}); err != nil {
 			return err
 		}
 	}

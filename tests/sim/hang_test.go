@@ -20,7 +20,7 @@ func TestHangingDrive(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer n.Close()
-	if _, err := n.CreateBucket(t.Context(), "bucket"); err != nil {
+	if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	states := model{}

@@ -75,9 +75,14 @@ func (d *Doc) Bool(name string, b bool) {
 // Time writes an instant as S3 does in documents, in UTC with milliseconds.
 func (d *Doc) Time(name string, t time.Time) {
 	d.Open(name)
-	d.buf = t.UTC().AppendFormat(d.buf, "2006-01-02T15:04:05.000Z")
+	d.buf = t.UTC().AppendFormat(d.buf, timeFormat)
 	d.Close()
 }
+
+const timeFormat = "2006-01-02T15:04:05.000Z"
+
+// Time is an instant as headers have it that are not HTTP's own, in the form of the documents.
+func Time(t time.Time) string { return t.UTC().Format(timeFormat) }
 
 // Bytes ends every open element and returns the document.
 func (d *Doc) Bytes() []byte {

@@ -94,6 +94,105 @@ func ParseVersioning(document []byte) (v Versioning, err error) {
 	return v, err
 }
 
+// ObjectLock is the default retention of an ObjectLockConfiguration, as it was written; Days and Years are 0 where they were not, and Mode is "" without a
+// rule.
+type ObjectLock struct {
+	Mode        string
+	Days, Years int
+}
+
+// ParseObjectLock reads an ObjectLockConfiguration, which enables locks. Whether the numbers make sense is the caller's business.
+func ParseObjectLock(document []byte) (l ObjectLock, err error) {
+	p := newParser(document)
+	enabled, numbers, rules := "", 0, 0
+	number := func(n *int) error {
+		text, err := p.text()
+		if err != nil {
+			return err
+		}
+		numbers++
+		if *n, err = strconv.Atoi(text); err != nil {
+			return &Malformed{"Days and Years are numbers"}
+		}
+		return nil
+	}
+	err = p.root("ObjectLockConfiguration", func(name string) (err error) {
+		switch name {
+		case "ObjectLockEnabled":
+			enabled, err = p.text()
+			return err
+		case "Rule":
+			rules++
+			return p.children(func(name string) error {
+				if name != "DefaultRetention" {
+					return unknown(name)
+				}
+				return p.children(func(name string) (err error) {
+					switch name {
+					case "Mode":
+						l.Mode, err = p.text()
+					case "Days":
+						err = number(&l.Days)
+					case "Years":
+						err = number(&l.Years)
+					default:
+						return unknown(name)
+					}
+					return err
+				})
+			})
+		}
+		return unknown(name)
+	})
+	switch {
+	case err != nil:
+	case enabled != "Enabled":
+		err = &Malformed{"ObjectLockEnabled must be Enabled"}
+	case rules > 1 || rules == 1 && (numbers != 1 || l.Mode == ""):
+		err = &Malformed{"a rule has a Mode and either Days or Years"}
+	}
+	return l, err
+}
+
+// Retention is a Retention, as it was written; both are zero if it is empty.
+type Retention struct {
+	Mode  string
+	Until time.Time
+}
+
+// ParseRetention reads a Retention.
+func ParseRetention(document []byte) (r Retention, err error) {
+	p := newParser(document)
+	err = p.root("Retention", func(name string) error {
+		text, err := p.text()
+		switch name {
+		case "Mode":
+			r.Mode = text
+		case "RetainUntilDate":
+			if r.Until, err = time.Parse(time.RFC3339Nano, text); err != nil {
+				err = &Malformed{"the RetainUntilDate is not in ISO 8601 format"}
+			}
+		default:
+			return unknown(name)
+		}
+		return err
+	})
+	return r, err
+}
+
+// ParseLegalHold reads the Status of a LegalHold.
+func ParseLegalHold(document []byte) (status string, err error) {
+	p := newParser(document)
+	err = p.root("LegalHold", func(name string) (err error) {
+		if name != "Status" {
+			return unknown(name)
+		}
+		status, err = p.text()
+		return err
+	})
+	return status, err
+}
+
 // Tag is a name and a value of a TagSet.
 type Tag struct{ Key, Value string }
 

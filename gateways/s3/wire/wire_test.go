@@ -123,6 +123,9 @@ func FuzzDocuments(f *testing.F) {
 	f.Add([]byte(`<Delete><Quiet>true</Quiet><Object><Key>a</Key><ETag>"x"</ETag></Object></Delete>`))
 	f.Add([]byte(`<CompleteMultipartUpload><Part><ETag>a</ETag><PartNumber>1</PartNumber></Part></CompleteMultipartUpload>`))
 	f.Add([]byte(`<CreateBucketConfiguration><LocationConstraint>eu</LocationConstraint></CreateBucketConfiguration>`))
+	f.Add([]byte(`<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention><Mode>GOVERNANCE</Mode><Days>1</Days></DefaultRetention></Rule></ObjectLockConfiguration>`))
+	f.Add([]byte(`<Retention><Mode>COMPLIANCE</Mode><RetainUntilDate>2030-01-01T00:00:00Z</RetainUntilDate></Retention>`))
+	f.Add([]byte(`<LegalHold><Status>ON</Status></LegalHold>`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if d, err := ParseDelete(b); err == nil && (len(d.Objects) == 0 || len(d.Objects) > DeleteKeysMax) {
 			t.Fatalf("%d objects", len(d.Objects))
@@ -133,6 +136,9 @@ func FuzzDocuments(f *testing.F) {
 		ParseCreateBucket(b)
 		ParseVersioning(b)
 		ParseTagging(b)
+		ParseObjectLock(b)
+		ParseRetention(b)
+		ParseLegalHold(b)
 	})
 }
 

@@ -1,0 +1,128 @@
+package memory
+
+import (
+	"context"
+	"strings"
+
+	"holdfast/engine"
+)
+
+// Rename gives an object another key of its bucket.
+func (e *Engine) Rename(ctx context.Context, from, to engine.Ref, o engine.RenameOptions) (engine.ObjectInfo, error) {
+	info, err := e.rename(ctx, from, to, o)
+	return info, engine.Wrap("rename", from, err)
+}
+
+func (e *Engine) rename(ctx context.Context, from, to engine.Ref, o engine.RenameOptions) (info engine.ObjectInfo, err error) {
+	if err := engine.CheckRename(from, to, o); err != nil {
+		return info, err
+	}
+	for _, ref := range []engine.Ref{from, to} {
+		if err := readyKey(ctx, ref); err != nil {
+			return info, err
+		}
+	}
+	if err := checkWrite(to, o.If); err != nil {
+		return info, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	b, err := e.find(from.Bucket)
+	if err != nil {
+		return info, err
+	}
+	if b.versioning != engine.VersioningOff {
+		return info, engine.E(engine.KindBucketState, "the bucket keeps versions; the history of an object cannot be renamed")
+	}
+	source, err := b.readable(from)
+	if err == nil {
+		err = judgeSource(o.From, source)
+	}
+	if there := b.object(to.Key); engine.Is(err, engine.KindNoSuchKey) && there != nil && there.token == o.Token && o.Token != "" {
+		return b.renamed(there), nil
+	}
+	if err != nil {
+		return info, err
+	}
+	if err := judgeWrite(o.If, b.object(to.Key)); err != nil {
+		return info, err
+	}
+	moved := *source
+	moved.info.Key, moved.token = to.Key, o.Token
+	b.setVersions(from.Key, nil)
+	b.setVersions(to.Key, []*object{&moved})
+	b.sequence++
+	e.stamp(b)
+	return b.renamed(&moved), nil
+}
+
+// renamed is what is told of a version that was renamed.
+func (b *bucket) renamed(o *object) engine.ObjectInfo {
+	info := b.answer(o)
+	info.Class, info.Attributes, info.Tags, info.Checksum, info.Parts = "", engine.Attributes{}, nil, engine.Checksum{}, 0
+	return info
+}
+
+// RenamePrefix gives all objects whose keys begin with from the same keys with to in its place.
+func (e *Engine) RenamePrefix(ctx context.Context, name engine.BucketName, from, to string) (engine.PrefixInfo, error) {
+	info, err := e.renamePrefix(ctx, name, from, to)
+	return info, engine.Wrap("rename prefix", engine.Ref{Bucket: name, Key: engine.Key(from)}, err)
+}
+
+func (e *Engine) renamePrefix(ctx context.Context, name engine.BucketName, from, to string) (info engine.PrefixInfo, err error) {
+	if err := ready(ctx, name); err != nil {
+		return info, err
+	}
+	if err := engine.CheckRenamePrefix(from, to); err != nil {
+		return info, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	b, err := e.find(name)
+	if err != nil {
+		return info, err
+	}
+	var moving []*stack
+	taken, held := false, 0
+	b.stacks.Ascend(func(s *stack) bool {
+		taken = taken || strings.HasPrefix(string(s.key), to)
+		if strings.HasPrefix(string(s.key), from) {
+			moving = append(moving, s)
+		}
+		return true
+	})
+	for _, s := range moving {
+		for i, o := range s.versions {
+			info.Versions++
+			if i == 0 && !o.info.Marker {
+				info.Objects++
+				info.Bytes += uint64(o.info.Size)
+			}
+			if o.info.Lock.Held() {
+				held++
+			}
+		}
+	}
+	switch {
+	case len(moving) == 0:
+		return info, engine.E(engine.KindNoSuchKey, "no key begins with %q", from)
+	case taken:
+		return engine.PrefixInfo{}, engine.E(engine.KindConflict, "keys begin with %q already", to)
+	case held > 0:
+		return engine.PrefixInfo{}, engine.E(engine.KindLocked, "%d versions whose keys begin with %q have a retention or legal hold", held, from)
+	}
+	for _, s := range moving {
+		key := engine.Key(to + strings.TrimPrefix(string(s.key), from))
+		versions := make([]*object, len(s.versions))
+		for i, o := range s.versions {
+			moved := *o
+			moved.info.Key = key
+			versions[i] = &moved
+		}
+		b.setVersions(s.key, nil)
+		b.setVersions(key, versions)
+	}
+	b.sequence++
+	e.stamp(b)
+	return info, nil
+}

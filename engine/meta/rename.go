@@ -1,0 +1,156 @@
+package meta
+
+import (
+	"strings"
+
+	"holdfast/engine"
+)
+
+// Rename gives the object From.Key the key Key. Both lie in one bucket, whose versioning is off.
+type Rename struct {
+	Bucket engine.BucketID
+	Key    engine.Key
+	From   Source
+	If     engine.Conditions
+	Token  string
+}
+
+func (*Rename) opcode() byte { return opRename }
+func (c *Rename) encode(e *encoder) {
+	e.uint(uint64(c.Bucket))
+	e.string(string(c.Key))
+	e.source(&c.From)
+	e.conditions(&c.If)
+	e.string(c.Token)
+}
+func (c *Rename) decode(d *decoder) {
+	c.Bucket = engine.BucketID(d.uint())
+	c.Key = engine.Key(d.string())
+	c.From = d.source()
+	c.If = d.conditions()
+	c.Token = d.string()
+}
+
+// RenamePrefix gives the directory From the place To, both with "/" at their ends; nothing may be there. The answer's Content, Left and Size are
+// the numbers of objects, of versions and of bytes beneath it.
+type RenamePrefix struct {
+	Bucket   engine.BucketID
+	From, To string
+}
+
+func (*RenamePrefix) opcode() byte { return opRenamePrefix }
+func (c *RenamePrefix) encode(e *encoder) {
+	e.uint(uint64(c.Bucket))
+	e.string(c.From)
+	e.string(c.To)
+}
+func (c *RenamePrefix) decode(d *decoder) {
+	c.Bucket = engine.BucketID(d.uint())
+	c.From = d.string()
+	c.To = d.string()
+}
+
+func (a *apply) rename(c *Rename) *Answer {
+	var b bucketRow
+	if refusal := a.loadBucket(c.Bucket, &b); refusal != nil {
+		return refusal
+	}
+	if c.From.Bucket != c.Bucket || c.From.Key == c.Key {
+		return failed(engine.KindInvalidArgument, "an object is renamed to another key of its bucket")
+	}
+	if b.versioning != engine.VersioningOff {
+		return failed(engine.KindBucketState, "the bucket keeps versions; the history of an object cannot be renamed")
+	}
+	inode, refusal := a.source(&c.From)
+	if refusal != nil {
+		if answer := a.renamedBefore(c); answer != nil && refusal.Kind == engine.KindNoSuchKey {
+			return answer
+		}
+		return refusal
+	}
+	to := a.resolve(c.Bucket, c.Key)
+	if refusal := checkConditions(&c.If, &to.entry, to.found); refusal != nil {
+		return refusal
+	}
+	from := a.resolve(c.Bucket, c.From.Key)
+	entry := from.entry
+	inode.token = c.Token
+	a.makeDirectories(&b, to)
+	b.sequence++
+	a.view.Set(key16(rowInode, uint64(c.Bucket), entry.inode), inode.encode())
+	// What the target gains is counted before what the source loses, lest a directory of both be taken for empty.
+	a.count(to, a.push(to, &entry))
+	gone := delta{versions: -1}
+	gone.hide(&entry)
+	a.view.Delete(entryKey(c.Bucket, from.leaf(), from.name))
+	a.count(from, gone)
+	a.view.Set(key8(rowBucket, uint64(c.Bucket)), b.encode())
+	return inode.answer(&entry, &b)
+}
+
+// answer describes a version that is there.
+func (r *inodeRow) answer(entry *entryRow, b *bucketRow) *Answer {
+	return &Answer{
+		Sequence: r.sequence, Stamp: r.stamp, Size: r.size, ETag: engine.ETag(r.etag.String()), Version: entry.version(), Versioning: b.versioning,
+	}
+}
+
+// renamedBefore recognises the object at the target as what an earlier call with the same token brought there.
+func (a *apply) renamedBefore(c *Rename) *Answer {
+	p := a.resolve(c.Bucket, c.Key)
+	var inode inodeRow
+	var b bucketRow
+	if c.Token == "" || !p.found || !a.mustLoad(key16(rowInode, uint64(c.Bucket), p.entry.inode), &inode) || inode.token != c.Token {
+		return nil
+	}
+	a.mustLoad(key8(rowBucket, uint64(c.Bucket)), &b)
+	return inode.answer(&p.entry, &b)
+}
+
+// directory walks to the directory that a prefix names; found is false if it is not there. The path's entry name is "", as that of the key "dir/".
+func (a *apply) directory(bucket engine.BucketID, prefix string) (p *path, found bool) {
+	p = a.resolve(bucket, engine.Key(prefix))
+	return p, p.complete()
+}
+
+func (a *apply) renamePrefix(c *RenamePrefix) *Answer {
+	var b bucketRow
+	if refusal := a.loadBucket(c.Bucket, &b); refusal != nil {
+		return refusal
+	}
+	if err := engine.CheckRenamePrefix(c.From, c.To); err != nil {
+		return failed(engine.KindInvalidArgument, "%v", err)
+	}
+	from, found := a.directory(c.Bucket, c.From)
+	if !found {
+		return failed(engine.KindNoSuchKey, "no key begins with %q", c.From)
+	}
+	if _, found := a.directory(c.Bucket, c.To); found {
+		return failed(engine.KindConflict, "keys begin with %q already", c.To)
+	}
+	id := from.leaf()
+	var held aggregateRow
+	var inode inodeRow
+	if !a.mustLoad(key16(rowAggregate, uint64(c.Bucket), id), &held) || !a.mustLoad(key16(rowInode, uint64(c.Bucket), id), &inode) {
+		return failed(engine.KindInternal, "the directory %q lacks rows", c.From)
+	}
+	if held.locked > 0 {
+		return failed(engine.KindLocked, "%d versions whose keys begin with %q have a retention or legal hold", held.locked, c.From)
+	}
+	b.sequence++
+	moved := delta{objects: int64(held.objects), bytes: int64(held.bytes), versions: int64(held.versions)}
+	name := c.To[strings.LastIndexByte(c.To[:len(c.To)-1], '/')+1:]
+	above := a.resolve(c.Bucket, engine.Key(c.To[:len(c.To)-len(name)])) // the directory that it goes into
+	a.makeDirectories(&b, above)
+	a.count(above, moved)
+	inode.parent, inode.name = above.leaf(), name
+	a.view.Set(key16(rowInode, uint64(c.Bucket), id), inode.encode())
+	a.view.Set(entryKey(c.Bucket, above.leaf(), name), (&entryRow{kind: entryDirectory, inode: id}).encode())
+
+	last := len(from.names) - 1
+	a.view.Delete(entryKey(c.Bucket, from.directories[last], from.names[last]))
+	left := &path{bucket: c.Bucket, names: from.names[:last], directories: from.directories[:last+1]}
+	a.count(left, delta{objects: -moved.objects, bytes: -moved.bytes, versions: -moved.versions})
+	a.view.Set(key8(rowBucket, uint64(c.Bucket)), b.encode())
+	return &Answer{Sequence: b.sequence, Stamp: a.header.Stamp, Content: held.objects, Left: held.versions, Size: int64(held.bytes), Versioning: b.versioning}
+}
