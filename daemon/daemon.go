@@ -27,6 +27,7 @@ import (
 	"holdfast/access"
 	"holdfast/access/session"
 	"holdfast/daemon/config"
+	"holdfast/engine"
 	"holdfast/engine/node"
 	"holdfast/gateways"
 	"holdfast/gateways/s3"
@@ -61,7 +62,10 @@ func Check(c *config.Config) error {
 	if len(c.Drives) == 0 {
 		return errors.New("no drives are named; write for example: holdfast server /srv/drive{1...4}")
 	}
-	_, err := node.Check(c.Drives, c.Redundancy)
+	standard, err := node.Check(c.Drives, c.Redundancy)
+	if err == nil {
+		_, err = node.CheckReduced(c.Drives, standard, c.ReducedRedundancy)
+	}
 	return err
 }
 
@@ -70,7 +74,7 @@ func Check(c *config.Config) error {
 func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) error {
 	d := &daemon{config: c, logger: logger(c), started: time.Now()}
 	settings := node.Config{
-		State: c.State, Drives: c.Drives, Standard: c.Redundancy, Memory: c.MemoryBytes, Logger: d.logger,
+		State: c.State, Drives: c.Drives, Standard: c.Redundancy, Reduced: c.ReducedRedundancy, Memory: c.MemoryBytes, Logger: d.logger,
 		Locked: d.record,
 	}
 	for _, check := range []func() error{
@@ -87,7 +91,7 @@ func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) er
 		return err
 	}
 	door := session.NewDoor(session.Config{Engine: d.node, Credentials: root, Log: d.logger})
-	gateway := s3.New(s3.Config{Door: door, Region: c.Region, Domains: c.Domains, Log: d.logger})
+	gateway := s3.New(s3.Config{Door: door, Region: c.Region, Domains: c.Domains, Log: d.logger, Classes: []engine.StorageClass{engine.ClassReduced}})
 	failed := make(chan error, 2)
 	if d.s3 != nil {
 		server := gateways.NewServer(d.health(gateway), gateways.DefaultLimits(), d.logger)

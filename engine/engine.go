@@ -137,8 +137,11 @@ type DriveID uint64
 // StorageClass names a redundancy that the cluster is configured with. Empty means ClassStandard.
 type StorageClass string
 
-// ClassStandard is the class of a write that names none.
-const ClassStandard StorageClass = "STANDARD"
+// ClassStandard is the class of a write that names none; ClassReduced is for what can be made again, and has less parity.
+const (
+	ClassStandard StorageClass = "STANDARD"
+	ClassReduced  StorageClass = "REDUCED_REDUNDANCY"
+)
 
 // Redundancy is the code of a storage class: Data shards carry the content, Parity shards repair it.
 type Redundancy struct {

@@ -44,6 +44,7 @@ type Config struct {
 	RootPassword   string   `toml:"root_password" help:"secret key of the root credential, 8 to 128 characters; given together with the user or not at all. Default: generated at the first start. MINIO_ROOT_PASSWORD is an alias of the variable"`
 	Region         string   `toml:"region" help:"region that clients sign for. Default us-east-1"`
 	Standard       string   `toml:"standard" help:"redundancy of the STANDARD storage class as DATA+PARITY, for what is written from this start on; what is stored keeps its own. Default by the number of drives: 1+0, 1+1, 2+1, 2+2, 3+2, 4+2, 4+3, then four parity shards and at most twelve of data"`
+	Reduced        string   `toml:"reduced" help:"redundancy of the REDUCED_REDUNDANCY storage class as DATA+PARITY, with at most the parity of the standard one; for new writes only, too. Default: as many shards as standard has, one of them parity"`
 	Memory         string   `toml:"memory" help:"budget of block buffers, such as 256MiB, at least 16MiB; requests wait for it, and are told to slow down. Default: a quarter of the machine's memory, at most 256MiB"`
 	LogLevel       string   `toml:"log_level" help:"debug, info, warn or error. Default info"`
 	LogFormat      string   `toml:"log_format" help:"text or json. Default text"`
@@ -56,10 +57,11 @@ type Config struct {
 	FTPSAddress    string   `toml:"ftps_address" help:"reserved for implicit FTPS, port 9990; this build has none, so only off is possible"`
 	SFTPAddress    string   `toml:"sftp_address" help:"reserved for SFTP, port 9022; this build has none, so only off is possible"`
 
-	// Redundancy, MemoryBytes and Domains are what Standard, Memory and S3Domains say; zero Redundancy means the default.
-	Redundancy  engine.Redundancy `toml:"-"`
-	MemoryBytes int64             `toml:"-"`
-	Domains     []string          `toml:"-"`
+	// Redundancy, ReducedRedundancy, MemoryBytes and Domains are what Standard, Reduced, Memory and S3Domains say; a zero redundancy means the default.
+	Redundancy        engine.Redundancy `toml:"-"`
+	ReducedRedundancy engine.Redundancy `toml:"-"`
+	MemoryBytes       int64             `toml:"-"`
+	Domains           []string          `toml:"-"`
 }
 
 // Field is one option, for manuals and flags.
@@ -345,18 +347,26 @@ func (c *Config) checkWords() error {
 	return nil
 }
 
-func (c *Config) parseStandard() error {
-	if c.Standard == "" {
-		return nil
+func (c *Config) parseStandard() (err error) {
+	if c.Redundancy, err = parseRedundancy("standard", c.Standard); err != nil {
+		return err
 	}
-	data, parity, ok := strings.Cut(c.Standard, "+")
+	c.ReducedRedundancy, err = parseRedundancy("reduced", c.Reduced)
+	return err
+}
+
+// parseRedundancy reads DATA+PARITY; nothing is the zero value.
+func parseRedundancy(option, text string) (r engine.Redundancy, err error) {
+	if text == "" {
+		return r, nil
+	}
+	data, parity, ok := strings.Cut(text, "+")
 	k, err1 := strconv.Atoi(data)
 	m, err2 := strconv.Atoi(parity)
 	if !ok || err1 != nil || err2 != nil || k < 1 || m < 0 || m > k || k+m > 64 {
-		return fmt.Errorf("--standard is %q; write DATA+PARITY such as 2+2, with at least as many data as parity shards", c.Standard)
+		return r, fmt.Errorf("--%s is %q; write DATA+PARITY such as 2+2, with at least as many data as parity shards", option, text)
 	}
-	c.Redundancy = engine.Redundancy{Data: k, Parity: m}
-	return nil
+	return engine.Redundancy{Data: k, Parity: m}, nil
 }
 
 // memoryMin is the least budget that large objects can be written with.

@@ -172,6 +172,15 @@ func (l *Lease) Shrink(n int64) {
 	}
 }
 
+// Split takes n bytes, at most all, out of the lease into one of its own.
+func (l *Lease) Split(n int64) *Lease {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n = min(max(n, 0), l.n)
+	l.n -= n
+	return &Lease{pool: l.pool, n: n}
+}
+
 // Bytes returns what the lease holds.
 func (l *Lease) Bytes() int64 {
 	l.mu.Lock()

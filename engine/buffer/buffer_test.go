@@ -114,3 +114,21 @@ func TestBuffersOfAPageAreApart(t *testing.T) {
 		}
 	}
 }
+
+// TestSplit gives parts of a lease back apart.
+func TestSplit(t *testing.T) {
+	p := New(100)
+	whole, err := p.Acquire(t.Context(), 60)
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := whole.Split(20)
+	if whole.Bytes() != 40 || part.Bytes() != 20 || whole.Split(50).Bytes() != 40 {
+		t.Errorf("%d and %d bytes", whole.Bytes(), part.Bytes())
+	}
+	part.Release()
+	whole.Release()
+	if held := p.Stats().Held; held != 40 {
+		t.Errorf("%d bytes are held, the 40 that nobody gave back", held)
+	}
+}

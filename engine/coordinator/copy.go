@@ -136,7 +136,7 @@ func (c *Coordinator) copyBytes(ctx context.Context, from, to engine.Ref, o engi
 	if o.Hash != nil {
 		put.Checksum = o.Checksum
 	}
-	return c.put(ctx, to, tee(object, o.Hash), put)
+	return c.put(ctx, to, copied{tee(object, o.Hash), object}, put)
 }
 
 // readInto reads the selected bytes of the version that a change made.
@@ -180,7 +180,7 @@ func (c *Coordinator) copyPart(ctx context.Context, from, ref engine.Ref, id eng
 	case object.Length() > engine.PutBytesMax:
 		return info, engine.E(engine.KindEntityTooLarge, "the part would have %d bytes; at most %d are allowed", object.Length(), engine.PutBytesMax)
 	case upload.Info.Class != version.Class:
-		return c.putPart(ctx, ref, id, number, tee(object, o.Hash), engine.PutPartOptions{Size: object.Length(), Checksum: o.Checksum})
+		return c.putPart(ctx, ref, id, number, copied{tee(object, o.Hash), object}, engine.PutPartOptions{Size: object.Length(), Checksum: o.Checksum})
 	}
 	sum := md5.New()
 	into := io.Writer(sum)
@@ -205,6 +205,12 @@ func (c *Coordinator) copyPart(ctx context.Context, from, ref engine.Ref, id eng
 		return info, err
 	}
 	return madePart(number, &answer, command.Checksum), nil
+}
+
+// copied is a body that is read from an object.
+type copied struct {
+	io.Reader
+	from *object
 }
 
 func tee(r io.Reader, hash io.Writer) io.Reader {

@@ -346,8 +346,8 @@ func (o *object) reading(p *piece, within int64, n *int64, read func(source exte
 		return err
 	}
 	block := int64(source.Code.Block())
-	if o.lease == nil { // for a block, and for reading it
-		if o.lease, err = o.c.Pool.Acquire(o.ctx, block+extent.ReadBytes(source.Code, int(block))); err != nil {
+	if o.lease == nil {
+		if o.lease, err = o.c.Pool.Acquire(o.ctx, readingBytes(source.Code)); err != nil {
 			return err
 		}
 	}
@@ -360,6 +360,23 @@ func (o *object) reading(p *piece, within int64, n *int64, read func(source exte
 		return err
 	}
 	return nil
+}
+
+// readingBytes is the memory for a block, and for reading it.
+func readingBytes(code *erasure.Code) int64 {
+	return int64(code.Block()) + extent.ReadBytes(code, code.Block())
+}
+
+// memory returns what reading the object will acquire, 0 for one without extents.
+func (o *object) memory() int64 {
+	for i := range o.pieces {
+		if p := &o.pieces[i]; p.isExtent() {
+			if source, err := o.source(p.extent); err == nil {
+				return readingBytes(source.Code)
+			}
+		}
+	}
+	return 0
 }
 
 // someAway reports whether one of the drives is not at hand.

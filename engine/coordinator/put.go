@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"holdfast/engine"
+	"holdfast/engine/buffer"
 	"holdfast/engine/erasure"
 	"holdfast/engine/meta"
 )
@@ -115,7 +116,7 @@ func (c *Coordinator) store(ctx context.Context, body io.Reader, size int64, cla
 	if block := int64(code.Block()); size >= 0 {
 		depth = min(depth, (size+block-1)/block)
 	}
-	lease, err := c.Pool.Acquire(ctx, (depth+1)*int64(code.Block())) // and the parity of a block, in whatever code
+	lease, err := c.admit(ctx, (depth+1)*int64(code.Block()), body) // and the parity of a block, in whatever code
 	if err != nil {
 		return nil, err
 	}
@@ -126,9 +127,24 @@ func (c *Coordinator) store(ctx context.Context, body io.Reader, size int64, cla
 	return s.run(sum)
 }
 
+// admit acquires memory for a write, and with it that of a body which is an object itself: who held the one and waited for the other could wait for
+// another that does the same.
+func (c *Coordinator) admit(ctx context.Context, n int64, body io.Reader) (*buffer.Lease, error) {
+	source, reads := body.(copied)
+	if !reads || source.from.lease != nil {
+		return c.Pool.Acquire(ctx, n)
+	}
+	more := source.from.memory()
+	lease, err := c.Pool.Acquire(ctx, n+more)
+	if err == nil && more > 0 {
+		source.from.lease = lease.Split(more)
+	}
+	return lease, err
+}
+
 func (c *Coordinator) storeInline(ctx context.Context, body io.Reader, size int64, sum []byte) (*stored, error) {
 	defer stepInline.Enter().Leave()
-	lease, err := c.Pool.Acquire(ctx, 2*engine.InlineBytesMax)
+	lease, err := c.admit(ctx, 2*engine.InlineBytesMax, body)
 	if err != nil {
 		return nil, err
 	}

@@ -159,10 +159,11 @@ func (n *Node) Place(r engine.Redundancy, bytes int64) (coordinator.Placement, e
 
 // Widen implements repair.Drives.
 func (n *Node) Widen(class engine.StorageClass, bytes int64) (r engine.Redundancy, drives []engine.DriveID, ok bool) {
-	if class != engine.ClassStandard {
+	full, known := n.classes[class]
+	if !known {
 		return r, nil, false
 	}
-	place, err := n.Place(n.code, bytes)
+	place, err := n.Place(full, bytes)
 	if err != nil || place.Reduced || slices.ContainsFunc(place.Drives, n.Out) {
 		return r, nil, false
 	}

@@ -37,6 +37,8 @@ type Config struct {
 	Drives []string // folders, normally mount points
 	// Standard is the redundancy of the standard class; zero means that of the number of drives, see DefaultRedundancy.
 	Standard engine.Redundancy
+	// Reduced is that of the class with reduced redundancy; zero means as many shards as the standard class has, with one of parity.
+	Reduced  engine.Redundancy
 	Memory   int64 // budget of block buffers; 0 means 256 MiB
 	Geometry drive.Geometry
 	Logger   *slog.Logger
@@ -78,13 +80,15 @@ type Node struct {
 	*coordinator.Coordinator
 	config Config
 	logger *slog.Logger
-	code   engine.Redundancy
-	cache  *drive.Cache
-	pool   *buffer.Pool
-	home   disk.FS
-	lock   io.Closer
-	id     uint64
-	before string // the redundancy of the standard class at the last start, if it was another
+	code   engine.Redundancy // of the standard class, which has the most parity
+	// classes has the redundancy of every class.
+	classes map[engine.StorageClass]engine.Redundancy
+	cache   *drive.Cache
+	pool    *buffer.Pool
+	home    disk.FS
+	lock    io.Closer
+	id      uint64
+	before  string // the redundancy of the standard class at the last start, if it was another
 
 	root, data *group.Group
 	writers    [2]*group.Writer // by group
@@ -174,6 +178,22 @@ func Check(drives []string, standard engine.Redundancy) (engine.Redundancy, erro
 	return standard, nil
 }
 
+// CheckReduced says whether the class with reduced redundancy can have this one beside the standard class's, and which that is: zero means as many
+// shards as that has, one of them parity.
+func CheckReduced(drives []string, standard, reduced engine.Redundancy) (engine.Redundancy, error) {
+	if reduced.Data == 0 {
+		reduced = engine.Redundancy{Data: standard.Data + standard.Parity, Parity: 0}
+		if standard.Parity > 0 {
+			reduced.Data, reduced.Parity = reduced.Data-1, 1
+		}
+	}
+	if reduced.Parity > standard.Parity {
+		return reduced, engine.E(engine.KindInvalidArgument, "the reduced redundancy %d+%d has more parity than the standard one, %d+%d", reduced.Data, reduced.Parity,
+			standard.Data, standard.Parity)
+	}
+	return Check(drives, reduced)
+}
+
 // Examine says why Open would refuse the folders, before anything is written anywhere: they are others than the node's, or, where no node has
 // been formed yet, absent or not empty. The state folder may be absent.
 func Examine(config Config) error {
@@ -203,6 +223,11 @@ func (n *Node) check() (err error) {
 	if n.code, err = Check(c.Drives, c.Standard); err != nil {
 		return err
 	}
+	reduced, err := CheckReduced(c.Drives, n.code, c.Reduced)
+	if err != nil {
+		return err
+	}
+	n.classes = map[engine.StorageClass]engine.Redundancy{engine.ClassStandard: n.code, engine.ClassReduced: reduced}
 	if n.logger == nil {
 		n.logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
@@ -251,7 +276,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	}
 	n.Coordinator, err = coordinator.New(ctx, coordinator.Config{
 		Root: n.writers[0], Data: n.writers[1], Drives: n, Pool: n.pool,
-		Classes: map[engine.StorageClass]engine.Redundancy{engine.ClassStandard: n.code},
+		Classes: n.classes,
 		Damaged: n.damaged, Logger: n.logger,
 	})
 	if err != nil {
