@@ -36,6 +36,8 @@ type operation struct {
 	// fresh says that the disks are empty: the operation is the first start.
 	fresh bool
 	do    func(ctx context.Context, n *node.Node, states model) error
+	// holds checks after the cut what no state of a single key tells; nil: nothing.
+	holds func(ctx context.Context, n *node.Node, states model) error
 }
 
 // write puts content under a key and notes what may be there from then on.
@@ -114,6 +116,11 @@ var operations = []operation{
 		}
 		return n.SetDocument(ctx, "bucket", engine.DocumentTagging, []byte("kept"))
 	}},
+	{name: "append", prepare: some, do: func(ctx context.Context, n *node.Node, states model) error {
+		return errors.Join(appendTo(ctx, n, states, keys[2], 70_000), appendTo(ctx, n, states, keys[2], 100), appendTo(ctx, n, states, "z", 20_000), quiet(ctx, n))
+	}},
+	{name: "rename", prepare: some, do: renameBoth, holds: renamedWhole},
+	{name: "locks", prepare: prepareLocks, do: changeLocks, holds: locksHold},
 	{name: "abort", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
 		upload, err := n.StartUpload(ctx, ref("z"), engine.StartUploadOptions{})
 		if err != nil {
@@ -425,6 +432,11 @@ func (o *operation) verify(t *testing.T, m *machine, states model) error {
 	}
 	if err := check(ctx, n, states); err != nil {
 		return err
+	}
+	if o.holds != nil {
+		if err := o.holds(ctx, n, states); err != nil {
+			return err
+		}
 	}
 	if err := widened(ctx, n, states); err != nil {
 		return err
