@@ -70,7 +70,7 @@ func TestWrongCalls(t *testing.T) {
 		{[]string{"server", "--adress", ":1", "/d"}, 2, "no flag --adress"},
 		{[]string{"server", "--s3-addr", ":1", "/d"}, 2, "server has no flag --s3-addr; the nearest is --s3-address; see holdfast server --help"},
 		{[]string{"server", "--state"}, 2, "--state needs a value"},
-		{[]string{"server", "--metrics-address", "127.0.0.1:9005", "/d"}, 2, "this build lacks"},
+		{[]string{"server", "--console-address", "127.0.0.1:9001", "/d"}, 2, "this build lacks"},
 		{[]string{"server", "--sftp-address", ":9022", "/d"}, 2, "this build lacks SFTP"},
 		{[]string{"server", "--config", filepath.Join(state, "none.toml"), "/d"}, 2, "none.toml"},
 		{[]string{"server", drive, "--state", state}, 2, "--state: flags come before the folders"},

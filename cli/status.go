@@ -154,7 +154,11 @@ func noAnswer(socket string, err error) error {
 
 // printStatus writes the status. What is wrong, in the lines above, is repeated in the last.
 func printStatus(w io.Writer, s *daemon.Status, causes []string) error {
-	fmt.Fprintf(w, "holdfast %s, up %s, S3 at %s, redundancy %s\n\n", s.Version, time.Since(s.Started).Round(time.Second), s.S3, s.Redundancy)
+	at := s.S3
+	if s.TLS {
+		at = "https://" + at
+	}
+	fmt.Fprintf(w, "holdfast %s, up %s, S3 at %s, redundancy %s\n\n", s.Version, time.Since(s.Started).Round(time.Second), at, s.Redundancy)
 	fmt.Fprintf(w, "%-6s %-8s %-6s %10s %10s %8s  %s\n", "drive", "role", "state", "free", "total", "shards", "path")
 	for _, d := range s.Drives {
 		role := "data"

@@ -26,6 +26,7 @@ import (
 
 	"holdfast/access"
 	"holdfast/access/session"
+	"holdfast/daemon/certs"
 	"holdfast/daemon/config"
 	"holdfast/engine"
 	"holdfast/engine/node"
@@ -42,6 +43,7 @@ type Status struct {
 	Version string    `json:"version"`
 	Started time.Time `json:"started"`
 	S3      string    `json:"s3"`
+	TLS     bool      `json:"s3_tls"` // S3 is served over TLS alone
 	node.Status
 }
 
@@ -50,6 +52,8 @@ type daemon struct {
 	logger  *slog.Logger
 	node    *node.Node
 	started time.Time
+	certs   *certs.Folder // nil: S3 is served without TLS
+	access  *observe.File // nil: access records go elsewhere
 	s3      net.Listener
 	local   net.Listener
 	servers []*http.Server
@@ -79,7 +83,7 @@ func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) er
 	}
 	for _, check := range []func() error{
 		func() error { return Check(c) }, func() error { return checkFolders(c) }, func() error { return node.Examine(settings) },
-		func() error { return d.listenS3(ctx) },
+		d.openCerts, func() error { return d.listenS3(ctx) },
 	} {
 		if err := check(); err != nil {
 			return err
@@ -90,12 +94,18 @@ func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) er
 	if err != nil {
 		return err
 	}
+	access, err := d.openAccess()
+	if err != nil {
+		return errors.Join(err, d.node.Close())
+	}
+	defer d.refresh()()
 	door := session.NewDoor(session.Config{Engine: d.node, Credentials: root, Log: d.logger})
-	gateway := s3.New(s3.Config{Door: door, Region: c.Region, Domains: c.Domains, Log: d.logger, Classes: []engine.StorageClass{engine.ClassReduced}})
+	gateway := s3.New(s3.Config{Door: door, Region: c.Region, Domains: c.Domains, Log: d.logger, Classes: []engine.StorageClass{engine.ClassReduced}, Access: access})
 	failed := make(chan error, 2)
 	if d.s3 != nil {
-		server := gateways.NewServer(d.health(gateway), gateways.DefaultLimits(), d.logger)
-		d.serve(server, gateways.Watch(d.s3), failed)
+		front := &front{daemon: d, gateway: gateway, access: access, limits: gateways.DefaultLimits()}
+		server := gateways.NewServer(front.handler(), front.limits, d.logger)
+		d.serve(server, d.secured(d.s3, front.limits), failed)
 	}
 	if d.local != nil {
 		d.serve(&http.Server{Handler: d.localAPI(), ReadHeaderTimeout: 10 * time.Second}, d.local, failed)
@@ -198,11 +208,16 @@ func (d *daemon) record() {
 func logger(c *config.Config) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.LogLevel)) // one of four words by now
+	return slog.New(handler(os.Stderr, c.LogFormat, level))
+}
+
+// handler writes records of the level and above in one of the two formats.
+func handler(w io.Writer, format string, level slog.Level) slog.Handler {
 	options := &slog.HandlerOptions{Level: level}
-	if c.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(os.Stderr, options))
+	if format == "json" {
+		return slog.NewJSONHandler(w, options)
 	}
-	return slog.New(slog.NewTextHandler(os.Stderr, options))
+	return slog.NewTextHandler(w, options)
 }
 
 // StepsFile is where in the state folder the steps of the running daemon, or of the last one, are counted.
@@ -319,45 +334,6 @@ func (d *daemon) closeListeners() {
 	}
 }
 
-// health answers the paths that MinIO's users probe, before the gateway sees them. The bucket name "minio" is theirs.
-func (d *daemon) health(gateway *s3.Gateway) http.Handler {
-	next := gateway.Handler()
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		check, ok := strings.CutPrefix(r.URL.Path, "/minio/health/")
-		if !ok || gateway.BucketOf(r.Host) != "" {
-			next.ServeHTTP(w, r)
-			return
-		}
-		limits := gateways.DefaultLimits()
-		gateways.GuardBody(w, r, limits).Release()
-		gateways.GuardHead(w, limits)
-		if r.ContentLength != 0 || len(r.TransferEncoding) > 0 { // nobody reads it, and where it ends may be disputed
-			w.Header().Set("Connection", "close")
-		}
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			w.WriteHeader(http.StatusMethodNotAllowed)
-			return
-		}
-		switch check {
-		case "live":
-		case "ready", "cluster":
-			ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
-			defer cancel()
-			probe := d.node.Ready
-			if check == "cluster" {
-				probe = d.node.Writable
-			}
-			if err := probe(ctx); err != nil { // whoever asks has proven nothing
-				d.logger.Info("the daemon says that it is not ready", "error", err)
-				http.Error(w, "not ready; holdfast status says why", http.StatusServiceUnavailable)
-			}
-		default:
-			http.NotFound(w, r)
-		}
-	})
-}
-
 // localAPI is what the command line on this machine asks, over the unix socket that only the daemon's user can open.
 func (d *daemon) localAPI() http.Handler {
 	mux := http.NewServeMux()
@@ -370,7 +346,7 @@ func (d *daemon) localAPI() http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		s := Status{Version: config.Version, Started: d.started, S3: config.Off, Status: status}
 		if d.s3 != nil {
-			s.S3 = d.s3.Addr().String()
+			s.S3, s.TLS = d.s3.Addr().String(), d.certs != nil
 		}
 		_ = json.NewEncoder(w).Encode(s) // the client may be gone
 	})
@@ -382,7 +358,11 @@ func (d *daemon) announce(out io.Writer, user, password, file string, show bool)
 	var b strings.Builder
 	fmt.Fprintf(&b, "holdfast %s is ready\n", config.Version)
 	if d.s3 != nil {
-		fmt.Fprintf(&b, "  S3           http://%s   region %s\n", display(d.s3.Addr().String()), d.config.Region)
+		scheme := "http"
+		if d.certs != nil {
+			scheme = "https"
+		}
+		fmt.Fprintf(&b, "  S3           %s://%s   region %s\n", scheme, display(d.s3.Addr().String()), d.config.Region)
 	} else {
 		b.WriteString("  S3           off\n")
 	}
@@ -414,6 +394,11 @@ func (d *daemon) warn(b *strings.Builder) {
 	}
 	if before := d.node.StandardBefore(); before != "" {
 		fmt.Fprintf(b, "warning: the redundancy is %s, and was %s; it holds for new writes, and what is stored keeps its own\n", redundancy, before)
+	}
+	if d.certs != nil {
+		for _, text := range d.certs.Warnings() {
+			fmt.Fprintf(b, "warning: %s\n", text)
+		}
 	}
 	devices := map[string]uint64{}
 	for _, dir := range append([]string{d.config.State}, d.config.Drives...) {

@@ -74,7 +74,7 @@ func run(t *testing.T, c *config.Config, terminal bool) *running {
 	t.Cleanup(func() { _ = stop() }) // the test has looked at the error if it cares
 	select {
 	case said := <-announced:
-		_, after, _ := strings.Cut(said, "http://")
+		_, after, _ := strings.Cut(said, "://")
 		return &running{stop: stop, said: said, s3: strings.Fields(after + " ")[0]}
 	case err := <-ended:
 		over = true

@@ -20,7 +20,7 @@ const headerSlack = 48 << 10
 
 // NewServer returns a server with the limits set. Serve it on a listener that Watch has wrapped.
 func NewServer(handler http.Handler, l Limits, log *slog.Logger) *http.Server {
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: l.HeaderTime, IdleTimeout: l.IdleTime, MaxHeaderBytes: l.HeaderBytesMax + headerSlack,
+	server := &http.Server{Handler: tellTLS(handler), ReadHeaderTimeout: l.HeaderTime, IdleTimeout: l.IdleTime, MaxHeaderBytes: l.HeaderBytesMax + headerSlack,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			if w, ok := c.(*watched); ok {
 				return context.WithValue(ctx, watchedKey{}, w)
@@ -36,6 +36,19 @@ func NewServer(handler http.Handler, l Limits, log *slog.Logger) *http.Server {
 		server.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelDebug)
 	}
 	return server
+}
+
+// tellTLS gives requests what net/http gives them only where it makes the handshake itself.
+func tellTLS(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if watched, ok := r.Context().Value(watchedKey{}).(*watched); ok {
+			if s, ok := watched.Conn.(*secure); ok {
+				state := s.ConnectionState()
+				r.TLS = &state
+			}
+		}
+		handler.ServeHTTP(w, r)
+	})
 }
 
 // HeaderBytes returns the size of a request's line and headers, about as they came.

@@ -54,13 +54,18 @@ type Access struct {
 	Sent      int64  // bytes of content
 	Duration  time.Duration
 	UserAgent string
+	Probe     bool // asked at intervals by a machine that watches: of no interest to a person unless it fails
 }
 
-// Log writes the record: at Info, and at Warn when the status says that the server failed: 500 and above, but not 501, which is a refusal.
+// Log writes the record: at Info, at Debug for a Probe that succeeded, and at Warn when the status says that the server failed: 500 and above, but
+// not 501, which is a refusal.
 func (a *Access) Log(ctx context.Context, log *slog.Logger) {
 	level := slog.LevelInfo
-	if a.Status >= 500 && a.Status != 501 {
+	switch {
+	case a.Status >= 500 && a.Status != 501:
 		level = slog.LevelWarn
+	case a.Probe && a.Status < 400:
+		level = slog.LevelDebug
 	}
 	if !log.Enabled(ctx, level) {
 		return

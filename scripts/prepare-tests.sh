@@ -8,6 +8,7 @@ need() { # command package
 	command -v "$1" >/dev/null 2>&1 || missing+=("$2")
 }
 need aws awscli
+need curl curl
 need rclone rclone
 need restic restic
 need s3cmd s3cmd

@@ -29,6 +29,9 @@ import (
 // Off disables a listener.
 const Off = "off"
 
+// AccessInLog is the access log that goes into the daemon's own.
+const AccessInLog = "log"
+
 // DefaultFile is read when no file is named, if it exists.
 const DefaultFile = "/etc/holdfast/holdfast.toml"
 
@@ -39,6 +42,7 @@ type Config struct {
 	State          string   `toml:"state" help:"folder of the node's own state; put it on another device than the drives, in any case not inside one. Default: /var/lib/holdfast for root, else $XDG_STATE_HOME/holdfast or ~/.local/state/holdfast"`
 	S3Address      string   `toml:"s3_address" help:"where S3 is served: host:port, :port, or off. Default :9000"`
 	S3Domains      string   `toml:"s3_domains" help:"domains whose subdomains are buckets, separated by spaces or commas: with s3.example.com the bucket b is at b.s3.example.com, too. DNS must lead all names below them here. Default: none, buckets are in the path. MINIO_DOMAIN is an alias of the variable"`
+	CertsDir       string   `toml:"certs_dir" help:"folder of certificates; with it the port of S3 speaks TLS alone. public.crt and private.key in it are the default pair, in PEM; each subfolder with such a pair serves the names in its certificate. Changes are taken over within ten seconds, and on SIGHUP. Default: none, S3 is plain HTTP"`
 	Socket         string   `toml:"socket" help:"unix socket of the local command line, or off. Default: holdfast.sock in the state folder"`
 	RootUser       string   `toml:"root_user" help:"access key of the root credential, 3 to 128 characters; given together with the password or not at all. Default: generated at the first start. MINIO_ROOT_USER is an alias of the variable"`
 	RootPassword   string   `toml:"root_password" help:"secret key of the root credential, 8 to 128 characters; given together with the user or not at all. Default: generated at the first start. MINIO_ROOT_PASSWORD is an alias of the variable"`
@@ -48,7 +52,9 @@ type Config struct {
 	Memory         string   `toml:"memory" help:"budget of block buffers, such as 256MiB, at least 16MiB; requests wait for it, and are told to slow down. Default: a quarter of the machine's memory, at most 256MiB"`
 	LogLevel       string   `toml:"log_level" help:"debug, info, warn or error. Default info"`
 	LogFormat      string   `toml:"log_format" help:"text or json. Default text"`
-	MetricsAddress string   `toml:"metrics_address" help:"reserved for a metrics listener, 127.0.0.1:9005; this build has none, so only off is possible"`
+	AccessLog      string   `toml:"access_log" help:"where a line for each request goes: log (among the daemon's own lines, at info), off, or a file, which has them all whatever the log_level, in the log_format, and is opened anew on SIGHUP. Default log"`
+	MetricsAddress string   `toml:"metrics_address" help:"where metrics for Prometheus are served at /metrics, to whoever asks and without TLS: host:port, :port, or off; 127.0.0.1:9005 keeps it on this machine. Default off"`
+	MetricsAuth    string   `toml:"metrics_auth" help:"who may read the metrics under MinIO's names, below /minio/v2/metrics/ on the port of S3: jwt, for a bearer token as mc admin prometheus generate makes it, or public, for everybody. Default jwt. MINIO_PROMETHEUS_AUTH_TYPE is an alias of the variable"`
 	ConsoleAddress string   `toml:"console_address" help:"reserved for the web console, port 9001; this build has none, so only off is possible"`
 	WebDAVAddress  string   `toml:"webdav_address" help:"reserved for WebDAV, port 9002; this build has none, so only off is possible"`
 	SwiftAddress   string   `toml:"swift_address" help:"reserved for OpenStack Swift, port 9003; this build has none, so only off is possible"`
@@ -89,7 +95,7 @@ func Fields() []Field {
 
 var aliases = map[string]string{
 	"HOLDFAST_ROOT_USER": "MINIO_ROOT_USER", "HOLDFAST_ROOT_PASSWORD": "MINIO_ROOT_PASSWORD", "HOLDFAST_DRIVES": "MINIO_VOLUMES",
-	"HOLDFAST_S3_DOMAINS": "MINIO_DOMAIN",
+	"HOLDFAST_S3_DOMAINS": "MINIO_DOMAIN", "HOLDFAST_METRICS_AUTH": "MINIO_PROMETHEUS_AUTH_TYPE",
 }
 
 // Load makes a Config. File "" means DefaultFile if it exists; flags maps keys to values that were given on the command line.
@@ -204,10 +210,13 @@ func (c *Config) complete() (err error) {
 	defaulted(&c.Region, "us-east-1")
 	defaulted(&c.LogLevel, "info")
 	defaulted(&c.LogFormat, "text")
+	defaulted(&c.AccessLog, AccessInLog)
+	defaulted(&c.MetricsAddress, Off)
+	defaulted(&c.MetricsAuth, "jwt")
 	if err := c.completeDrives(); err != nil {
 		return err
 	}
-	for _, check := range []func() error{c.checkReserved, c.checkCredential, c.checkWords, c.parseStandard, c.parseMemory, c.parseDomains} {
+	for _, check := range []func() error{c.checkReserved, c.checkAddresses, c.completePaths, c.checkCredential, c.checkWords, c.parseStandard, c.parseMemory, c.parseDomains} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -291,7 +300,7 @@ func (c *Config) checkReserved() error {
 		value     *string
 		key, what string
 	}{
-		{&c.MetricsAddress, "metrics-address", "a metrics listener"}, {&c.ConsoleAddress, "console-address", "the web console"},
+		{&c.ConsoleAddress, "console-address", "the web console"},
 		{&c.WebDAVAddress, "webdav-address", "WebDAV"}, {&c.SwiftAddress, "swift-address", "OpenStack Swift"},
 		{&c.RPCAddress, "rpc-address", "federation of nodes"}, {&c.FTPAddress, "ftp-address", "FTP"},
 		{&c.FTPSAddress, "ftps-address", "FTPS"}, {&c.SFTPAddress, "sftp-address", "SFTP"},
@@ -301,13 +310,32 @@ func (c *Config) checkReserved() error {
 			return fmt.Errorf("--%s is %q, but this build lacks %s; leave it off", r.key, *r.value, r.what)
 		}
 	}
-	if c.S3Address == Off {
-		return nil
-	}
-	if _, port, err := net.SplitHostPort(c.S3Address); err != nil || port == "" {
-		return fmt.Errorf("--s3-address is %q; write host:port, :port or off", c.S3Address)
+	return nil
+}
+
+func (c *Config) checkAddresses() error {
+	for _, a := range []struct{ flag, value string }{{"s3-address", c.S3Address}, {"metrics-address", c.MetricsAddress}} {
+		if _, port, err := net.SplitHostPort(a.value); a.value != Off && (err != nil || port == "") {
+			return fmt.Errorf("--%s is %q; write host:port, :port or off", a.flag, a.value)
+		}
 	}
 	return nil
+}
+
+// completePaths makes paths absolute that name a folder or a file.
+func (c *Config) completePaths() (err error) {
+	if c.CertsDir != "" {
+		if c.S3Address == Off {
+			return errors.New("--certs-dir is given, but S3, whose certificates these would be, is off; leave one of the two out")
+		}
+		if c.CertsDir, err = filepath.Abs(c.CertsDir); err != nil {
+			return err
+		}
+	}
+	if c.AccessLog != AccessInLog && c.AccessLog != Off {
+		c.AccessLog, err = filepath.Abs(c.AccessLog)
+	}
+	return err
 }
 
 func (c *Config) checkCredential() error {
@@ -343,6 +371,12 @@ func (c *Config) checkWords() error {
 	}
 	if c.LogFormat != "text" && c.LogFormat != "json" {
 		return fmt.Errorf("--log-format is %q; text and json are possible", c.LogFormat)
+	}
+	switch auth := strings.ToLower(c.MetricsAuth); auth {
+	case "jwt", "public":
+		c.MetricsAuth = auth
+	default:
+		return fmt.Errorf("--metrics-auth is %q; jwt and public are possible", c.MetricsAuth)
 	}
 	return nil
 }

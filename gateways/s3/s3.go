@@ -39,7 +39,8 @@ type Config struct {
 	Classes []engine.StorageClass
 	// Node is the name of this node, which answers carry as x-amz-id-2; default "holdfast".
 	Node   string
-	Log    *slog.Logger    // access records; nil discards them
+	Log    *slog.Logger    // nil discards what there is to say
+	Access *slog.Logger    // access records; default Log
 	Limits gateways.Limits // default gateways.DefaultLimits
 	Now    func() time.Time
 }
@@ -75,6 +76,9 @@ func withDefaults(c Config) Config {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Access == nil {
+		c.Access = c.Log
 	}
 	if c.Limits == (gateways.Limits{}) {
 		c.Limits = gateways.DefaultLimits()
@@ -134,7 +138,7 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	c.incoming.Release()
 	c.record.Duration = time.Since(start)
-	c.record.Log(c.ctx, g.Log)
+	c.record.Log(c.ctx, g.Access)
 }
 
 // expectsNothing reports whether a client waits for "100 Continue" before it sends an empty body. net/http answers such a request at

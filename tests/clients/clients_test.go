@@ -146,6 +146,17 @@ func need(t *testing.T, program string) *client {
 	if testing.Short() {
 		t.Skip("real clients take a while")
 	}
+	path := find(t, program)
+	t.Parallel()
+	home := t.TempDir()
+	return &client{t: t, path: path, home: home, env: []string{"XDG_CACHE_HOME=" + home, "XDG_CONFIG_HOME=" + home, "AWS_ACCESS_KEY_ID=" + user,
+		"AWS_SECRET_ACCESS_KEY=" + password, "AWS_DEFAULT_REGION=us-east-1", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=" + filepath.Join(home, "aws"),
+		"AWS_SHARED_CREDENTIALS_FILE=" + filepath.Join(home, "credentials")}}
+}
+
+// find returns where a program is, or fails or skips the test.
+func find(t *testing.T, program string) string {
+	t.Helper()
 	path, err := exec.LookPath(program)
 	if err != nil {
 		if slices.Contains(strings.Split(os.Getenv("HOLDFAST_TEST_ABSENT"), ","), program) {
@@ -153,11 +164,7 @@ func need(t *testing.T, program string) *client {
 		}
 		t.Fatalf("%s is not installed (HOLDFAST_TEST_ABSENT=%s says that this is on purpose)", program, program)
 	}
-	t.Parallel()
-	home := t.TempDir()
-	return &client{t: t, path: path, home: home, env: []string{"XDG_CACHE_HOME=" + home, "XDG_CONFIG_HOME=" + home, "AWS_ACCESS_KEY_ID=" + user,
-		"AWS_SECRET_ACCESS_KEY=" + password, "AWS_DEFAULT_REGION=us-east-1", "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=" + filepath.Join(home, "aws"),
-		"AWS_SHARED_CREDENTIALS_FILE=" + filepath.Join(home, "credentials")}}
+	return path
 }
 
 // try runs the client.

@@ -8,6 +8,7 @@ package daemontest
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,8 +36,12 @@ const Drives = 4
 type Daemon struct {
 	Dir     string // has the state folder, the drives and the binary
 	Address string // of S3
-	t       *testing.T
-	binary  string
+	// Args are further flags of the server, and Secure how to reach it if they make it speak TLS; nil: they do not.
+	Args   []string
+	Secure *tls.Config
+
+	t      *testing.T
+	binary string
 
 	mu      sync.Mutex
 	process *exec.Cmd
@@ -83,7 +88,12 @@ func (d *Daemon) Drive(i int) string { return filepath.Join(d.Dir, fmt.Sprint("d
 func (d *Daemon) State() string { return filepath.Join(d.Dir, "state") }
 
 // URL returns where S3 is.
-func (d *Daemon) URL() string { return "http://" + d.Address }
+func (d *Daemon) URL() string {
+	if d.Secure != nil {
+		return "https://" + d.Address
+	}
+	return "http://" + d.Address
+}
 
 // Launch starts the daemon and does not wait.
 func (d *Daemon) Launch() {
@@ -91,6 +101,7 @@ func (d *Daemon) Launch() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	args := []string{"server", "--log-level", "warn", "--s3-address", d.Address, "--state", d.State()}
+	args = append(args, d.Args...)
 	for i := range Drives {
 		args = append(args, d.Drive(i))
 	}
@@ -106,8 +117,10 @@ func (d *Daemon) Launch() {
 func (d *Daemon) Start() {
 	d.t.Helper()
 	d.Launch()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: d.Secure}}
+	defer client.CloseIdleConnections()
 	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		response, err := http.Get(d.URL() + "/minio/health/ready")
+		response, err := client.Get(d.URL() + "/minio/health/ready")
 		if err != nil {
 			continue
 		}

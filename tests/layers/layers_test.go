@@ -28,7 +28,7 @@ const order = `
 	engine/node gateways
 	gateways/s3/…
 	gateways/s3
-	daemon/config
+	daemon/config daemon/certs
 	daemon
 	cli
 	cli/holdfast
