@@ -31,8 +31,10 @@ import (
 	"holdfast/engine"
 	"holdfast/engine/node"
 	"holdfast/gateways"
+	gatewaymetrics "holdfast/gateways/metrics"
 	"holdfast/gateways/s3"
 	"holdfast/observe"
+	"holdfast/observe/metrics"
 )
 
 // drainTime is how long requests in progress may take once the daemon was told to stop.
@@ -56,6 +58,7 @@ type daemon struct {
 	access  *observe.File // nil: access records go elsewhere
 	s3      net.Listener
 	local   net.Listener
+	metrics net.Listener
 	servers []*http.Server
 	serving sync.WaitGroup // one for each server
 	gate    sync.RWMutex   // held for reading by each request, and for good by stop
@@ -83,7 +86,7 @@ func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) er
 	}
 	for _, check := range []func() error{
 		func() error { return Check(c) }, func() error { return checkFolders(c) }, func() error { return node.Examine(settings) },
-		d.openCerts, func() error { return d.listenS3(ctx) },
+		d.openCerts, func() error { return d.listenS3(ctx) }, func() error { return d.listenMetrics(ctx) },
 	} {
 		if err := check(); err != nil {
 			return err
@@ -100,15 +103,21 @@ func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) er
 	}
 	defer d.refresh()()
 	door := session.NewDoor(session.Config{Engine: d.node, Credentials: root, Log: d.logger})
-	gateway := s3.New(s3.Config{Door: door, Region: c.Region, Domains: c.Domains, Log: d.logger, Classes: []engine.StorageClass{engine.ClassReduced}, Access: access})
-	failed := make(chan error, 2)
+	registry := metrics.New()
+	d.measure(registry)
+	gateway := s3.New(s3.Config{Door: door, Region: c.Region, Domains: c.Domains, Log: d.logger, Classes: []engine.StorageClass{engine.ClassReduced}, Access: access, Metrics: registry})
+	failed := make(chan error, 3)
 	if d.s3 != nil {
-		front := &front{daemon: d, gateway: gateway, access: access, limits: gateways.DefaultLimits()}
+		front := &front{daemon: d, gateway: gateway, access: access, limits: gateways.DefaultLimits(),
+			metrics: gatewaymetrics.MinIO(d.metricsConfig(registry, root))}
 		server := gateways.NewServer(front.handler(), front.limits, d.logger)
 		d.serve(server, d.secured(d.s3, front.limits), failed)
 	}
 	if d.local != nil {
 		d.serve(&http.Server{Handler: d.localAPI(), ReadHeaderTimeout: 10 * time.Second}, d.local, failed)
+	}
+	if d.metrics != nil {
+		d.serve(metricsServer(gatewaymetrics.Handler(d.metricsConfig(registry, root))), d.metrics, failed)
 	}
 	d.announce(out, root.AccessKey, root.SecretKey, file, fresh && terminal)
 	notify("READY=1")
@@ -327,7 +336,7 @@ func portError(flag, address string, err error) error {
 }
 
 func (d *daemon) closeListeners() {
-	for _, l := range []net.Listener{d.s3, d.local} {
+	for _, l := range []net.Listener{d.s3, d.local, d.metrics} {
 		if l != nil {
 			_ = l.Close() // servers that were stopped have closed theirs
 		}
@@ -365,6 +374,9 @@ func (d *daemon) announce(out io.Writer, user, password, file string, show bool)
 		fmt.Fprintf(&b, "  S3           %s://%s   region %s\n", scheme, display(d.s3.Addr().String()), d.config.Region)
 	} else {
 		b.WriteString("  S3           off\n")
+	}
+	if d.metrics != nil {
+		fmt.Fprintf(&b, "  metrics      http://%s/metrics\n", display(d.metrics.Addr().String()))
 	}
 	fmt.Fprintf(&b, "  command line %s\n", d.config.Socket)
 	fmt.Fprintf(&b, "  state        %s\n", d.config.State)

@@ -12,12 +12,13 @@ import (
 	"holdfast/observe"
 )
 
-// front stands before the gateway of S3 and answers what MinIO's users ask for beside S3 itself: /minio/health/…. The bucket name "minio" is theirs.
+// front stands before the gateway of S3 and answers what MinIO's users ask for beside S3 itself: health and metrics. The bucket name "minio" is for these.
 type front struct {
 	daemon  *daemon
 	gateway *s3.Gateway
 	access  *slog.Logger
 	limits  gateways.Limits
+	metrics http.Handler
 }
 
 func (f *front) handler() http.Handler {
@@ -29,6 +30,8 @@ func (f *front) handler() http.Handler {
 			next.ServeHTTP(w, r)
 		case health:
 			f.answer(w, r, "Health", func(w http.ResponseWriter, r *http.Request) { f.health(w, r, check) })
+		case isMinIOMetrics(r.URL.Path):
+			f.answer(w, r, "Metrics", f.metrics.ServeHTTP)
 		default:
 			next.ServeHTTP(w, r)
 		}

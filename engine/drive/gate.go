@@ -227,9 +227,11 @@ func (f *gateFile) counted(err error) error {
 type watch struct {
 	readErrors atomic.Uint64
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards all below
 	next    uint64
 	started map[uint64]time.Time
+	ended   uint64
+	took    time.Duration // those that ended, together
 }
 
 func newWatch() *watch { return &watch{started: map[uint64]time.Time{}} }
@@ -243,8 +245,11 @@ func (w *watch) begin() (end func()) {
 	w.started[token] = now
 	w.mu.Unlock()
 	return func() {
+		took := time.Since(now)
 		w.mu.Lock()
 		delete(w.started, token)
+		w.ended++
+		w.took += took
 		w.mu.Unlock()
 	}
 }
@@ -258,4 +263,22 @@ func (w *watch) oldest() time.Duration {
 		age = max(age, time.Since(t))
 	}
 	return age
+}
+
+// Calls are those of a drive to its disk since it was opened. One call may wait for several of the system.
+type Calls struct {
+	Ended      uint64
+	Took       time.Duration // those that ended, together
+	UnderWay   int
+	Oldest     time.Duration // age of the oldest that is under way, 0 without one
+	ReadErrors uint64
+}
+
+// Calls returns what the drive knows of its calls. It waits for none of them.
+func (d *Drive) Calls() Calls {
+	c := Calls{Oldest: d.watch.oldest(), ReadErrors: d.watch.readErrors.Load()}
+	d.watch.mu.Lock()
+	defer d.watch.mu.Unlock()
+	c.Ended, c.Took, c.UnderWay = d.watch.ended, d.watch.took, len(d.watch.started)
+	return c
 }

@@ -93,6 +93,8 @@ type Node struct {
 	root, data *group.Group
 	writers    [2]*group.Writer // by group
 	keeper     *repair.Keeper
+	census     aged[census] // for metrics
+	usage      aged[usage]
 
 	mu    sync.Mutex // guards state and slots
 	state *state
@@ -287,6 +289,8 @@ func (n *Node) open(ctx context.Context) (err error) {
 		Writer: n.writers[1], Drives: n, OldestPin: n.Coordinator.OldestPin, Source: n.Coordinator.Source,
 		Logger: n.logger, Interval: n.config.KeeperInterval,
 	})
+	n.census.read, n.census.rest = n.takeCensus, censusRest
+	n.usage.read, n.usage.rest = n.readUsage, usageRest
 	watch, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	n.watching.Add(1)
@@ -620,6 +624,8 @@ func (n *Node) Close() error {
 		n.stop()
 		n.watching.Wait()
 	}
+	n.census.close()
+	n.usage.close()
 	if n.keeper != nil {
 		n.keeper.Close()
 	}

@@ -71,40 +71,20 @@ func (n *Node) Drives() []DriveStatus {
 // Status reads the state. That takes time in proportion to the number of extents.
 func (n *Node) Status(ctx context.Context) (Status, error) {
 	status := Status{Redundancy: n.Redundancy(), Drives: n.Drives(), Keeper: n.keeper.Stats()}
-	view, err := n.data.Read(ctx)
+	c, err := n.takeCensus(ctx)
 	if err != nil {
 		return status, err
 	}
-	defer view.Close()
-	if status.UnderProtected, err = meta.CountMissing(view); err != nil {
-		return status, err
-	}
-	if status.Reduced, err = meta.CountReduced(view); err != nil {
-		return status, err
-	}
-	if status.Garbage, err = meta.CountGarbage(view); err != nil {
-		return status, err
-	}
-	for _, id := range n.Away() {
-		count, err := meta.CountPlaced(view, id)
-		if err != nil {
-			return status, err
-		}
-		status.AwayShards += count
-	}
+	status.UnderProtected, status.Reduced, status.Garbage, status.AwayShards = c.missing, c.reduced, c.garbage, c.away
 	for i := range status.Drives {
-		if status.Drives[i].Shards, err = meta.CountPlaced(view, status.Drives[i].Drive); err != nil {
-			return status, err
-		}
+		status.Drives[i].Shards = c.placed[status.Drives[i].Drive]
 	}
 	for _, g := range []*group.Group{n.root, n.data} {
 		s, err := g.Status(ctx)
 		if err != nil {
 			return status, err
 		}
-		g := groupStatus(s)
-		g.Replicas = max(g.Replicas, min(n.replicas(), len(n.slots)))
-		status.Groups = append(status.Groups, g)
+		status.Groups = append(status.Groups, n.groupStatus(s))
 	}
 	return status, nil
 }
@@ -125,7 +105,7 @@ func driveStatus(s *slot) DriveStatus {
 	return d
 }
 
-func groupStatus(s group.Status) GroupStatus {
+func (n *Node) groupStatus(s group.Status) GroupStatus {
 	g := GroupStatus{Group: s.Group, Leader: s.Leader, Quorum: s.Missing == "", Index: s.Commit, Replicas: len(s.Members)}
 	for _, r := range s.Members {
 		if !r.Learner {
@@ -137,6 +117,7 @@ func groupStatus(s group.Status) GroupStatus {
 			g.Problems = append(g.Problems, fmt.Sprintf("replica %d on drive %d: %s", r.Replica, r.Drive, engine.Plain(r.Failed)))
 		}
 	}
+	g.Replicas = max(g.Replicas, min(n.replicas(), len(n.slots)))
 	return g
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -36,6 +37,9 @@ type call struct {
 	signed *sigv4.Signed
 	engine engine.Engine // as the principal may see it
 	sent   bool          // the status is written
+
+	begun    bool      // it is counted among those in flight
+	answered time.Time // when the answer began
 
 	incoming *gateways.GuardedBody // the body as it comes from the connection
 }
@@ -66,6 +70,7 @@ func (c *call) serve() error {
 		return err
 	}
 	c.record.Operation = c.route.name
+	c.g.counters.begin(c)
 	if err := c.route.checkHeaders(c.r.Header); err != nil {
 		return err
 	}
@@ -250,7 +255,7 @@ func (c *call) empty(status int) error {
 // status sends the head of the answer. Neither the rest of a body, which net/http reads before it writes, nor a client that does not take the answer
 // is waited for without end.
 func (c *call) status(status int) {
-	c.sent, c.record.Status = true, status
+	c.sent, c.record.Status, c.answered = true, status, time.Now()
 	c.incoming.Release()
 	gateways.GuardHead(c.w, c.g.Limits)
 	c.w.WriteHeader(status)

@@ -22,6 +22,7 @@ import (
 	"holdfast/gateways"
 	"holdfast/gateways/s3/sigv4"
 	"holdfast/observe"
+	"holdfast/observe/metrics"
 )
 
 // DefaultRegion is the region of a gateway that is not told another.
@@ -38,17 +39,19 @@ type Config struct {
 	// Classes are the storage classes that the cluster has beside STANDARD.
 	Classes []engine.StorageClass
 	// Node is the name of this node, which answers carry as x-amz-id-2; default "holdfast".
-	Node   string
-	Log    *slog.Logger    // nil discards what there is to say
-	Access *slog.Logger    // access records; default Log
-	Limits gateways.Limits // default gateways.DefaultLimits
-	Now    func() time.Time
+	Node    string
+	Log     *slog.Logger      // nil discards what there is to say
+	Access  *slog.Logger      // access records; default Log
+	Metrics *metrics.Registry // where the gateway counts; nil: for itself
+	Limits  gateways.Limits   // default gateways.DefaultLimits
+	Now     func() time.Time
 }
 
-// Gateway serves the S3 API. It keeps no state between requests.
+// Gateway serves the S3 API. Between requests it keeps counters and nothing else.
 type Gateway struct {
 	Config
 	verifier sigv4.Verifier
+	counters *counters
 }
 
 var _ gateways.Gateway = (*Gateway)(nil)
@@ -56,7 +59,7 @@ var _ gateways.Gateway = (*Gateway)(nil)
 // New returns a gateway.
 func New(c Config) *Gateway {
 	c = withDefaults(c)
-	g := &Gateway{Config: c}
+	g := &Gateway{Config: c, counters: newCounters(c.Metrics)}
 	g.verifier = sigv4.Verifier{Region: c.Region, Now: c.Now, Secret: func(accessKey string) (string, bool) {
 		secret, _, ok := c.Door.Secret(accessKey)
 		return secret, ok
@@ -79,6 +82,9 @@ func withDefaults(c Config) Config {
 	}
 	if c.Access == nil {
 		c.Access = c.Log
+	}
+	if c.Metrics == nil {
+		c.Metrics = metrics.New()
 	}
 	if c.Limits == (gateways.Limits{}) {
 		c.Limits = gateways.DefaultLimits()
@@ -139,6 +145,7 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	c.incoming.Release()
 	c.record.Duration = time.Since(start)
 	c.record.Log(c.ctx, g.Access)
+	g.counters.end(c, start)
 }
 
 // expectsNothing reports whether a client waits for "100 Continue" before it sends an empty body. net/http answers such a request at

@@ -580,6 +580,9 @@ func TestMC(t *testing.T) {
 	if out := mc("cat", "h/mc-bucket/tree/plain.txt"); out != "plain.txt" {
 		t.Error(out)
 	}
+	if out := mc("admin", "prometheus", "metrics", "h", "bucket"); !strings.Contains(out, `minio_bucket_requests_total{bucket="mc-bucket",api="putobject"`) {
+		t.Errorf("admin prometheus metrics printed %q", out)
+	}
 	mc("rm", "--recursive", "--force", "h/mc-bucket")
 	mc("rb", "h/mc-bucket")
 }

@@ -21,12 +21,12 @@ import (
 // It is a statement of policy. DO NOT CHANGE THIS DATA TO FIX BUILDS.
 const order = `
 	engine
-	engine/buffer engine/checksum engine/disk+engine/disk/… engine/meta+engine/meta/… engine/memory engine/enginetest access observe
+	engine/buffer engine/checksum engine/disk+engine/disk/… engine/meta+engine/meta/… engine/memory engine/enginetest access observe+observe/…
 	engine/erasure engine/drive+engine/drive/…
 	engine/extent+engine/extent/… engine/group+engine/group/…
 	engine/coordinator+engine/coordinator/… engine/repair+engine/repair/… access/session
 	engine/node gateways
-	gateways/s3/…
+	gateways/s3/… gateways/metrics
 	gateways/s3
 	daemon/config daemon/certs
 	daemon
