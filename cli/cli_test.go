@@ -127,6 +127,8 @@ func TestStatus(t *testing.T) {
 			[]string{"1 extent lacks shards; 8 shards are recorded on drives that are out or were replaced"}},
 		{`{"drives": [` + sound + `], "groups": [{"group": 1, "quorum": true, "problems": ["replica 2 on drive 4: it is lame"]}]}`, 0,
 			[]string{"replica 2 on drive 4: it is lame"}},
+		{`{"s3": "127.0.0.1:9000"}`, 0, []string{"S3 at 127.0.0.1:9000,"}},
+		{`{"s3": "127.0.0.1:9000", "s3_tls": true}`, 0, []string{"S3 at https://127.0.0.1:9000,"}},
 	} {
 		socket := serveStatus(t, c.body)
 		code, out, errors := call("status", "--socket", socket)

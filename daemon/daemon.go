@@ -412,6 +412,9 @@ func (d *daemon) warn(b *strings.Builder) {
 			fmt.Fprintf(b, "warning: %s\n", text)
 		}
 	}
+	if d.metrics != nil && !isLoopback(d.metrics.Addr()) {
+		fmt.Fprintf(b, "warning: whoever reaches %s may read the metrics; 127.0.0.1:9005 would keep them on this machine\n", d.metrics.Addr())
+	}
 	devices := map[string]uint64{}
 	for _, dir := range append([]string{d.config.State}, d.config.Drives...) {
 		if info, err := os.Stat(dir); err == nil {

@@ -45,6 +45,12 @@ func (d *daemon) listenMetrics(ctx context.Context) (err error) {
 	return nil
 }
 
+// isLoopback reports whether only this machine reaches an address.
+func isLoopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
 // metricsConfig is that of both ways to the metrics.
 func (d *daemon) metricsConfig(r *metrics.Registry, root access.Root) gatewaymetrics.Config {
 	c := gatewaymetrics.Config{Gatherer: r, Credentials: root, Public: d.config.MetricsAuth == "public", Log: d.logger}

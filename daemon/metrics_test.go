@@ -154,6 +154,9 @@ func sum(families map[string]*dto.MetricFamily, name, value string) (total float
 func TestMetrics(t *testing.T) {
 	const user, password = "metrics-test", "metrics-test-password"
 	d := run(t, configure(t, map[string]string{"metrics_address": "127.0.0.1:0", "root_user": user, "root_password": password}), false)
+	if strings.Contains(d.said, "may read the metrics") {
+		t.Errorf("a warning of a loopback address:\n%s", d.said)
+	}
 	_, after, _ := strings.Cut(d.said, "metrics      ")
 	ours := strings.Fields(after + " ")[0]
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS512, jwt.MapClaims{"sub": user, "iss": "prometheus", "exp": time.Now().AddDate(100, 0, 0).Unix()}).SignedString([]byte(password))
@@ -271,7 +274,10 @@ func checkDeclared(t *testing.T, served map[string]*dto.MetricFamily) {
 
 // TestPublicMetrics has the option that lets everybody read.
 func TestPublicMetrics(t *testing.T) {
-	d := run(t, configure(t, map[string]string{"metrics_auth": "PUBLIC", "s3_domains": "s3.test"}), false)
+	d := run(t, configure(t, map[string]string{"metrics_auth": "PUBLIC", "s3_domains": "s3.test", "metrics_address": ":0"}), false)
+	if !strings.Contains(d.said, "metrics      http://localhost:") || !strings.Contains(d.said, "may read the metrics; 127.0.0.1:9005") {
+		t.Errorf("nobody is warned:\n%s", d.said)
+	}
 	if families, _ := scrape(t, "http://"+d.s3+"/minio/v2/metrics/cluster", ""); families["minio_cluster_drive_total"] == nil {
 		t.Error("the metrics are not there")
 	}

@@ -44,6 +44,8 @@ const (
 	// pollInterval is how often the folder is looked at. Notices of the file system are not used: they miss what is behind symbolic links and
 	// what another machine changed on a shared file system, and a look reads a few small files.
 	pollInterval = 10 * time.Second
+	// soonExpired is when a certificate that runs out is spoken of; it is again when it has run out.
+	soonExpired = 7 * 24 * time.Hour
 	// fileBytesMax bounds a file.
 	fileBytesMax = 1 << 20
 	// pairsMax bounds the number of pairs.
@@ -71,9 +73,10 @@ type Folder struct {
 	now func() time.Time
 
 	set     atomic.Pointer[set]
-	mu      sync.Mutex          // held while the folder is read; guards seen
-	seen    map[string][32]byte // what the files of each pair had at the last look, whether it could be used or not
-	problem string              // of the folder as a whole, that was told
+	mu      sync.Mutex              // held while the folder is read; guards seen
+	seen    map[string][32]byte     // what the files of each pair had at the last look, whether it could be used or not
+	problem string                  // of the folder as a whole, that was told
+	soon    map[*pair]time.Duration // what was said of pairs that run out: they have less than this left
 }
 
 // Open reads the certificates of a folder. It refuses a folder without a default pair, a pair of which a half is missing or does not fit, and what has
@@ -84,7 +87,7 @@ func openAt(dir string, log *slog.Logger, now func() time.Time) (*Folder, error)
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	f := &Folder{dir: dir, log: log, now: now, seen: map[string][32]byte{}}
+	f := &Folder{dir: dir, log: log, now: now, seen: map[string][32]byte{}, soon: map[*pair]time.Duration{}}
 	folders, err := f.folders()
 	if err != nil {
 		return nil, err
@@ -278,6 +281,7 @@ func (f *Folder) Watch(ctx context.Context) {
 func (f *Folder) Look() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	defer f.tellExpiries()
 	folders, err := f.folders()
 	if err != nil {
 		if text := err.Error(); text != f.problem {
@@ -330,4 +334,29 @@ func (f *Folder) lookAt(name string, before *pair) (*pair, bool) {
 		f.log.Warn(f.exposedText(p))
 	}
 	return p, true
+}
+
+// tellExpiries says once of each pair in use that it runs out soon, and once that it has.
+func (f *Folder) tellExpiries() {
+	told := map[*pair]time.Duration{}
+	for _, p := range f.set.Load().pairs {
+		end := p.certificate.Leaf.NotAfter
+		left := end.Sub(f.now())
+		before, spoken := f.soon[p]
+		switch {
+		case left > soonExpired:
+			continue
+		case left > 0:
+			told[p] = soonExpired
+			if !spoken {
+				f.log.Warn("a certificate runs out soon; renew it", "file", filepath.Join(f.dir, p.folder, CertificateName), "expires", end)
+			}
+		default:
+			told[p] = 0
+			if !spoken || before > 0 {
+				f.log.Error("a certificate in use has expired; clients will refuse it", "file", filepath.Join(f.dir, p.folder, CertificateName), "expired", end)
+			}
+		}
+	}
+	f.soon = told
 }

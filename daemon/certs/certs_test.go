@@ -186,7 +186,7 @@ func TestReload(t *testing.T) {
 	a.Write(dir, key, "second.test")
 	look("a renewed pair", "", "second.test", "second.test")
 
-	certificate, private := a.Pair(certificates.ECDSA(t), now.Add(-time.Hour), now.Add(time.Hour), "third.test")
+	certificate, private := a.Pair(certificates.ECDSA(t), now.Add(-time.Hour), now.Add(999*time.Hour), "third.test")
 	if err := os.WriteFile(filepath.Join(dir, CertificateName), certificate, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -263,5 +263,34 @@ func TestSymbolicLinks(t *testing.T) {
 	f.Look()
 	if got := served(t, f, "two.test"); got != "two.test" {
 		t.Errorf("after the link was swapped the certificate is that of %s", got)
+	}
+}
+
+// TestExpiryIsTold lets the time of a certificate go by.
+func TestExpiryIsTold(t *testing.T) {
+	a, dir, now := certificates.New(t), t.TempDir(), time.Now()
+	certificate, private := a.Pair(certificates.ECDSA(t), now.Add(-time.Hour), now.Add(20*24*time.Hour), "a.test")
+	certificates.WriteFiles(t, dir, certificate, private)
+	var log bytes.Buffer
+	f, err := openAt(dir, slog.New(slog.NewTextHandler(&log, nil)), func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		days int
+		want string
+	}{{0, ""}, {10, ""}, {4, "runs out soon"}, {1, ""}, {5, "has expired"}, {1, ""}} {
+		now = now.Add(time.Duration(step.days) * 24 * time.Hour)
+		log.Reset()
+		f.Look()
+		if text := log.String(); (text == "") != (step.want == "") || !strings.Contains(text, step.want) {
+			t.Errorf("%d days later: %q, want %q", step.days, text, step.want)
+		}
+	}
+	certificate, private = a.Pair(certificates.ECDSA(t), now.Add(-time.Hour), now.Add(24*time.Hour), "a.test")
+	certificates.WriteFiles(t, dir, certificate, private)
+	log.Reset()
+	if f.Look(); !strings.Contains(log.String(), "a certificate is in use") || !strings.Contains(log.String(), "runs out soon") {
+		t.Errorf("one for a day: %q", log.String())
 	}
 }

@@ -37,7 +37,7 @@ func New(t testing.TB) *Authority {
 	t.Helper()
 	a := &Authority{t: t, key: ECDSA(t)}
 	a.certificate = a.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "test authority"}, NotBefore: time.Now().Add(-1000 * time.Hour),
-		NotAfter: time.Now().Add(1000 * time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, a.key.Public())
+		NotAfter: time.Now().Add(10000 * time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, a.key.Public())
 	return a
 }
 
@@ -126,7 +126,7 @@ func (a *Authority) Pair(key crypto.Signer, from, to time.Time, names ...string)
 // Write makes a pair that is valid now, in a folder that is made where there is none.
 func (a *Authority) Write(dir string, key crypto.Signer, names ...string) {
 	a.t.Helper()
-	certificate, private := a.Pair(key, time.Now().Add(-time.Hour), time.Now().Add(100*time.Hour), names...)
+	certificate, private := a.Pair(key, time.Now().Add(-time.Hour), time.Now().Add(1000*time.Hour), names...)
 	WriteFiles(a.t, dir, certificate, private)
 }
 
