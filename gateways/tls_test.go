@@ -73,6 +73,18 @@ func TestSecure(t *testing.T) {
 			t.Errorf("got %q, want %q", body, want)
 		}
 	}
+	chunked, err := tls.Dial("tcp", address, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer chunked.Close()
+	chunked.SetDeadline(time.Now().Add(10 * time.Second))
+	io.WriteString(chunked, "PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+	if response, err := http.ReadResponse(bufio.NewReader(chunked), nil); err != nil {
+		t.Fatal(err)
+	} else if body, _ := io.ReadAll(response.Body); string(body) != "HTTP/1.1 true 0 3 <nil>" {
+		t.Errorf("chunks within TLS: %q, want a clear framing", body)
+	}
 	smuggled := "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
 	if _, err := io.WriteString(conn, smuggled); err != nil {
 		t.Fatal(err)
