@@ -37,7 +37,7 @@ What the daemon counts and measures, for Prometheus. They are served twice:
 - **under our names**, at ` + "`/metrics`" + ` of the address that ` + "`metrics_address`" + ` gives (off by default). Whoever reaches it may read them: let it listen on the loopback
   interface, as with ` + "`127.0.0.1:9005`" + `, or where only Prometheus is. It speaks HTTP, also where S3 speaks TLS.
 - **under MinIO's names**, on the port of S3, so that MinIO's dashboards and alerts go on: ` + "`/minio/v2/metrics/cluster`, `/minio/v2/metrics/node`, `/minio/v2/metrics/bucket`" + `,
-  and ` + "`/minio/prometheus/metrics`" + ` with the names of MinIO before 2021. Prometheus brings a bearer token, which ` + "`mc admin prometheus generate ALIAS [cluster|node|bucket]`" + ` makes out
+  and ` + "`/minio/prometheus/metrics`" + ` with the older names that MinIO has there. Prometheus brings a bearer token, which ` + "`mc admin prometheus generate ALIAS [cluster|node|bucket]`" + ` makes out
   of the root credential; another answers 403. ` + "`metrics_auth = \"public\"`" + ` (` + "`MINIO_PROMETHEUS_AUTH_TYPE=public`" + `) lets everybody read. A token cannot be called back before it
   expires, which is after a hundred years as mc makes it, but by changing the secret key.
 

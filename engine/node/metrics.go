@@ -97,8 +97,8 @@ var (
 	versions       = gauge("versions", "Versions in all buckets, delete markers included")
 	objectBytes    = gauge("object_bytes", "Bytes of the current versions in all buckets, before redundancy")
 	bucketObjects  = gauge("bucket_objects", "Objects in the bucket, for the first 1000 buckets by name", "bucket")
-	bucketVersions = gauge("bucket_versions", "Versions in the bucket, delete markers included, for the same buckets", "bucket")
-	bucketBytes    = gauge("bucket_bytes", "Bytes of the current versions in the bucket, for the same buckets", "bucket")
+	bucketVersions = gauge("bucket_versions", "Versions in the bucket, delete markers included, for the first 1000 buckets by name", "bucket")
+	bucketBytes    = gauge("bucket_bytes", "Bytes of the current versions in the bucket, for the first 1000 buckets by name", "bucket")
 	usageAge       = gauge("usage_age_seconds", "Age of the figures on buckets, which take one row for each bucket, at most every second and for at most a twentieth of the time")
 )
 

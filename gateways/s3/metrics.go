@@ -38,9 +38,9 @@ var (
 	bucketRequests = &metrics.Metric{Name: "holdfast_s3_bucket_requests_total", Kind: metrics.Counter, Labels: []string{"bucket", "operation", "class"},
 		Help: fmt.Sprintf("Requests to a bucket by operation and class of the status (2xx to 5xx), for the first %d buckets that a request has reached since the start", countedBucketsMax)}
 	bucketReceived = &metrics.Metric{Name: "holdfast_s3_bucket_received_bytes_total", Kind: metrics.Counter, Labels: []string{"bucket"},
-		Help: "Bytes of content that requests brought to a bucket, for the same buckets"}
+		Help: "Bytes of content that requests brought to a bucket, for the buckets of holdfast_s3_bucket_requests_total"}
 	bucketSent = &metrics.Metric{Name: "holdfast_s3_bucket_sent_bytes_total", Kind: metrics.Counter, Labels: []string{"bucket"},
-		Help: "Bytes that answers took from a bucket, for the same buckets"}
+		Help: "Bytes that answers took from a bucket, for the buckets of holdfast_s3_bucket_requests_total"}
 )
 
 // countedBucketsMax bounds the buckets whose requests are counted apart.

@@ -20,7 +20,7 @@ const (
 	ViewCluster View = 1 << iota // /minio/v2/metrics/cluster
 	ViewNode                     // /minio/v2/metrics/node
 	ViewBucket                   // /minio/v2/metrics/bucket
-	ViewLegacy                   // /minio/prometheus/metrics, under the names of MinIO before 2021
+	ViewLegacy                   // /minio/prometheus/metrics, under MinIO's older names
 )
 
 // Paths are where MinIO serves the views.
