@@ -1,0 +1,608 @@
+package sim_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"holdfast/engine"
+	"holdfast/engine/node"
+)
+
+// A history is what many clients asked at once and what they heard. It is linearizable if there is an order of the operations, each at one instant
+// between its call and its answer, that explains all answers. An operation that the power cut took the answer from may have happened or not, but not
+// after the next start.
+
+// Content is made of chunks. A chunk has a number of its own, from which its size follows, so that content is known by the numbers of its chunks.
+type chunk int64
+
+func (c chunk) size() int64 {
+	if c%8 == 0 {
+		return 9000 // in an extent
+	}
+	return 20
+}
+
+func (c chunk) bytes() []byte {
+	return append(fmt.Appendf(nil, "%08d", c), bytes.Repeat([]byte{byte(c)}, int(c.size())-8)...)
+}
+
+// chunksOf reads content back; it fails if the bytes are not those of whole chunks.
+func chunksOf(b []byte) (list []chunk, err error) {
+	for len(b) > 0 {
+		var c chunk
+		if _, err := fmt.Sscanf(string(b[:min(8, len(b))]), "%d", &c); err != nil || int64(len(b)) < c.size() || !bytes.Equal(b[:c.size()], c.bytes()) {
+			return nil, fmt.Errorf("%d bytes are no whole chunks", len(b))
+		}
+		list = append(list, c)
+		b = b[c.size():]
+	}
+	return list, nil
+}
+
+func sizeOf(list []chunk) (n int64) {
+	for _, c := range list {
+		n += c.size()
+	}
+	return n
+}
+
+// request is an operation of either bucket, and what it is to do.
+type request struct {
+	op       string
+	key, to  engine.Key
+	chunk    chunk
+	offset   int64
+	match    []chunk // the content that the object must have; with absent it must not be there
+	absent   bool
+	on       bool
+	previous engine.VersionID // the version that is meant; chunk is its content
+}
+
+// response is what was heard. Unknown says that nothing was.
+type response struct {
+	kind    string // of the error; "" for none
+	content []chunk
+	found   bool
+	listing string
+	unknown bool
+}
+
+// plainState is the bucket without versions: content by key. It is immutable.
+type plainState map[engine.Key][]chunk
+
+func (s plainState) String() string {
+	var b strings.Builder
+	for _, key := range slices.Sorted(maps.Keys(s)) {
+		fmt.Fprintf(&b, "%s=%v ", key, s[key])
+	}
+	return b.String()
+}
+
+func (s plainState) with(key engine.Key, content []chunk) plainState {
+	next := maps.Clone(s)
+	if next[key] = content; content == nil {
+		delete(next, key)
+	}
+	return next
+}
+
+// step returns what the bucket answers, and the state after.
+func (s plainState) step(r *request) (response, plainState) {
+	refused := func(kind engine.Kind) (response, plainState) { return response{kind: kind.String()}, s }
+	content, found := s[r.key]
+	switch r.op {
+	case "get":
+		return response{content: content, found: found}, s
+	case "list":
+		return response{listing: fmt.Sprint(slices.Sorted(maps.Keys(s)))}, s
+	case "put":
+		switch {
+		case r.absent && found:
+			return refused(engine.KindPreconditionFailed)
+		case r.match != nil && !found:
+			return refused(engine.KindNoSuchKey)
+		case r.match != nil && !slices.Equal(r.match, content):
+			return refused(engine.KindPreconditionFailed)
+		}
+		return response{}, s.with(r.key, []chunk{r.chunk})
+	case "delete":
+		return response{}, s.with(r.key, nil)
+	case "copy":
+		if !found {
+			return refused(engine.KindNoSuchKey)
+		}
+		return response{}, s.with(r.to, content)
+	case "append":
+		switch {
+		case !found && r.offset > 0:
+			return refused(engine.KindNoSuchKey)
+		case found && sizeOf(content) != r.offset:
+			return refused(engine.KindInvalidOffset)
+		}
+		return response{}, s.with(r.key, append(slices.Clone(content), r.chunk))
+	case "rename":
+		if !found {
+			return refused(engine.KindNoSuchKey)
+		}
+		return response{}, s.with(r.key, nil).with(r.to, content)
+	case "rename prefix":
+		next := plainState{}
+		moved, taken := false, false
+		for key, content := range s {
+			rest, below := strings.CutPrefix(string(key), string(r.key))
+			if below {
+				key, moved = r.to+engine.Key(rest), true
+			} else if strings.HasPrefix(string(key), string(r.to)) {
+				taken = true
+			}
+			next[key] = content
+		}
+		switch {
+		case !moved:
+			return refused(engine.KindNoSuchKey)
+		case taken:
+			return refused(engine.KindConflict)
+		}
+		return response{}, next
+	}
+	panic(r.op)
+}
+
+// keptState is the one key of the bucket with versions and locks: its versions from the newest to the oldest, delete markers as chunk 0.
+type keptState []keptVersion
+
+type keptVersion struct {
+	chunk chunk
+	hold  bool
+}
+
+func (s keptState) String() string { return fmt.Sprint([]keptVersion(s)) }
+
+func (s keptState) step(r *request) (response, keptState) {
+	at := slices.IndexFunc(s, func(v keptVersion) bool { return v.chunk == r.chunk })
+	switch r.op {
+	case "get":
+		if len(s) == 0 || s[0].chunk == 0 {
+			return response{}, s
+		}
+		return response{content: []chunk{s[0].chunk}, found: true}, s
+	case "list":
+		var text []chunk
+		for _, v := range s {
+			text = append(text, v.chunk)
+		}
+		return response{listing: fmt.Sprint(text)}, s
+	case "held":
+		return response{found: at >= 0 && s[at].hold}, s
+	case "put":
+		return response{}, append(keptState{{r.chunk, r.on}}, s...)
+	case "delete":
+		return response{}, append(keptState{{}}, s...)
+	case "delete version":
+		switch {
+		case at < 0:
+			return response{}, s
+		case s[at].hold:
+			return response{kind: engine.KindLocked.String()}, s
+		}
+		return response{}, slices.Delete(slices.Clone(s), at, at+1)
+	case "hold":
+		if at < 0 {
+			return response{kind: engine.KindNoSuchVersion.String()}, s
+		}
+		next := slices.Clone(s)
+		next[at].hold = r.on
+		return response{}, next
+	}
+	panic(r.op)
+}
+
+// stepping is a state of one of the buckets.
+type stepping[S any] interface {
+	fmt.Stringer
+	step(*request) (response, S)
+}
+
+// modelOf makes the model of a bucket that begins in a state.
+func modelOf[S stepping[S]](first S) porcupine.Model {
+	m := porcupine.NondeterministicModel{
+		Init: func() []any { return []any{first} },
+		Step: func(state, input, output any) []any {
+			s, heard := state.(S), output.(response)
+			said, next := s.step(input.(*request))
+			switch {
+			case heard.unknown:
+				return []any{s, next}
+			case heard.kind != said.kind || heard.found != said.found || heard.listing != said.listing || !slices.Equal(heard.content, said.content):
+				return nil
+			}
+			return []any{next}
+		},
+		Equal:             func(a, b any) bool { return a.(S).String() == b.(S).String() },
+		DescribeState:     func(state any) string { return state.(S).String() },
+		DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v → %+v", *input.(*request), output) },
+	}
+	return m.ToModel()
+}
+
+var (
+	plainKeys = []engine.Key{"a", "d/b", "d/c", "e/b"}
+	prefixes  = []engine.Key{"d/", "e/", "f/", "g/", "h/"}
+)
+
+// histories is a test under way.
+type histories struct {
+	machine  *machine
+	chunks   atomic.Int64
+	epoch    time.Time
+	mu       sync.Mutex
+	counts   map[string]int
+	plain    []porcupine.Operation // of this life
+	kept     []porcupine.Operation
+	versions map[chunk]engine.VersionID
+	sizes    map[engine.Key]int64 // as somebody saw them last
+}
+
+func (h *histories) now() int64 { return int64(time.Since(h.epoch)) }
+
+// record notes an operation; of an error that leaves the outcome open nothing is known.
+func (h *histories) record(list *[]porcupine.Operation, client int, call int64, r *request, heard response, err error) {
+	switch kind := engine.KindOf(err); {
+	case err == nil:
+	case kind == engine.KindUnavailable || kind == engine.KindCanceled || kind == engine.KindInternal || kind == engine.KindSlowDown,
+		kind == engine.KindDamaged && h.machine.dead.Load(): // all drives fail at once, and none is out yet
+		heard = response{unknown: true}
+	default:
+		heard = response{kind: kind.String()}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	name := r.op
+	if heard.unknown {
+		name += ", unknown"
+	} else if heard.kind != "" {
+		name += ", " + heard.kind
+	}
+	h.counts[name]++
+	*list = append(*list, porcupine.Operation{ClientId: client, Input: r, Output: heard, Call: call, Return: h.now()})
+}
+
+// etagOf is that of an object that was put with the one chunk.
+func etagOf(c chunk) engine.ETag { return engine.ETag(sum(c.bytes())) }
+
+// onPlain does a random operation in the bucket without versions.
+func (h *histories) onPlain(ctx context.Context, n *node.Node, rng *rand.Rand, client int) {
+	r := &request{key: plainKeys[rng.IntN(len(plainKeys))], to: plainKeys[rng.IntN(len(plainKeys))], chunk: chunk(h.chunks.Add(1))}
+	body := func() io.Reader { return bytes.NewReader(r.chunk.bytes()) }
+	size := r.chunk.size()
+	at := func(key engine.Key) engine.Ref { return engine.Ref{Bucket: "plain", Key: key} }
+	var heard response
+	var err error
+	call := h.now()
+	switch p := rng.IntN(20); {
+	case p < 6:
+		r.op = "get"
+		heard, err = get(ctx, n, at(r.key))
+		h.mu.Lock()
+		h.sizes[r.key] = sizeOf(heard.content)
+		h.mu.Unlock()
+	case p < 7:
+		r.op = "list"
+		heard.listing, err = listPlain(ctx, n)
+	case p < 10:
+		r.op = "put"
+		o := engine.PutOptions{Size: size}
+		switch rng.IntN(3) {
+		case 0:
+			r.absent, o.If.NoneMatchAny = true, true
+		case 1:
+			c := chunk(max(1, h.chunks.Load()-int64(rng.IntN(8))))
+			r.match, o.If.Match = []chunk{c}, []engine.ETag{etagOf(c)}
+		}
+		_, err = n.Put(ctx, at(r.key), body(), o)
+	case p < 11:
+		r.op = "delete"
+		_, err = n.Delete(ctx, at(r.key), engine.DeleteOptions{})
+	case p < 13:
+		r.op = "copy"
+		_, err = n.Copy(ctx, at(r.key), at(r.to), engine.CopyOptions{})
+	case p < 16:
+		r.op = "append"
+		h.mu.Lock()
+		r.offset = h.sizes[r.key]
+		h.mu.Unlock()
+		_, err = n.Append(ctx, at(r.key), body(), engine.AppendOptions{Offset: r.offset, Size: size})
+	case p < 18 && r.key != r.to:
+		r.op = "rename"
+		_, err = n.Rename(ctx, at(r.key), at(r.to), engine.RenameOptions{})
+	default:
+		from := rng.IntN(5)
+		r.op, r.key, r.to = "rename prefix", prefixes[from], prefixes[(from+1+rng.IntN(4))%5]
+		_, err = n.RenamePrefix(ctx, "plain", string(r.key), string(r.to))
+	}
+	h.record(&h.plain, client, call, r, heard, err)
+}
+
+// get reads an object; what is absent is an answer.
+func get(ctx context.Context, n *node.Node, at engine.Ref) (heard response, err error) {
+	o, err := n.Open(ctx, at, engine.OpenOptions{})
+	if engine.Is(err, engine.KindNoSuchKey) {
+		return response{}, nil
+	}
+	if err != nil {
+		return response{}, err
+	}
+	b, err := io.ReadAll(o)
+	if err := errors.Join(err, o.Close()); err != nil {
+		return response{}, err
+	}
+	heard.found = true
+	heard.content, err = chunksOf(b)
+	return heard, err
+}
+
+// listPlain lists the keys.
+func listPlain(ctx context.Context, n *node.Node) (string, error) {
+	page, err := n.List(ctx, "plain", engine.ListOptions{})
+	var keys []engine.Key
+	for _, o := range page.Objects {
+		keys = append(keys, o.Key)
+	}
+	return fmt.Sprint(keys), err
+}
+
+// onKept does a random operation on the key with versions.
+func (h *histories) onKept(ctx context.Context, n *node.Node, rng *rand.Rand, client int) {
+	r := &request{key: "k"}
+	at := engine.Ref{Bucket: "kept", Key: "k"}
+	var heard response
+	var err error
+	h.mu.Lock()
+	known := slices.Sorted(maps.Keys(h.versions))
+	if len(known) > 0 {
+		r.chunk = known[rng.IntN(len(known))]
+		r.previous = h.versions[r.chunk]
+	}
+	h.mu.Unlock()
+	call := h.now()
+	switch p := rng.IntN(12); {
+	case p < 2:
+		r.op, r.chunk = "get", 0
+		heard, err = get(ctx, n, at)
+	case p < 4:
+		r.op, r.chunk = "list", 0
+		heard.listing, err = h.listKept(ctx, n)
+	case p < 7 || r.previous == "":
+		r.op, r.chunk, r.on = "put", chunk(h.chunks.Add(1)), rng.IntN(2) == 0
+		var info engine.ObjectInfo
+		info, err = n.Put(ctx, at, bytes.NewReader(r.chunk.bytes()), engine.PutOptions{Size: r.chunk.size(), Lock: engine.Lock{Hold: r.on}})
+		if err == nil {
+			h.mu.Lock()
+			h.versions[r.chunk] = info.Version
+			h.mu.Unlock()
+		}
+	case p < 8:
+		r.op, r.chunk = "delete", 0
+		_, err = n.Delete(ctx, at, engine.DeleteOptions{})
+	case p < 10:
+		r.op = "delete version"
+		at.Version = r.previous
+		_, err = n.Delete(ctx, at, engine.DeleteOptions{Bypass: true})
+	default:
+		r.op, r.on = "hold", rng.IntN(2) == 0
+		at.Version = r.previous
+		_, err = n.SetLock(ctx, at, engine.LockChange{Hold: &r.on})
+	}
+	h.record(&h.kept, client, call, r, heard, err)
+}
+
+// listKept lists the versions by their chunks. A version whose put was not answered is read.
+func (h *histories) listKept(ctx context.Context, n *node.Node) (string, error) {
+	page, err := n.ListVersions(ctx, "kept", engine.ListVersionsOptions{})
+	var text []chunk
+	for _, v := range page.Versions {
+		if v.Marker {
+			text = append(text, 0)
+			continue
+		}
+		c := chunk(0)
+		for i := h.chunks.Load(); i > 0 && c == 0; i-- {
+			if etagOf(chunk(i)) == v.ETag {
+				c = chunk(i)
+			}
+		}
+		text = append(text, c)
+	}
+	return fmt.Sprint(text), err
+}
+
+// TestHistories has clients do everything at once on a node whose power is cut again and again, and asks whether what they heard can be explained.
+// HOLDFAST_SIM_LIVES says between how many cuts.
+func TestHistories(t *testing.T) {
+	lives := 12
+	if s := os.Getenv("HOLDFAST_SIM_LIVES"); s != "" {
+		if _, err := fmt.Sscan(s, &lives); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := newMachine(7)
+	n, err := m.open(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for bucket, lock := range map[engine.BucketName]bool{"plain": false, "kept": true} {
+		if _, err := n.CreateBucket(t.Context(), bucket, engine.CreateBucketOptions{Lock: lock}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h := &histories{machine: m, epoch: time.Now(), counts: map[string]int{}, versions: map[chunk]engine.VersionID{}, sizes: map[engine.Key]int64{}}
+	plain, kept := plainState{}, keptState{}
+	cuts := 0
+	rng := rand.New(rand.NewPCG(7, 7))
+	for life := range lives {
+		m.powerOff()
+		m.powerOn(int64(150 + rng.IntN(400)))
+		if n, err = m.open(t); err != nil {
+			if !m.dead.Load() {
+				t.Fatalf("life %d: %v", life, err)
+			}
+			cuts++ // during the start
+		} else {
+			h.live(t, m, n, life)
+			if m.dead.Load() {
+				cuts++
+			}
+			_ = n.Close() // with dead disks it says so
+		}
+		m.powerOff()
+		m.powerOn(0)
+		if n, err = m.open(t); err != nil {
+			t.Fatalf("life %d: the node does not start again: %v", life, err)
+		}
+		plain, kept = h.explain(t, n, life, plain, kept)
+		if _, err := n.Check(t.Context()); err != nil {
+			t.Errorf("life %d: %v", life, err)
+		}
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("%d lives, %d cuts; operations: %v", lives, cuts, h.counts)
+	for _, name := range []string{"get", "list", "put", "put, precondition failed", "delete", "copy", "append", "append, invalid offset", "rename", "rename prefix", "rename prefix, no such key",
+		"delete version", "delete version, locked", "hold", "held"} {
+		if h.counts[name] == 0 {
+			t.Errorf("no %q", name)
+		}
+	}
+	unknown := 0
+	for name, count := range h.counts {
+		if strings.HasSuffix(name, "unknown") {
+			unknown += count
+		}
+	}
+	if cuts == 0 || unknown == 0 {
+		t.Errorf("%d cuts, %d operations whose answer they took", cuts, unknown)
+	}
+}
+
+// live lets clients go on until they have had enough or the power goes.
+func (h *histories) live(t *testing.T, m *machine, n *node.Node, life int) {
+	ctx, cancel := m.context(t)
+	defer cancel()
+	var wait sync.WaitGroup
+	for client := range 6 {
+		wait.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(life), uint64(client)))
+			for range 14 {
+				if m.dead.Load() {
+					return
+				}
+				if client < 4 {
+					h.onPlain(ctx, n, rng, client)
+				} else {
+					h.onKept(ctx, n, rng, client)
+				}
+			}
+		})
+	}
+	wait.Wait()
+}
+
+// explain reads what is there after the start, adds that to the histories, and has them judged. It returns the states to go on from.
+func (h *histories) explain(t *testing.T, n *node.Node, life int, plain plainState, kept keptState) (plainState, keptState) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	last := plainState{}
+	h.mu.Lock()
+	h.sizes = map[engine.Key]int64{}
+	h.mu.Unlock()
+	page, err := n.List(ctx, "plain", engine.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := slices.Clone(plainKeys)
+	for _, o := range page.Objects {
+		if !slices.Contains(keys, o.Key) {
+			keys = append(keys, o.Key)
+		}
+	}
+	for _, key := range keys {
+		call := h.now()
+		heard, err := get(ctx, n, engine.Ref{Bucket: "plain", Key: key})
+		if err != nil {
+			t.Fatalf("life %d: %q: %v", life, key, err)
+		}
+		if heard.found {
+			last[key] = heard.content
+			h.sizes[key] = sizeOf(heard.content)
+		}
+		h.record(&h.plain, 9, call, &request{op: "get", key: key}, heard, nil)
+	}
+	judge(t, life, "plain", modelOf(plain), h.plain)
+
+	call := h.now()
+	listing, err := h.listKept(ctx, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.record(&h.kept, 9, call, &request{op: "list"}, response{listing: listing}, nil)
+	var after keptState
+	versions, err := n.ListVersions(ctx, "kept", engine.ListVersionsOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunks := strings.Fields(strings.Trim(listing, "[]"))
+	h.versions = map[chunk]engine.VersionID{}
+	for i, v := range versions.Versions {
+		var c chunk
+		if _, err := fmt.Sscan(chunks[i], &c); err != nil {
+			t.Fatal(err)
+		}
+		held := false
+		if !v.Marker {
+			info, err := n.Stat(ctx, engine.Ref{Bucket: "kept", Key: "k", Version: v.Version}, engine.StatOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			held = info.Lock.Hold
+			h.versions[c] = v.Version
+			h.record(&h.kept, 9, h.now(), &request{op: "held", chunk: c}, response{found: held}, nil)
+		}
+		after = append(after, keptVersion{c, held})
+	}
+	judge(t, life, "kept", modelOf(kept), h.kept)
+	h.plain, h.kept = nil, nil
+	return last, after
+}
+
+func judge(t *testing.T, life int, bucket string, model porcupine.Model, history []porcupine.Operation) {
+	t.Helper()
+	if result := porcupine.CheckOperationsTimeout(model, history, time.Minute); result != porcupine.Ok {
+		var lines []string
+		for _, op := range history {
+			lines = append(lines, fmt.Sprintf("%10d to %10d  client %d  %s", op.Call, op.Return, op.ClientId, model.DescribeOperation(op.Input, op.Output)))
+		}
+		t.Errorf("life %d: the history of bucket %s is not linearizable (%s), from %s:\n%s", life, bucket, result, model.DescribeState(model.Init()), strings.Join(lines, "\n"))
+	}
+}
