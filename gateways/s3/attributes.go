@@ -64,17 +64,17 @@ func userMetadata(h http.Header) (map[string]string, error) {
 	return user, nil
 }
 
-// withoutChunked removes the encoding that belongs to the signature and not to the object.
+// withoutChunked removes the encoding that belongs to the signature and not to the object. The others stay as they were written.
 func withoutChunked(values []string) string {
 	var kept []string
 	for _, value := range values {
 		for _, encoding := range strings.Split(value, ",") {
-			if encoding = strings.TrimSpace(encoding); encoding != "" && !strings.EqualFold(encoding, "aws-chunked") {
+			if bare := strings.TrimSpace(encoding); bare != "" && !strings.EqualFold(bare, "aws-chunked") {
 				kept = append(kept, encoding)
 			}
 		}
 	}
-	return strings.Join(kept, ",")
+	return strings.TrimSpace(strings.Join(kept, ","))
 }
 
 // setObject puts what an object is into the headers of an answer.

@@ -116,7 +116,8 @@ func TestWriteConditions(t *testing.T) {
 }
 
 func TestWithoutChunked(t *testing.T) {
-	for in, want := range map[string]string{"aws-chunked": "", "aws-chunked,gzip": "gzip", "gzip, AWS-Chunked": "gzip", "gzip,br": "gzip,br", "": ""} {
+	for in, want := range map[string]string{"aws-chunked": "", "aws-chunked,gzip": "gzip", "gzip, AWS-Chunked": "gzip", "gzip,br": "gzip,br",
+		"deflate, gzip": "deflate, gzip", "aws-chunked, deflate, gzip": "deflate, gzip", "aws-chunked, aws-chunked": "", " , gzip": "gzip", "": ""} {
 		if got := withoutChunked([]string{in}); got != want {
 			t.Errorf("%q: %q", in, got)
 		}
