@@ -38,8 +38,10 @@ func checkACL(h http.Header) error {
 	switch acl := h.Get("X-Amz-Acl"); acl {
 	case "", "private", "bucket-owner-full-control":
 		return nil
-	default:
+	case "public-read", "public-read-write", "authenticated-read", "aws-exec-read", "bucket-owner-read", "log-delivery-write":
 		return notImplemented("value of the header", "x-amz-acl: "+acl)
+	default:
+		return invalid("x-amz-acl", acl, "The header must name a canned ACL.")
 	}
 }
 
@@ -153,6 +155,13 @@ func checkVersionID(name, version string) error {
 		return invalid(name, version, "Invalid version id specified")
 	}
 	return nil
+}
+
+// setNewVersion names the version that was just made. As in S3, one that was made while versioning is suspended is not named: it is "null".
+func setNewVersion(h http.Header, info engine.ObjectInfo) {
+	if info.Versioning == engine.VersioningEnabled {
+		setVersion(h, info)
+	}
 }
 
 // setVersion names the version where the bucket has versions.

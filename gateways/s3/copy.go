@@ -155,7 +155,7 @@ func copyObject(c *call) error {
 	if err != nil {
 		return copyFault(err)
 	}
-	setVersion(c.w.Header(), info)
+	setNewVersion(c.w.Header(), info)
 	c.nameSource(k.from)
 	d := wire.NewDoc("CopyObjectResult")
 	d.Text("ETag", quoted(info.ETag))

@@ -21,6 +21,7 @@ type read struct {
 
 	number   int             // of the part that is asked for; 0: none
 	parts    int             // of the version; 0: no upload made it
+	partSum  engine.Checksum // of the part
 	sequence engine.Sequence // of the version that part belongs to
 }
 
@@ -152,6 +153,7 @@ func (c *call) locatePart(r *read) (engine.ObjectInfo, error) {
 			wire.Field{Name: "ActualPartCount", Value: strconv.Itoa(max(1, r.parts))})
 	default:
 		r.part = &engine.Range{Start: page.Parts[0].Offset, Length: page.Parts[0].Size}
+		r.partSum = page.Parts[0].Checksum
 	}
 	return page.Info, nil
 }
@@ -169,12 +171,26 @@ func (c *call) describe(r read, info engine.ObjectInfo, offset, length int64) in
 		if length > 0 {
 			h.Set("Content-Range", contentRange(offset, length, info.Size))
 		}
+		if r.checksum && r.number > 0 {
+			setPartChecksum(h, r.partSum, info, length)
+		}
 		return http.StatusPartialContent
 	}
 	if r.checksum {
 		setChecksum(h, info.Checksum, true)
 	}
 	return http.StatusOK
+}
+
+// setPartChecksum puts the checksum of a part into the headers of an answer. As in S3, parts have one where that of the object is made of
+// theirs; otherwise there is that of the object, if the part is the whole of it.
+func setPartChecksum(h http.Header, part engine.Checksum, info engine.ObjectInfo, length int64) {
+	if info.Checksum.Composite {
+		setChecksum(h, part, false)
+		h.Set("X-Amz-Checksum-Type", checksumType(true))
+	} else if length == info.Size {
+		setChecksum(h, info.Checksum, true)
+	}
 }
 
 // answerWriter writes the status before the first byte, so that an object that cannot be read is answered with an error.

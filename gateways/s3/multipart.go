@@ -210,7 +210,7 @@ func completeUpload(c *call) error {
 	if err != nil {
 		return err
 	}
-	setVersion(c.w.Header(), info)
+	setNewVersion(c.w.Header(), info)
 	d := wire.NewDoc("CompleteMultipartUploadResult")
 	d.Text("Location", c.location())
 	d.Text("Bucket", string(c.bucket))

@@ -148,6 +148,17 @@ func TestListUploads(t *testing.T) {
 	f.want(ask{method: "GET", target: "/absent?uploads"}, 404, "NoSuchBucket")
 }
 
+// wantPartChecksum reads a part of an object in both ways.
+func (f *fixture) wantPartChecksum(key string, number int, algorithm, sum, kind string) {
+	f.t.Helper()
+	for _, method := range []string{"GET", "HEAD"} {
+		r := f.want(ask{method: method, target: fmt.Sprintf("/bucket/%s?partNumber=%d", key, number), headers: []string{"x-amz-checksum-mode", "ENABLED"}}, 206, "")
+		if got := r.header.Get("X-Amz-Checksum-" + algorithm); got != sum || r.header.Get("X-Amz-Checksum-Type") != kind {
+			f.t.Errorf("%s of part %d of %s has the checksum %q of type %q, want %q of %q", method, number, key, got, r.header.Get("X-Amz-Checksum-Type"), sum, kind)
+		}
+	}
+}
+
 func TestMultipartChecksums(t *testing.T) {
 	f := start(t)
 	f.bucket("bucket")
@@ -174,6 +185,7 @@ func TestMultipartChecksums(t *testing.T) {
 	if r.header.Get("X-Amz-Checksum-Crc32") != full || r.header.Get("X-Amz-Checksum-Type") != "FULL_OBJECT" {
 		t.Errorf("%v", r.header)
 	}
+	f.wantPartChecksum("full", 2, "Crc32", "", "") // the sum of the whole says nothing of a part
 
 	sha := func(s string) []byte { sum := sha256.Sum256([]byte(s)); return sum[:] }
 	text := base64.StdEncoding.EncodeToString
@@ -190,6 +202,12 @@ func TestMultipartChecksums(t *testing.T) {
 	if r.header.Get("X-Amz-Checksum-Sha256") != whole || r.header.Get("X-Amz-Checksum-Type") != "COMPOSITE" {
 		t.Errorf("%v", r.header)
 	}
+	f.wantPartChecksum("composite", 1, "Sha256", text(sha(first)), "COMPOSITE")
+	f.wantPartChecksum("composite", 2, "Sha256", text(sha(last)), "COMPOSITE")
+	id = f.startUpload("single", "x-amz-checksum-algorithm", "CRC32", "x-amz-checksum-type", "FULL_OBJECT")
+	one = f.want(part("single", id, 1, last), 200, "").header.Get("ETag")
+	f.want(complete("single", id, nil, partXML(1, one)), 200, "")
+	f.wantPartChecksum("single", 1, "Crc32", crcOf(last), "FULL_OBJECT")
 
 	// Without a type and without the number of parts, a sum is what the upload was started with.
 	ieee := func(s string) string {

@@ -56,7 +56,7 @@ func putObject(c *call) error {
 		return body.failure(err)
 	}
 	c.w.Header().Set("ETag", quoted(info.ETag))
-	setVersion(c.w.Header(), info)
+	setNewVersion(c.w.Header(), info)
 	setChecksum(c.w.Header(), body.checksum(), true)
 	return c.empty(statusOK)
 }

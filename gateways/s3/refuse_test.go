@@ -173,8 +173,11 @@ func TestUnknownMeansNo(t *testing.T) {
 		"if-modified-since", "if-unmodified-since", "if-range", "range", "content-range", "x-amz-if-match-size"} {
 		f.want(ask{method: "PUT", target: "/bucket/k", body: "new", headers: []string{header, "1"}}, 501, "NotImplemented")
 	}
-	for _, acl := range []string{"public-read", "public-read-write", "authenticated-read", "aws-exec-read", "bucket-owner-read", "x"} {
+	for _, acl := range []string{"public-read", "public-read-write", "authenticated-read", "aws-exec-read", "bucket-owner-read", "log-delivery-write"} {
 		f.want(ask{method: "PUT", target: "/bucket/k", body: "new", headers: []string{"x-amz-acl", acl}}, 501, "NotImplemented")
+	}
+	for _, target := range []string{"/bucket/k", "/bucket-x"} {
+		f.want(ask{method: "PUT", target: target, headers: []string{"x-amz-acl", "public-ready"}}, 400, "InvalidArgument")
 	}
 	f.want(ask{method: "PUT", target: "/bucket/k", body: "new", headers: []string{"x-amz-storage-class", "GLACIER"}}, 400, "InvalidStorageClass")
 	f.want(ask{method: "PUT", target: "/bucket/k", body: "new", headers: []string{"if-none-match", `"x"`}}, 501, "NotImplemented")
