@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/cli/bench"
 	"holdfast/tests/daemontest"
 )
 
@@ -52,11 +53,16 @@ func TestWrongAnswers(t *testing.T) {
 	damaged := bytes.Clone(content)
 	damaged[len(damaged)-1]++
 	ctx := t.Context()
-	get := func(c *client) error { return c.get(ctx, "/objects/a", content, make([]byte, 4096)) }
-	put := func(c *client) error { return c.put(ctx, "/objects/a", &payload{body: content[:8], sum: "0"}) }
-	page := func(c *client) error {
+	get := func(c *bench.Client) error {
+		_, err := c.Get(ctx, objectBucket, "a", int64(len(content)), content, make([]byte, 4096))
+		return err
+	}
+	put := func(c *bench.Client) error {
+		return c.Put(ctx, objectBucket, "a", bench.NewPayloads([]int64{8}, 0, "").Of(8, 0))
+	}
+	page := func(c *bench.Client) error {
 		s := &subject{server: &server{client: c}, plan: plan{page: 2}, keys: [][]byte{[]byte("tree/a"), []byte("tree/b"), []byte("tree/c")}}
-		return s.listNext(ctx, newWorker(0))
+		return s.listNext(ctx, bench.NewWorker(0))
 	}
 	answer := func(body string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) }
@@ -65,7 +71,7 @@ func TestWrongAnswers(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		handler http.HandlerFunc
-		do      func(*client) error
+		do      func(*bench.Client) error
 		want    string // in the error; "" for none
 	}{
 		{"a refusal", func(w http.ResponseWriter, _ *http.Request) {
@@ -86,7 +92,11 @@ func TestWrongAnswers(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			server := httptest.NewServer(c.handler)
 			defer server.Close()
-			err := c.do(newClient(server.Listener.Addr().String()))
+			client, err := newClient(server.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = c.do(client)
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("the error is %v, want %q in it", err, c.want)
 			}
@@ -97,7 +107,7 @@ func TestWrongAnswers(t *testing.T) {
 // TestLoadEnds checks that one failed request ends a load long before its time.
 func TestLoadEnds(t *testing.T) {
 	n := 0
-	_, err := load(t.Context(), 1, time.Hour, func(context.Context, *worker) error {
+	_, _, err := load(t.Context(), 1, time.Hour, func(context.Context, *bench.Worker) error {
 		if n++; n == 3 {
 			return fmt.Errorf("request %d", n)
 		}
@@ -117,7 +127,11 @@ func TestServerFails(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "exit status 7") || !strings.Contains(err.Error(), "no drives here") {
 		t.Errorf("a server that ends at once: %v", err)
 	}
-	deaf := &server{contender: script(""), client: newClient("127.0.0.1:0"), ended: make(chan struct{})}
+	client, err := newClient("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deaf := &server{contender: script(""), client: client, ended: make(chan struct{})}
 	if err := deaf.awaitReady(t.Context(), 50*time.Millisecond); err == nil || !strings.Contains(err.Error(), "not ready after 50ms") {
 		t.Errorf("a server that never answers: %v", err)
 	}
@@ -191,9 +205,5 @@ func TestFigures(t *testing.T) {
 		if got := median(c.of); got != c.want {
 			t.Errorf("the median of %v is %g, want %g", c.of, got, c.want)
 		}
-	}
-	o := outcome{latencies: []time.Duration{1, 2, 3, 4}}
-	if o.quantile(0.5) != 2 || o.quantile(0.99) != 4 || o.quantile(0.25) != 1 {
-		t.Errorf("quantiles %d %d %d", o.quantile(0.25), o.quantile(0.5), o.quantile(0.99))
 	}
 }

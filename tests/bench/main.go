@@ -58,15 +58,15 @@ func main() {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := bench(ctx, c, flag.Args()); err != nil {
+	if err := measureAll(ctx, c, flag.Args()); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		stop()
 		os.Exit(1)
 	}
 }
 
-// bench measures, and writes the tables only when all went well.
-func bench(ctx context.Context, c config, rest []string) error {
+// measureAll measures, and writes the tables only when all went well.
+func measureAll(ctx context.Context, c config, rest []string) error {
 	if len(rest) > 0 {
 		return fmt.Errorf("%q is not a flag; see -help", rest[0])
 	}

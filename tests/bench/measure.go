@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"holdfast/cli/bench"
 )
 
 // measurement is what one cell came to on one server in one round.
@@ -27,7 +29,7 @@ type results struct {
 }
 
 // measureServer puts one server, on fresh folders, under every load, and adds to its results.
-func measureServer(ctx context.Context, c config, p plan, contents payloads, who contender, parent string, into *results) (err error) {
+func measureServer(ctx context.Context, c config, p plan, contents bench.Payloads, who contender, parent string, into *results) (err error) {
 	dir := filepath.Join(parent, who.name)
 	defer func() {
 		if err == nil {
@@ -53,7 +55,7 @@ func measureServer(ctx context.Context, c config, p plan, contents payloads, who
 	return s.stop()
 }
 
-func measureCells(ctx context.Context, c config, p plan, contents payloads, s *server, into *results) error {
+func measureCells(ctx context.Context, c config, p plan, contents bench.Payloads, s *server, into *results) error {
 	used, err := s.redundancy(ctx, s)
 	if err != nil {
 		return fmt.Errorf("its redundancy: %w", err)
@@ -82,7 +84,7 @@ func (s *subject) measure(ctx context.Context, c cell, duration time.Duration) (
 		return m, err
 	}
 	do := s.operation(c)
-	s.client.close() // a connection that the server is about to close would fail a request
+	s.client.Close() // a connection that the server is about to close would fail a request
 	// Below a MiB most of what a server writes is not the object.
 	weighs := c.verb == put && c.size >= 1<<20 && c.size == s.plan.largest()
 	var storedBefore, writtenBefore int64
@@ -92,7 +94,7 @@ func (s *subject) measure(ctx context.Context, c cell, duration time.Duration) (
 			return m, err
 		}
 	}
-	if _, err := load(ctx, c.clients, duration/8, do); err != nil {
+	if _, _, err := load(ctx, c.clients, duration/8, do); err != nil {
 		return m, err
 	}
 	if err := s.settle(ctx, s.plan.settle); err != nil {
@@ -104,7 +106,7 @@ func (s *subject) measure(ctx context.Context, c cell, duration time.Duration) (
 		return m, err
 	}
 	clientBefore := ownCPU()
-	came, err := load(ctx, c.clients, duration, do)
+	elapsed, latency, err := load(ctx, c.clients, duration, do)
 	if err != nil {
 		return m, err
 	}
@@ -117,9 +119,9 @@ func (s *subject) measure(ctx context.Context, c cell, duration time.Duration) (
 		return m, err
 	}
 
-	n := len(came.latencies)
+	n := latency.Count()
 	m = measurement{
-		operations: n, rate: float64(n) / came.elapsed.Seconds(), median: came.quantile(0.5), p99: came.quantile(0.99),
+		operations: n, rate: float64(n) / elapsed.Seconds(), median: latency.Quantile(0.5), p99: latency.Quantile(0.99),
 		server: (serverAfter - serverBefore) / time.Duration(n), client: (clientAfter - clientBefore) / time.Duration(n),
 	}
 	if weighs {

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"holdfast/cli/bench"
 )
 
 // The root credential of every server.
@@ -86,7 +88,7 @@ var peers = []kind{{
 	settings: []string{"MINIO_ROOT_USER=" + user, "MINIO_ROOT_PASSWORD=" + password, "MINIO_STORAGE_CLASS_STANDARD=EC:2", "MINIO_ROOTDRIVE_THRESHOLD_SIZE=1"},
 	ready:    "/minio/health/cluster",
 	redundancy: func(ctx context.Context, s *server) (string, error) {
-		answer, err := s.client.read(ctx, http.MethodGet, "/minio/admin/v3/info", "")
+		answer, err := s.client.Read(ctx, bench.Request{Method: http.MethodGet, Key: "minio/admin/v3/info"})
 		if err != nil {
 			return "", err
 		}
@@ -133,7 +135,7 @@ func (c contender) version(ctx context.Context) (string, error) {
 type server struct {
 	contender
 	place   place
-	client  *client
+	client  *bench.Client
 	process *os.Process
 	ended   chan struct{} // closed when the process is gone
 	result  error         // of the process; valid once ended is closed
@@ -154,7 +156,9 @@ func (c contender) start(ctx context.Context, dir string) (*server, error) {
 	if s.place.address, s.place.console, err = freeAddresses(); err != nil {
 		return nil, err
 	}
-	s.client = newClient(s.place.address)
+	if s.client, err = newClient(s.place.address); err != nil {
+		return nil, err
+	}
 	log, err := os.Create(s.logFile())
 	if err != nil {
 		return nil, err
@@ -206,7 +210,7 @@ func (s *server) awaitReady(ctx context.Context, patience time.Duration) error {
 			return fmt.Errorf("ended before it was ready: %v", s.exit())
 		case <-tick.C:
 		}
-		if _, last = s.client.read(ctx, http.MethodGet, s.ready, ""); last == nil {
+		if _, last = s.client.Read(ctx, bench.Request{Method: http.MethodGet, Key: strings.TrimPrefix(s.ready, "/")}); last == nil {
 			return nil
 		}
 	}
@@ -222,7 +226,7 @@ func (s *server) exit() string {
 
 // stop ends the server as an operator would and checks that it ends well.
 func (s *server) stop() error {
-	s.client.close()
+	s.client.Close()
 	if err := s.process.Signal(syscall.SIGTERM); err != nil {
 		return s.withLog(fmt.Errorf("ended by itself: %w", err))
 	}

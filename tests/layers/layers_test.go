@@ -29,7 +29,7 @@ const order = `
 	gateways/s3/… gateways/metrics
 	gateways/s3
 	daemon/config daemon/certs
-	daemon
+	daemon cli/bench
 	cli
 	cli/holdfast
 `

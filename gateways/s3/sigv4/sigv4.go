@@ -255,10 +255,13 @@ func headerTime(r *http.Request) (time.Time, error) {
 		return time.Time{}, missing
 	}
 	when, err := http.ParseTime(values[0])
-	if err != nil {
-		if when, err = time.Parse(timeFormat, values[0]); err != nil {
-			return when, missing
+	for _, format := range []string{time.RFC1123Z, timeFormat} { // botocore writes the zone as -0000 where HTTP has GMT
+		if err != nil {
+			when, err = time.Parse(format, values[0])
 		}
+	}
+	if err != nil {
+		return when, missing
 	}
 	return when.UTC(), nil
 }
