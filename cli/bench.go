@@ -206,6 +206,9 @@ func benchServer(c *cli.Context) (bench.Server, error) {
 		}
 		return s, fmt.Errorf("there is no credential in %s: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or HOLDFAST_ROOT_USER and HOLDFAST_ROOT_PASSWORD; see %s --help", where, c.Command.HelpName)
 	}
+	if c.Bool("insecure") && c.String("ca-file") != "" {
+		return s, errors.New("--insecure trusts every certificate, so that --ca-file would change nothing; give one of them")
+	}
 	if name := c.String("ca-file"); name != "" {
 		text, err := os.ReadFile(name)
 		if err != nil {
@@ -217,9 +220,6 @@ func benchServer(c *cli.Context) (bench.Server, error) {
 		}
 	}
 	if c.Bool("insecure") {
-		if s.TLS != nil {
-			return s, errors.New("--insecure trusts every certificate, so that --ca-file would change nothing; give one of them")
-		}
 		s.TLS = &tls.Config{InsecureSkipVerify: true}
 	}
 	return s, nil

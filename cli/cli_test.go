@@ -27,7 +27,7 @@ func TestHelp(t *testing.T) {
 		want []string
 	}{
 		{[]string{"--help"}, []string{"server", "status", "debug", "version", "holdfast server /srv/drive{1...4}"}},
-		{nil, []string{"server", "status"}},
+		{nil, []string{"server", "status", "bench"}},
 		{[]string{"help"}, []string{"server", "status"}},
 		{[]string{"help", "server"}, []string{"--s3-address", "DRIVE"}},
 		{[]string{"help", "debug", "steps"}, []string{"STATE", "The daemon may run"}},
@@ -35,6 +35,9 @@ func TestHelp(t *testing.T) {
 		{[]string{"server", "--help"}, []string{"--s3-address", "--state", "HOLDFAST_S3_ADDRESS", "root-credentials", "DRIVE"}},
 		{[]string{"status", "--help"}, []string{"--json", "--state", "--socket", "--config", "Exits with 3"}},
 		{[]string{"debug", "--help"}, []string{"drive", "log", "index", "extent"}},
+		{[]string{"bench", "--help"}, []string{"put", "mixed", "AWS_ACCESS_KEY_ID", "Ctrl-C"}},
+		{[]string{"bench", "get", "--help"}, []string{"--endpoint", "--objects", "--verify", "--part-size", "--insecure", "AWS_ENDPOINT_URL", "(default: 500)"}},
+		{[]string{"bench", "mixed", "--help"}, []string{"--shares", "get=45", "--page"}},
 		{[]string{"version"}, []string{"holdfast "}},
 	} {
 		code, out, errors := call(c.args...)
@@ -56,6 +59,9 @@ func TestHelp(t *testing.T) {
 }
 
 func TestWrongCalls(t *testing.T) {
+	for _, name := range []string{"AWS_ACCESS_KEY_ID", "HOLDFAST_ROOT_USER"} {
+		t.Setenv(name, "")
+	}
 	state := t.TempDir()
 	drive := filepath.Join(state, "d")
 	if err := os.Mkdir(drive, 0o700); err != nil {
@@ -89,6 +95,11 @@ func TestWrongCalls(t *testing.T) {
 		{[]string{"debug", "frob"}, 2, "there is no command debug frob; see holdfast debug --help"},
 		{[]string{"debug", "steps", drive}, 1, "give the state folder"},
 		{[]string{"help", "frob"}, 2, "there is no command frob"},
+		{[]string{"bench", "gte"}, 2, "there is no command bench gte; the nearest is get; see holdfast bench --help"},
+		{[]string{"bench", "put"}, 2, "there is no credential in the environment"},
+		{[]string{"bench", "put", "--objects", "5"}, 2, "bench put has no flag --objects"},
+		{[]string{"bench", "put", "now"}, 2, "bench put takes no argument now"},
+		{[]string{"bench", "put", "--credentials", filepath.Join(state, "none")}, 2, "no such file"},
 	} {
 		code, out, errors := call(c.args...)
 		if code != c.code || !strings.Contains(errors, c.want) || !strings.HasPrefix(errors, "holdfast: ") {

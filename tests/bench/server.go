@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -381,13 +380,4 @@ func syncFolder(dir string) error {
 	}
 	defer f.Close()
 	return unix.Syncfs(int(f.Fd()))
-}
-
-// answer reads the body of a failed request, as much as is worth showing.
-func answer(r io.Reader) string {
-	text, err := io.ReadAll(io.LimitReader(r, 2<<10))
-	if err != nil {
-		return fmt.Sprintf("%s (%v)", text, err)
-	}
-	return string(bytes.TrimSpace(text))
 }
