@@ -196,7 +196,9 @@ func TestErrors(t *testing.T) {
 			w.WriteHeader(503)
 			io.WriteString(w, "<Error><Code>SlowDown</Code></Error>")
 		}},
-		{bench.Get, "HTTP502", func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { http.Error(w, "a proxy's words", http.StatusBadGateway) }},
+		{bench.Get, "HTTP502", func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+			http.Error(w, "a proxy's words", http.StatusBadGateway)
+		}},
 		{bench.Get, "ConnectionFailed", func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) }},
 		{bench.Stat, "NotFound", func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.WriteHeader(404) }},
 		{bench.Stat, "WrongAnswer", func(w http.ResponseWriter, _ *http.Request, _ http.Handler) { w.Header().Set("Content-Length", "77") }},
