@@ -16,7 +16,11 @@ const defaultContentType = "binary/octet-stream"
 
 // attributes reads what a request says about the object that it writes.
 func (c *call) attributes() (engine.Attributes, engine.StorageClass, error) {
-	h := c.r.Header
+	return c.attributesOf(c.r.Header)
+}
+
+// attributesOf reads them from headers, or from the fields of a form that stand for headers.
+func (c *call) attributesOf(h http.Header) (engine.Attributes, engine.StorageClass, error) {
 	class := h.Get("X-Amz-Storage-Class")
 	if !c.g.hasClass(class) {
 		return engine.Attributes{}, "", fault("InvalidStorageClass", wire.Field{Name: "StorageClassRequested", Value: class})

@@ -58,13 +58,16 @@ func (c *call) serve() error {
 		return err
 	}
 	if c.r.Method == http.MethodOptions {
-		return fault("AccessForbidden")
+		return c.preflight()
 	}
 	if c.bucket == reservedBucket && strings.HasPrefix(string(c.key), "admin/") { // signed for another service than S3
 		return faultf("NotImplemented", "MinIO's administration API is not implemented.")
 	}
-	if err := c.authenticate(query); err != nil {
-		return err
+	c.query = query
+	if !c.isForm() { // the signature of a form is in its fields
+		if err := c.authenticate(query); err != nil {
+			return err
+		}
 	}
 	if c.route, err = match(c.r.Method, c.level, c.query, c.r.Header); err != nil {
 		return err
@@ -132,33 +135,48 @@ func (c *call) parse() (sigv4.Query, error) {
 	return sigv4.ParseQuery(rawQuery)
 }
 
+// preflight answers the question of a browser whether it may ask. No bucket has rules for that.
+func (c *call) preflight() error {
+	if c.r.Header.Get("Origin") == "" {
+		return faultf("BadRequest", "Insufficient information. Origin request header needed.")
+	}
+	if method := c.r.Header.Get("Access-Control-Request-Method"); method == "" {
+		return faultf("BadRequest", "Invalid Access-Control-Request-Method: null")
+	}
+	return fault("AccessForbidden")
+}
+
 // authenticate verifies the signature and opens the session.
 func (c *call) authenticate(query sigv4.Query) error {
 	signed, err := c.g.verifier.Verify(c.r, c.path, query)
 	if err != nil {
 		return err
 	}
-	_, principal, ok := c.g.Door.Secret(signed.AccessKey)
-	if !ok {
-		return fault("InvalidAccessKeyId")
+	if err := c.enter(signed.AccessKey); err != nil {
+		return err
 	}
-	c.signed, c.query = signed, query
-	c.record.Principal = principal.AccessKey
-	c.engine = c.g.Door.Open(principal)
+	c.signed = signed
 	if signed.Presigned {
 		return c.hoist()
 	}
 	return nil
 }
 
+// enter opens the session of the principal whom an access key has proven.
+func (c *call) enter(accessKey string) error {
+	_, principal, ok := c.g.Door.Secret(accessKey)
+	if !ok {
+		return fault("InvalidAccessKeyId")
+	}
+	c.record.Principal = principal.AccessKey
+	c.engine = c.g.Door.Open(principal)
+	return nil
+}
+
 // hoist makes headers of the x-amz-* parameters of a presigned URL, for that is what signers make parameters of.
 func (c *call) hoist() error {
-	var rest sigv4.Query
-	for _, p := range c.query.Rest() {
-		if !strings.HasPrefix(strings.ToLower(p.Name), "x-amz-") {
-			rest = append(rest, p)
-			continue
-		}
+	headers, rest := c.signed.Rest(c.query)
+	for _, p := range headers {
 		if !httpguts.ValidHeaderFieldName(p.Name) || !httpguts.ValidHeaderFieldValue(p.Value) {
 			return invalid(p.Name, p.Value, "The parameter stands for a header, which cannot have this name or value.")
 		}

@@ -67,12 +67,20 @@ func (a *algorithm) parse(text string) ([]byte, error) {
 	return sum, nil
 }
 
+// source gives the bytes of a body, and what a client says behind them.
+type source interface {
+	io.Reader
+	// Announced has the names of the trailers in lower case; Trailer finds one when Read has given the last byte.
+	Announced() []string
+	Trailer(name string) (string, bool)
+}
+
 // content is the body of an object or part. It hands out the last byte only when signature, trailer and checksum are right, so that
 // an engine that counts bytes and one that waits for the end are both served. Its errors are of the engine's type.
 type content struct {
 	call *call
-	body *sigv4.Body
-	size int64
+	body source
+	size int64 // -1 if it is not known
 	left int64
 	err  error
 

@@ -84,18 +84,21 @@ func notImplemented(kind, name string) *apiFault {
 	return faultf("NotImplemented", "The "+kind+" "+strconv.Quote(name)+" implies functionality that is not implemented.", wire.Field{Name: kindField[kind], Value: name})
 }
 
-var kindField = map[string]string{"header": "Header", "parameter": "ResourceType", "value of the header": "Header"}
+var kindField = map[string]string{"header": "Header", "parameter": "ResourceType", "value of the header": "Header", "form field": "ArgumentName"}
 
 // faultOf finds the API's error in err: a fault, a refusal of the signature or the body, or a Kind.
 func faultOf(err error, c *call) *apiFault {
 	var f *apiFault
 	var refused *sigv4.Error
 	var malformed *wire.Malformed
+	var form *wire.FormError
 	switch {
 	case errors.As(err, &f):
 		return f
 	case errors.As(err, &refused):
 		return refusal(refused, c.g.Region)
+	case errors.As(err, &form):
+		return faultf(form.Code, form.Message, form.Fields...)
 	case errors.As(err, &malformed):
 		return faultf("MalformedXML", wire.Message("MalformedXML")+": "+malformed.Reason)
 	case errors.Is(err, gateways.ErrSlow):

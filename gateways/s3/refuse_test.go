@@ -84,6 +84,7 @@ ListObjects GET /b
 ListObjectsV2 GET /b?list-type=2
 ListObjectVersions GET /b?versions
 ListParts GET /b/k?uploadId=1
+PostObject POST /b
 PutBucketAbac PUT /b?abac
 PutBucketAccelerateConfiguration PUT /b?accelerate
 PutBucketAcl PUT /b?acl
@@ -218,7 +219,7 @@ func TestUnknownMeansNo(t *testing.T) {
 	} {
 		f.want(a, 400, "InvalidArgument")
 	}
-	for _, a := range []ask{{method: "POST", target: "/bucket/k"}, {method: "PATCH", target: "/bucket/k"}, {method: "POST", target: "/bucket"}, {method: "DELETE", target: "/"},
+	for _, a := range []ask{{method: "POST", target: "/bucket/k"}, {method: "PATCH", target: "/bucket/k"}, {method: "POST", target: "/"}, {method: "DELETE", target: "/"},
 		{method: "PUT", target: "/"}, {method: "TRACE", target: "/bucket"}} {
 		if r := f.want(a, 405, "MethodNotAllowed"); r.header.Get("Allow") == "" {
 			t.Error("a 405 without Allow")
@@ -229,7 +230,10 @@ func TestUnknownMeansNo(t *testing.T) {
 	f.want(ask{method: "DELETE", target: "/bucket/k?versionId=abc"}, 400, "InvalidArgument")
 	f.want(ask{method: "GET", target: "/bucket/k", body: "x"}, 400, "UnexpectedContent")
 	f.want(ask{method: "DELETE", target: "/bucket/k", body: "x"}, 400, "UnexpectedContent")
-	f.want(ask{method: "OPTIONS", target: "/bucket/k"}, 403, "AccessForbidden")
+	f.want(ask{method: "OPTIONS", target: "/bucket/k"}, 400, "BadRequest")
+	f.want(ask{method: "OPTIONS", target: "/bucket/k", headers: []string{"Origin", "http://x"}}, 400, "BadRequest")
+	f.want(ask{method: "OPTIONS", target: "/bucket/k", headers: []string{"Origin", "http://x", "Access-Control-Request-Method", "GET"}}, 403, "AccessForbidden")
+	f.want(ask{method: "POST", target: "/bucket", body: "x"}, 412, "PreconditionFailed")
 	for _, target := range []string{"/minio/health/live", "/minio", "/BUCKET/k", "/ab", "/bu%2Fcket/k", "/1.2.3.4/x", "/..%2Fbucket/k"} {
 		f.want(ask{method: "GET", target: target}, 400, "InvalidBucketName")
 	}

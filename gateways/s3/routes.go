@@ -48,6 +48,9 @@ var (
 	copies = []string{"x-amz-copy-source", "x-amz-copy-source-if-match", "x-amz-copy-source-if-none-match", "x-amz-copy-source-if-modified-since",
 		"x-amz-copy-source-if-unmodified-since", "x-amz-source-expected-bucket-owner"}
 	attributes = []string{"x-amz-meta-*", "x-amz-storage-class", "x-amz-acl", "x-amz-tagging"}
+	// formFields are fields of a form that are headers elsewhere.
+	formFields = join(checksums, asked[:1], []string{"x-amz-meta-*", "x-amz-storage-class", "x-amz-tagging", "cache-control", "content-disposition", "content-encoding",
+		"content-language", "content-md5", "content-type", "expires"})
 	// responses are parameters that replace headers of the answer.
 	responses = []string{"response-content-type", "response-content-language", "response-expires", "response-cache-control",
 		"response-content-disposition", "response-content-encoding", "versionId", "partNumber"}
@@ -86,6 +89,8 @@ var routes = append([]route{
 		may: []string{"prefix", "delimiter", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"}, serve: listUploads},
 	{name: "DeleteObjects", action: "s3:DeleteObject", method: "POST", level: bucketLevel, need: []string{"delete"}, body: true,
 		headers: join(checksums, chunks, bypassHeaders), serve: deleteObjects},
+	// The signature of a form is in its fields, so that it is authenticated by its handler.
+	{name: "PostObject", action: "s3:PutObject", method: "POST", level: bucketLevel, body: true, headers: []string{"if-match", "if-none-match"}, serve: postObject},
 
 	{name: "PutObject", action: "s3:PutObject", method: "PUT", level: objectLevel, body: true,
 		headers: join(attributes, checksums, chunks, asked, lockHeaders, []string{"if-match", "if-none-match", "x-amz-write-offset-bytes"}), serve: putObject},
@@ -228,7 +233,12 @@ func (rt *route) allows(name string) bool {
 	if slices.Contains(everywhere, name) || name == "x-amz-expected-bucket-owner" && rt.level != service {
 		return true
 	}
-	return slices.ContainsFunc(rt.headers, func(allowed string) bool {
+	return listed(rt.headers, name)
+}
+
+// listed reports whether a list, in which a trailing "*" stands for any rest, has a name.
+func listed(list []string, name string) bool {
+	return slices.ContainsFunc(list, func(allowed string) bool {
 		prefix, any := strings.CutSuffix(allowed, "*")
 		return allowed == name || any && strings.HasPrefix(name, prefix)
 	})

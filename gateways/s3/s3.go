@@ -5,7 +5,7 @@
 // never become paths.
 //
 // The package does not know how objects are kept, who may do what (the session behind the Door decides), or where it listens.
-// Deliberately absent: virtual-host addressing, anonymous access, Signature V2, CORS.
+// Deliberately absent: anonymous access, CORS.
 package s3
 
 import (
@@ -34,6 +34,8 @@ type Config struct {
 	Region string // of every bucket; default DefaultRegion
 	// Domains are names of hosts in lower case whose subdomains are buckets.
 	Domains []string
+	// RefuseV2 says that Signature Version 2, which does not cover bodies, is refused.
+	RefuseV2 bool
 	// OwnerID and OwnerName are those of the owner of every bucket; default access.RootID and "root".
 	OwnerID, OwnerName string
 	// Classes are the storage classes that the cluster has beside STANDARD.
@@ -60,10 +62,11 @@ var _ gateways.Gateway = (*Gateway)(nil)
 func New(c Config) *Gateway {
 	c = withDefaults(c)
 	g := &Gateway{Config: c, counters: newCounters(c.Metrics)}
-	g.verifier = sigv4.Verifier{Region: c.Region, Now: c.Now, Secret: func(accessKey string) (string, bool) {
-		secret, _, ok := c.Door.Secret(accessKey)
-		return secret, ok
-	}}
+	g.verifier = sigv4.Verifier{Region: c.Region, Now: c.Now, RefuseV2: c.RefuseV2, Bucket: func(host string) string { return string(g.BucketOf(host)) },
+		Secret: func(accessKey string) (string, bool) {
+			secret, _, ok := c.Door.Secret(accessKey)
+			return secret, ok
+		}}
 	return g
 }
 

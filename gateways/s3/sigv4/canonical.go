@@ -65,9 +65,27 @@ func (q Query) count(name string) int {
 var authentication = []string{"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders",
 	"X-Amz-Signature", "X-Amz-Content-Sha256"}
 
-// Rest returns the parameters that are not about the signature of a presigned URL.
-func (q Query) Rest() Query {
-	return slices.DeleteFunc(slices.Clone(q), func(p Param) bool { return slices.Contains(authentication, p.Name) })
+// authenticationV2 names those of Version 2.
+var authenticationV2 = []string{"AWSAccessKeyId", "Expires", "Signature"}
+
+// Rest returns the parameters of a presigned URL that are not about its signature, in two parts: those that stand for headers, and those that are the
+// request's query.
+func (s *Signed) Rest(q Query) (headers, query Query) {
+	about := authentication
+	if s.V2 {
+		about = authenticationV2
+	}
+	for _, p := range q {
+		name := strings.ToLower(p.Name)
+		switch {
+		case slices.Contains(about, p.Name):
+		case strings.HasPrefix(name, "x-amz-"), s.V2 && slices.Contains(hoistedV2, name):
+			headers = append(headers, p)
+		default:
+			query = append(query, p)
+		}
+	}
+	return headers, query
 }
 
 // canonical sorts by encoded name, then by encoded value. The signature itself is left out of a presigned query.

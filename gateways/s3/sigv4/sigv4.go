@@ -1,8 +1,10 @@
-// Package sigv4 verifies AWS Signature Version 4 as S3 uses it: in the Authorization header, in the query of a presigned URL, and
-// over the body, whole or in signed chunks. It also signs, for tests and for our own clients.
+// Package sigv4 verifies AWS Signature Version 4 as S3 uses it: in the Authorization header, in the query of a presigned URL, in the
+// form of an upload from a browser, and over the body, whole or in signed chunks. It verifies Version 2, too, where that is not refused,
+// and it signs, for tests and for our own clients.
 //
 // Promise: what Verify accepts was signed, with the secret of the key it names, for this method, path, query, host and every
-// x-amz-* header of the request; and a Body gives its last byte only when digest, chunk signatures and trailer have been verified.
+// x-amz-* header of the request (with Version 2, of the query what v2.go says); and a Body gives its last byte only when digest, chunk
+// signatures and trailer have been verified.
 //
 // The package does not know operations, XML or statuses: an Error carries the S3 code, and the gateway makes an answer of it.
 //
@@ -59,12 +61,16 @@ type Verifier struct {
 	Region string // the only region of a credential scope that is accepted
 	Now    func() time.Time
 	Secret func(accessKey string) (secret string, ok bool)
+	// Bucket returns the bucket that a host names, or "". Version 2 signs it with the path; nil stands for none.
+	Bucket   func(host string) string
+	RefuseV2 bool // Signature Version 2 is refused
 }
 
 // Signed is a request whose signature is right. Its body is still to be verified, see Body.
 type Signed struct {
 	AccessKey string
 	Presigned bool
+	V2        bool
 	Payload   Payload
 
 	digest [sha256.Size]byte // of a literal payload
@@ -108,7 +114,14 @@ type claim struct {
 
 // Verify checks the signature of r, whose path (as it came, escaped) and query are given. The errors are *Error.
 func (v *Verifier) Verify(r *http.Request, path string, query Query) (*Signed, error) {
-	c, err := readClaim(r, query)
+	header, version2, err := mechanism(r, query)
+	if err != nil {
+		return nil, err
+	}
+	if version2 {
+		return v.verifyV2(r, path, query, header)
+	}
+	c, err := readClaim(r, query, header)
 	if err != nil {
 		return nil, err
 	}
@@ -130,8 +143,7 @@ func (v *Verifier) Verify(r *http.Request, path string, query Query) (*Signed, e
 	}
 	secret, ok := v.Secret(c.credential.accessKey)
 	if !ok {
-		return nil, refuse("InvalidAccessKeyId", "The AWS Access Key Id you provided does not exist in our records.",
-			Field{"AWSAccessKeyId", c.credential.accessKey})
+		return nil, unknownKey(c.credential.accessKey)
 	}
 	uri, err := canonicalURI(path)
 	if err != nil {
@@ -154,28 +166,42 @@ func sameSignature(ours, theirs string) bool {
 	return subtle.ConstantTimeCompare([]byte(ours), []byte(theirs)) == 1
 }
 
-// readClaim finds the one signature of a request.
-func readClaim(r *http.Request, query Query) (*claim, error) {
+// mechanism finds the one signature of a request: the Authorization header, or "" if it is in the query; and whether it is of Version 2.
+func mechanism(r *http.Request, query Query) (header string, version2 bool, err error) {
 	headers := r.Header["Authorization"]
 	inQuery := query.Has("X-Amz-Algorithm") || query.Has("X-Amz-Signature") || query.Has("X-Amz-Credential")
-	v2 := query.Has("AWSAccessKeyId") || query.Has("Signature")
+	inQueryV2 := query.Has("AWSAccessKeyId") || query.Has("Signature")
 	switch {
-	case len(headers) > 1, len(headers) == 1 && (inQuery || v2), inQuery && v2:
-		return nil, refuse("InvalidArgument", "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature "+
+	case len(headers) > 1, len(headers) == 1 && (inQuery || inQueryV2), inQuery && inQueryV2:
+		return "", false, refuse("InvalidArgument", "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature "+
 			"query string parameter or the Authorization header should be specified",
 			Field{"ArgumentName", "Authorization"})
-	case v2:
-		return nil, unsupportedMechanism()
-	case inQuery:
-		return readQueryClaim(r, query)
-	case len(headers) == 1:
-		return readHeaderClaim(r, headers[0])
+	case inQuery, inQueryV2:
+		return "", inQueryV2, nil
+	case len(headers) == 0 || strings.TrimSpace(headers[0]) == "":
+		return "", false, refuse("AccessDenied", "Access Denied: the request is not signed.")
 	}
-	return nil, refuse("AccessDenied", "Access Denied: the request is not signed.")
+	scheme, _, _ := strings.Cut(headers[0], " ")
+	if scheme != algorithmV2 && !strings.HasPrefix(scheme, "AWS4-") {
+		return "", false, refuse("InvalidArgument", "Unsupported Authorization Type", Field{"ArgumentName", "Authorization"}, Field{"ArgumentValue", scheme})
+	}
+	return headers[0], scheme == algorithmV2, nil
+}
+
+func readClaim(r *http.Request, query Query, header string) (*claim, error) {
+	if header == "" {
+		return readQueryClaim(r, query)
+	}
+	return readHeaderClaim(r, header)
 }
 
 func unsupportedMechanism() *Error {
 	return refuse("InvalidRequest", "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
+}
+
+// twice refuses a header that was given more than once, where net/http would take the first.
+func twice(name string) *Error {
+	return refuse("InvalidArgument", "The header "+name+" was given more than once.", Field{"ArgumentName", name})
 }
 
 // readHeaderClaim reads
@@ -196,7 +222,7 @@ func readHeaderClaim(r *http.Request, header string) (*claim, error) {
 	case 0:
 		return nil, refuse("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
 	default:
-		return nil, refuse("InvalidRequest", "The header x-amz-content-sha256 was given more than once.")
+		return nil, twice("x-amz-content-sha256")
 	}
 	if r.Header.Get("X-Amz-Security-Token") != "" {
 		return nil, invalidToken()
@@ -240,30 +266,28 @@ func parseAuthorization(header string) (c credential, signedHeaders, signature s
 	return c, fields["SignedHeaders"], fields["Signature"], nil
 }
 
+// dateFormats are those of a Date or x-amz-date header. The clients that still sign with Version 2 write any of them.
+var dateFormats = []string{timeFormat, http.TimeFormat, time.RFC1123Z, "Mon, 2 Jan 2006 15:04:05 GMT",
+	"Mon, 2 Jan 2006 15:04:05 -0700", time.RFC850, time.ANSIC}
+
 // headerTime returns the time of a request that is signed in its header: of x-amz-date, or else of Date.
 func headerTime(r *http.Request) (time.Time, error) {
-	missing := refuse("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
-	if values := r.Header["X-Amz-Date"]; len(values) > 0 {
-		when, err := time.Parse(timeFormat, values[0])
-		if err != nil || len(values) > 1 {
-			return when, missing
+	name, values := "x-amz-date", r.Header["X-Amz-Date"]
+	if len(values) == 0 {
+		name, values = "date", r.Header["Date"]
+	}
+	if len(values) > 1 {
+		return time.Time{}, twice(name)
+	}
+	for _, format := range dateFormats {
+		if len(values) == 0 {
+			break
 		}
-		return when, nil
-	}
-	values := r.Header["Date"]
-	if len(values) != 1 {
-		return time.Time{}, missing
-	}
-	when, err := http.ParseTime(values[0])
-	for _, format := range []string{time.RFC1123Z, timeFormat} { // botocore writes the zone as -0000 where HTTP has GMT
-		if err != nil {
-			when, err = time.Parse(format, values[0])
+		if when, err := time.Parse(format, values[0]); err == nil && when.Unix() >= 0 {
+			return when.UTC(), nil
 		}
 	}
-	if err != nil {
-		return when, missing
-	}
-	return when.UTC(), nil
+	return time.Time{}, refuse("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
 }
 
 // readQueryClaim reads the X-Amz-* parameters of a presigned URL.
@@ -287,14 +311,13 @@ func readQueryClaim(r *http.Request, query Query) (*claim, error) {
 	}
 	c := &claim{presigned: true, signedHeaders: get("X-Amz-SignedHeaders"), signature: get("X-Amz-Signature"),
 		payload: "UNSIGNED-PAYLOAD", malformed: "AuthorizationQueryParametersError"}
-	var ok bool
-	if c.credential, ok = parseCredential(get("X-Amz-Credential")); !ok {
-		return wrong(`Error parsing the X-Amz-Credential parameter; the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".`)
+	var err error
+	if c.credential, err = parseQueryCredential(get("X-Amz-Credential")); err != nil {
+		return nil, err
 	}
 	if !isHex64(c.signature) {
 		return wrong("X-Amz-Signature must be 64 hexadecimal digits.")
 	}
-	var err error
 	if c.when, err = time.Parse(timeFormat, get("X-Amz-Date")); err != nil {
 		return wrong(`X-Amz-Date must be in the ISO8601 Long Format "yyyyMMdd'T'HHmmss'Z'"`)
 	}
@@ -308,10 +331,22 @@ func readQueryClaim(r *http.Request, query Query) (*claim, error) {
 		return wrong("X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds")
 	}
 	c.expires = time.Duration(seconds) * time.Second
+	if query.count("X-Amz-Content-Sha256") > 1 || len(r.Header["X-Amz-Content-Sha256"]) > 1 {
+		return wrong("X-Amz-Content-Sha256 was given more than once.")
+	}
 	if hash, ok := query.Get("X-Amz-Content-Sha256"); ok {
 		c.payload = hash
 	} else if hash := r.Header.Get("X-Amz-Content-Sha256"); hash != "" {
 		c.payload = hash
+	}
+	return c, nil
+}
+
+func parseQueryCredential(s string) (credential, error) {
+	c, ok := parseCredential(s)
+	if !ok {
+		return c, refuse("AuthorizationQueryParametersError", `Error parsing the X-Amz-Credential parameter; the Credential is mal-formed; expecting `+
+			`"<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".`)
 	}
 	return c, nil
 }
@@ -338,23 +373,32 @@ func (v *Verifier) checkScope(c *claim) error {
 
 // checkTime compares the time of the request with ours.
 func (v *Verifier) checkTime(c *claim) error {
-	now := v.Now().UTC()
 	if !c.presigned {
-		if c.when.Sub(now).Abs() > SkewMax {
-			return refuse("RequestTimeTooSkewed", "The difference between the request time and the current time is too large.",
-				Field{"RequestTime", c.when.Format(timeFormat)}, Field{"ServerTime", now.Format(time.RFC3339)},
-				Field{"MaxAllowedSkewMilliseconds", strconv.FormatInt(SkewMax.Milliseconds(), 10)})
-		}
-		return nil
+		return v.checkSkew(c.when)
 	}
+	now := v.Now().UTC()
 	if c.when.Sub(now) > SkewMax {
-		return refuse("AccessDenied", "Request is not valid yet", Field{"ServerTime", now.Format(time.RFC3339)})
+		return notYet(now)
 	}
 	if end := c.when.Add(c.expires); now.After(end) {
 		return refuse("AccessDenied", "Request has expired", Field{"X-Amz-Expires", strconv.Itoa(int(c.expires / time.Second))},
 			Field{"Expires", end.Format(time.RFC3339)}, Field{"ServerTime", now.Format(time.RFC3339)})
 	}
 	return nil
+}
+
+func notYet(now time.Time) *Error {
+	return refuse("AccessDenied", "Request is not valid yet", Field{"ServerTime", now.Format(time.RFC3339)})
+}
+
+func (v *Verifier) checkSkew(when time.Time) error {
+	now := v.Now().UTC()
+	if when.Sub(now).Abs() <= SkewMax {
+		return nil
+	}
+	return refuse("RequestTimeTooSkewed", "The difference between the request time and the current time is too large.",
+		Field{"RequestTime", when.Format(timeFormat)}, Field{"ServerTime", now.Format(time.RFC3339)},
+		Field{"MaxAllowedSkewMilliseconds", strconv.FormatInt(SkewMax.Milliseconds(), 10)})
 }
 
 // checkSignedHeaders demands that host and every x-amz-* header of the request are signed, for an unsigned one is anybody's.

@@ -1,4 +1,5 @@
-// Package wire is how S3 looks on the wire: XML documents in and out, error codes with their statuses, and time formats.
+// Package wire is how S3 looks on the wire: XML documents in and out, forms of browsers and their policies, error codes with their
+// statuses, and time formats.
 //
 // Promise: a document that arrives is read within limits, and an element that it does not know is an error, never ignored; a
 // document that leaves carries every key exactly, whatever bytes it has.
@@ -87,6 +88,9 @@ var codes = map[string]code{
 	"TooManyParts":                                   {400, "You have attempted to list more parts than an upload can have."},
 	"UnexpectedContent":                              {400, "This request contains unsupported content."},
 	"XAmzContentSHA256Mismatch":                      {400, "The provided 'x-amz-content-sha256' header does not match what was computed."},
+	"InvalidPolicyDocument":                          {400, "The content of the form does not meet the conditions specified in the policy document."},
+	"MalformedPOSTRequest":                           {400, "The body of your POST request is not well-formed multipart/form-data."},
+	"MaxPostPreDataLengthExceeded":                   {400, "Your POST request fields preceding the upload file were too large."},
 	// XMinioStorageFull is no code of S3, which is never full. Clients of MinIO know it.
 	"XMinioStorageFull": {507, "The storage has reached its capacity. Delete some objects or add drives, then try again."},
 }
