@@ -69,17 +69,17 @@ type Framing uint8
 const (
 	FramingClear     Framing = iota // one length, or chunks
 	FramingUnknown                  // chunks; whether a Content-Length came too was not seen
-	FramingAmbiguous                // chunks and a Content-Length: the shape of request smuggling (RFC 9112, section 6.3)
+	FramingAmbiguous                // chunks and a Content-Length, or several: the shape of request smuggling (RFC 9112, section 6.3)
 )
 
-// FramingOf judges r; a handler calls it once for every request. net/http removes a Content-Length that came with chunks, so the
-// header is looked up in what Watch kept. When it is not clear, the connection must be closed after the answer.
+// FramingOf judges r; a handler calls it once for every request. net/http removes a Content-Length that came with chunks, and makes one of
+// several that are equal, so the header is looked up in what Watch kept. When it is not clear, the connection must be closed after the answer.
 func FramingOf(r *http.Request) Framing {
 	framing := FramingUnknown
 	if w, ok := r.Context().Value(watchedKey{}).(*watched); ok {
 		framing = w.framing(r)
 	}
-	if len(r.TransferEncoding) == 0 || r.ProtoMajor > 1 {
+	if len(r.TransferEncoding) == 0 && framing == FramingUnknown || r.ProtoMajor > 1 {
 		return FramingClear
 	}
 	return framing
@@ -165,14 +165,17 @@ func (w *watched) framing(r *http.Request) Framing {
 		w.lost = true
 		return FramingUnknown
 	}
+	most := 0 // Content-Lengths that may be there
 	if len(r.TransferEncoding) == 0 {
 		w.length = int64(len(head)) + max(r.ContentLength, 0)
-		return FramingClear
+		most = 1
 	}
 	for line := range strings.SplitSeq(rest, "\n") {
 		name, _, _ := strings.Cut(line, ":")
 		if strings.EqualFold(strings.TrimSpace(name), "Content-Length") {
-			return FramingAmbiguous
+			if most--; most < 0 {
+				return FramingAmbiguous
+			}
 		}
 	}
 	return FramingClear

@@ -93,7 +93,7 @@ func (c *call) checkForm() error {
 	switch gateways.FramingOf(c.r) {
 	case gateways.FramingAmbiguous:
 		c.w.Header().Set("Connection", "close")
-		return faultf("BadRequest", "The request has both a Content-Length and a Transfer-Encoding.")
+		return faultf("BadRequest", "The request has a Content-Length and a Transfer-Encoding, or several Content-Lengths.")
 	case gateways.FramingUnknown:
 		c.w.Header().Set("Connection", "close")
 	}

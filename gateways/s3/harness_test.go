@@ -117,6 +117,18 @@ func signQuery(f *fixture, r *http.Request, _ []byte) {
 	r.URL = u
 }
 
+func signV2(f *fixture, r *http.Request, _ []byte) {
+	if err := f.signer.SignV2(r, "", time.Now()); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func presignV2(f *fixture, r *http.Request, _ []byte) {
+	if err := f.signer.PresignV2(r, "", time.Now().Add(time.Minute)); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
 func setBody(r *http.Request, body []byte) {
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 }

@@ -124,6 +124,52 @@ func TestFraming(t *testing.T) {
 		c.write(c.head("PUT", "/bucket/k", unsigned) + "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!")
 		c.answer(400, "", true)
 	})
+	t.Run("two equal lengths", func(t *testing.T) {
+		c := f.dial()
+		c.write(c.head("PUT", "/bucket/k", unsigned) + "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello")
+		c.answer(400, "BadRequest", true)
+	})
+	for name, code := range map[string]string{"X-Amz-Date": "InvalidArgument", "X-Amz-Content-Sha256": "InvalidArgument", "X-Amz-Meta-A": "SignatureDoesNotMatch",
+		"X-Amz-Acl": "SignatureDoesNotMatch"} {
+		t.Run("two "+name, func(t *testing.T) {
+			c := f.dial()
+			head := c.head("PUT", "/bucket/k", unsigned, "X-Amz-Meta-A", "private", "X-Amz-Acl", "private")
+			i := strings.Index(head, name)
+			c.write(head + head[i:i+strings.Index(head[i:], "\r\n")+2] + "Content-Length: 0\r\n\r\n")
+			status := 400
+			if code != "InvalidArgument" {
+				status = 403
+			}
+			c.answer(status, code, false)
+		})
+	}
+	t.Run("a header signed twice", func(t *testing.T) {
+		c := f.dial()
+		r, _ := http.NewRequest("PUT", f.server.URL+"/bucket/k", nil)
+		r.Header["X-Amz-Acl"] = []string{"private", "private"}
+		f.signer.Sign(r, unsigned, time.Now())
+		var b bytes.Buffer
+		r.Header.Write(&b)
+		c.write("PUT /bucket/k HTTP/1.1\r\nHost: " + r.URL.Host + "\r\nContent-Length: 0\r\n" + b.String() + "\r\n")
+		c.answer(400, "InvalidArgument", false)
+	})
+	t.Run("no payload hash", func(t *testing.T) {
+		c := f.dial()
+		head := c.head("PUT", "/bucket/k", unsigned)
+		i := strings.Index(head, "X-Amz-Content-Sha256")
+		c.write(head[:i] + head[i+strings.Index(head[i:], "\r\n")+2:] + "Content-Length: 0\r\n\r\n")
+		c.answer(400, "Missing required header for this request: x-amz-content-sha256", false)
+	})
+	t.Run("header and query", func(t *testing.T) {
+		c := f.dial()
+		c.write(c.head("GET", "/bucket/k?X-Amz-Signature=x", unsigned) + "\r\n")
+		c.answer(400, "Only one auth mechanism allowed", false)
+	})
+	t.Run("another region", func(t *testing.T) {
+		c := f.dial()
+		c.write(strings.Replace(c.head("GET", "/bucket/k", unsigned), "/us-east-1/", "/eu-west-1/", 1) + "\r\n")
+		c.answer(400, "the region 'eu-west-1' is wrong; expecting 'us-east-1'</Message><Region>us-east-1</Region>", false)
+	})
 	t.Run("two hosts", func(t *testing.T) {
 		c := f.dial()
 		c.write(c.head("GET", "/bucket/k", unsigned) + "Host: other\r\n\r\n")
@@ -183,6 +229,12 @@ func TestHeaderLimit(t *testing.T) {
 	f.want(ask{method: "GET", target: "/bucket?prefix=" + strings.Repeat("a", 17<<10)}, 400, "RequestHeaderSectionTooLarge")
 	c := f.dial()
 	c.write(c.head("GET", "/bucket", "UNSIGNED-PAYLOAD") + "X-Other: " + strings.Repeat("a", 100<<10) + "\r\n\r\n")
+	c.answer(431, "", true)
+	c = f.dial()
+	c.write(c.head("GET", "/bucket", "UNSIGNED-PAYLOAD") + strings.Repeat("a:\r\n", 5000) + "\r\n")
+	c.answer(400, "RequestHeaderSectionTooLarge", true)
+	c = f.dial()
+	c.write(c.head("GET", "/bucket", "UNSIGNED-PAYLOAD") + strings.Repeat("a:\r\n", 20000) + "\r\n")
 	c.answer(431, "", true)
 }
 

@@ -39,7 +39,7 @@ func postObject(c *call) error {
 	}
 	form, err := wire.ReadForm(c.incoming, boundary)
 	if err != nil {
-		return err
+		return bodyError(err)
 	}
 	accessKey, err := c.g.verifier.VerifyForm(form.Field)
 	if err != nil {

@@ -259,7 +259,7 @@ func TestUnknownMeansNo(t *testing.T) {
 func TestAuthenticationOfEveryRoute(t *testing.T) {
 	f := start(t)
 	ways := map[string]func(*fixture, *http.Request, []byte){"header": signHeader, "unsigned payload": signUnsigned, "presigned": signQuery, "chunks": signChunks,
-		"unsigned trailer": trailing(false, "x-amz-checksum-crc32", "AAAAAA=="), "signed trailer": trailing(true, "x-amz-checksum-crc32", "AAAAAA==")}
+		"version 2": signV2, "version 2 presigned": presignV2, "unsigned trailer": trailing(false, "x-amz-checksum-crc32", "AAAAAA=="), "signed trailer": trailing(true, "x-amz-checksum-crc32", "AAAAAA==")}
 	withKey := func(access, secret string, way func(*fixture, *http.Request, []byte)) func(*fixture, *http.Request, []byte) {
 		return func(f *fixture, r *http.Request, body []byte) {
 			other := *f
@@ -269,8 +269,10 @@ func TestAuthenticationOfEveryRoute(t *testing.T) {
 	}
 	drop := func(r *http.Request) {
 		r.Header.Del("Authorization")
-		if q, _, ok := strings.Cut(r.URL.RawQuery, "X-Amz-Algorithm"); ok {
-			r.URL.RawQuery = strings.TrimSuffix(q, "&")
+		for _, first := range []string{"X-Amz-Algorithm", "AWSAccessKeyId"} {
+			if q, _, ok := strings.Cut(r.URL.RawQuery, first); ok {
+				r.URL.RawQuery = strings.TrimSuffix(q, "&")
+			}
 		}
 	}
 	const denied = "AccessDenied SignatureDoesNotMatch InvalidAccessKeyId"
@@ -293,9 +295,9 @@ func TestAuthenticationOfEveryRoute(t *testing.T) {
 			}
 			target, headers := target, []string(nil)
 			switch {
-			case rt.Copy && name == "presigned" && len(query) > 0:
+			case rt.Copy && strings.HasSuffix(name, "presigned") && len(query) > 0:
 				target += "&x-amz-copy-source=%2Fbucket%2Fsource"
-			case rt.Copy && name == "presigned":
+			case rt.Copy && strings.HasSuffix(name, "presigned"):
 				target += "?x-amz-copy-source=%2Fbucket%2Fsource"
 			case rt.Copy:
 				headers = []string{"x-amz-copy-source", "/bucket/source"}
@@ -316,6 +318,9 @@ func TestAuthenticationOfEveryRoute(t *testing.T) {
 				"extra query":   {sign: way, change: func(r *http.Request) { addQuery(r.URL, "prefix=x") }},
 				"other payload": {sign: way, change: func(r *http.Request) { r.Header.Set("X-Amz-Content-Sha256", sigv4.PayloadHash([]byte("z"))) }},
 			} {
+				if strings.HasPrefix(name, "version 2") && (wrong == "other host" || wrong == "extra query") {
+					continue // Version 2 covers the bucket in the host, and parameters that name an operation
+				}
 				a.method, a.target, a.headers = rt.Method, target, headers
 				r := f.do(a)
 				if rt.Method == "HEAD" {
