@@ -105,7 +105,7 @@ func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) er
 	door := session.NewDoor(session.Config{Engine: d.node, Credentials: root, Log: d.logger})
 	registry := metrics.New()
 	d.measure(registry)
-	gateway := s3.New(s3.Config{Door: door, Region: c.Region, Domains: c.Domains, Log: d.logger, Classes: []engine.StorageClass{engine.ClassReduced}, Access: access, Metrics: registry})
+	gateway := s3.New(s3.Config{Door: door, Region: c.Region, Domains: c.Domains, RefuseV2: c.S3SignatureV2 == config.Off, Log: d.logger, Classes: []engine.StorageClass{engine.ClassReduced}, Access: access, Metrics: registry})
 	failed := make(chan error, 3)
 	if d.s3 != nil {
 		front := &front{daemon: d, gateway: gateway, access: access, limits: gateways.DefaultLimits(),

@@ -43,6 +43,7 @@ type Config struct {
 	S3Address      string   `toml:"s3_address" help:"where S3 is served: host:port, :port, or off. Default :9000"`
 	S3Domains      string   `toml:"s3_domains" help:"domains whose subdomains are buckets, separated by spaces or commas: with s3.example.com the bucket b is at b.s3.example.com, too. DNS must lead all names below them here. Default: none, buckets are in the path. MINIO_DOMAIN is an alias of the variable"`
 	CertsDir       string   `toml:"certs_dir" help:"folder of certificates; with it the port of S3 speaks TLS alone. public.crt and private.key in it are the default pair, in PEM; each subfolder with such a pair serves the names in its certificate. Changes are taken over within ten seconds, and on SIGHUP. Default: none, S3 is plain HTTP"`
+	S3SignatureV2  string   `toml:"s3_signature_v2" help:"on or off: whether S3 takes requests and forms that older clients sign with Signature Version 2, which does not cover bodies. Default on"`
 	Socket         string   `toml:"socket" help:"unix socket of the local command line, or off. Default: holdfast.sock in the state folder"`
 	RootUser       string   `toml:"root_user" help:"access key of the root credential, 3 to 128 characters; given together with the password or not at all. Default: generated at the first start. MINIO_ROOT_USER is an alias of the variable"`
 	RootPassword   string   `toml:"root_password" help:"secret key of the root credential, 8 to 128 characters; given together with the user or not at all. Default: generated at the first start. MINIO_ROOT_PASSWORD is an alias of the variable"`
@@ -208,6 +209,7 @@ func (c *Config) complete() (err error) {
 	defaulted(&c.S3Address, ":9000")
 	defaulted(&c.Socket, filepath.Join(c.State, "holdfast.sock"))
 	defaulted(&c.Region, "us-east-1")
+	defaulted(&c.S3SignatureV2, "on")
 	defaulted(&c.LogLevel, "info")
 	defaulted(&c.LogFormat, "text")
 	defaulted(&c.AccessLog, AccessInLog)
@@ -364,6 +366,9 @@ func (c *Config) parseDomains() error {
 }
 
 func (c *Config) checkWords() error {
+	if c.S3SignatureV2 != "on" && c.S3SignatureV2 != Off {
+		return fmt.Errorf("--s3-signature-v2 is %q; on and off are possible", c.S3SignatureV2)
+	}
 	switch c.LogLevel {
 	case "debug", "info", "warn", "error":
 	default:

@@ -543,6 +543,33 @@ func TestS3cmd(t *testing.T) {
 	s3cmd("mv", "s3://s3cmd-bucket/copy ä", "s3://s3cmd-bucket/moved")
 	s3cmd("get", "s3://s3cmd-bucket/moved", filepath.Join(c.home, "moved"))
 	sameFile(t, filepath.Join(tree, "plain.txt"), filepath.Join(c.home, "moved"))
+	v2 := func(args ...string) string { return s3cmd(append([]string{"--signature-v2"}, args...)...) }
+	v2("put", "--mime-type", "text/x", "--add-header", "x-amz-meta-a: b", filepath.Join(tree, "plain.txt"), "s3://s3cmd-bucket/v2 //ä")
+	v2("put", filepath.Join(tree, "big"), "s3://s3cmd-bucket/v2 big")
+	for key, file := range map[string]string{"v2 //ä": "plain.txt", "v2 big": "big"} {
+		back := filepath.Join(c.home, "v2 "+file)
+		v2("get", "s3://s3cmd-bucket/"+key, back)
+		sameFile(t, filepath.Join(tree, file), back)
+	}
+	if out := v2("ls", "s3://s3cmd-bucket/"); !strings.Contains(out, "v2 big") {
+		t.Error(out)
+	}
+	if out := v2("info", "s3://s3cmd-bucket/v2 //ä"); !strings.Contains(out, "text/x") {
+		t.Error(out)
+	}
+	v2("cp", "s3://s3cmd-bucket/v2 big", "s3://s3cmd-bucket/v2 copy")
+	if signed := strings.TrimSpace(v2("signurl", "s3://s3cmd-bucket/v2 //ä", "+60")); !strings.Contains(signed, "AWSAccessKeyId=") {
+		t.Error(signed)
+	} else if response, err := http.Get(signed); err != nil {
+		t.Error(err)
+	} else {
+		body, _ := io.ReadAll(response.Body)
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK || string(body) != "plain.txt" {
+			t.Errorf("%s: %d %s", signed, response.StatusCode, body)
+		}
+	}
+	v2("rm", "s3://s3cmd-bucket/v2 copy")
 	s3cmd("rm", "--recursive", "--force", "s3://s3cmd-bucket/")
 	s3cmd("rb", "s3://s3cmd-bucket")
 }

@@ -73,7 +73,11 @@ func (v *Verifier) verifyV2(r *http.Request, path string, query Query, header st
 		bucket = v.Bucket(r.Host)
 	}
 	toSign := stringToSignV2(r, c, bucket, path, query)
-	if !sameSignature(macV2(secret, toSign), c.signature) {
+	right := sameSignature(macV2(secret, toSign), c.signature)
+	if !right && bucket == "" && len(path) > 1 && strings.Count(path, "/") == 1 { // "/bucket" is "/bucket/": botocore sends the one and signs the other
+		right = sameSignature(macV2(secret, stringToSignV2(r, c, "", path+"/", query)), c.signature)
+	}
+	if !right {
 		return nil, refuse("SignatureDoesNotMatch",
 			"The request signature we calculated does not match the signature you provided. Check your key and signing method.",
 			Field{"AWSAccessKeyId", c.accessKey}, Field{"StringToSign", toSign}, Field{"SignatureProvided", c.signature})

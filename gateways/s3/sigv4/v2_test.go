@@ -156,6 +156,14 @@ func TestTamperingV2(t *testing.T) {
 			t.Errorf("off by %v: %v", off, err)
 		}
 	}
+	for path, want := range map[string]string{"/b": "", "/b/": "", "/b//": "SignatureDoesNotMatch", "/": "SignatureDoesNotMatch"} {
+		r := requestV2(t, "x", "GET", "/b/")
+		signer.SignV2(r, "", now)
+		r.URL.Path = path
+		if _, err := verify(t, verifierV2(), r); code(err) != want {
+			t.Errorf("/b/ was signed, %s was sent: %v", path, err)
+		}
+	}
 	v := verifierV2()
 	v.RefuseV2 = true
 	r := requestV2(t, "x", "GET", "/b")

@@ -1,7 +1,11 @@
 """Drives an S3 endpoint with boto3. Usage: boto3_test.py ENDPOINT; the credentials come from the environment."""
+import base64
 import hashlib
 import io
+import os
 import sys
+import urllib.error
+import urllib.request
 
 import boto3
 from boto3.s3.transfer import TransferConfig
@@ -74,6 +78,62 @@ assert [u["UploadId"] for u in s3.list_multipart_uploads(Bucket=BUCKET)["Uploads
 s3.upload_part(Bucket=BUCKET, Key="pending", UploadId=upload, PartNumber=1, Body=b"x")
 assert [p["PartNumber"] for p in s3.list_parts(Bucket=BUCKET, Key="pending", UploadId=upload)["Parts"]] == [1]
 s3.abort_multipart_upload(Bucket=BUCKET, Key="pending", UploadId=upload)
+
+# Signature Version 2, in headers and in the query
+for version in ("s3", "s3-query"):
+    old = boto3.client("s3", endpoint_url=sys.argv[1], config=Config(signature_version=version, s3={"addressing_style": "path"}, retries={"max_attempts": 1}))
+    old.put_object(Bucket=BUCKET, Key="v2 \u00e4", Body=version.encode(), Metadata={"n": "1"}, ContentType="text/x", ContentMD5=base64.b64encode(hashlib.md5(version.encode()).digest()).decode())
+    assert old.get_object(Bucket=BUCKET, Key="v2 \u00e4", ResponseContentType="text/y; a=b")["ContentType"] == "text/y; a=b"
+    assert s3.get_object(Bucket=BUCKET, Key="v2 \u00e4")["Body"].read() == version.encode()
+    assert "v2 \u00e4" in [o["Key"] for o in old.list_objects_v2(Bucket=BUCKET, Prefix="v2")["Contents"]]
+    old.upload_fileobj(io.BytesIO(data), BUCKET, "v2 big", Config=TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20))
+    assert hashlib.sha256(old.get_object(Bucket=BUCKET, Key="v2 big")["Body"].read()).digest() == hashlib.sha256(data).digest()
+    old.put_object_tagging(Bucket=BUCKET, Key="v2 big", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})
+    assert "Errors" not in old.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": "v2 \u00e4"}, {"Key": "v2 big"}]})
+
+
+def http(method, url, body=None, headers={}):
+    request = urllib.request.Request(url, data=body, method=method, headers=headers)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as e:
+        return e.code, e.read()
+
+
+wrong = boto3.client("s3", endpoint_url=sys.argv[1], aws_access_key_id=os.environ["AWS_ACCESS_KEY_ID"], aws_secret_access_key="another-secret", config=Config(signature_version="s3", s3={"addressing_style": "path"}))
+fails("SignatureDoesNotMatch", wrong.list_objects, Bucket=BUCKET)
+for version in ("s3", "s3v4"):
+    signer = boto3.client("s3", endpoint_url=sys.argv[1], config=Config(signature_version=version, s3={"addressing_style": "path"}))
+    arguments = {"Bucket": BUCKET, "Key": "signed", "ContentType": "text/x", "Metadata": {"a": "b"}}
+    put = signer.generate_presigned_url("put_object", Params=arguments, ExpiresIn=60)
+    headers = {"Content-Type": "text/x", "x-amz-meta-a": "b"}
+    assert http("PUT", put, b"by a URL", headers)[0] == 200
+    assert http("PUT", put, b"by a URL", {"Content-Type": "text/html", "x-amz-meta-a": "b"})[0] in (400, 403)
+    got = s3.get_object(Bucket=BUCKET, Key="signed")
+    assert got["Body"].read() == b"by a URL" and got["Metadata"] == {"a": "b"} and got["ContentType"] == "text/x", got
+    get = signer.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "signed"}, ExpiresIn=60)
+    assert http("GET", get) == (200, b"by a URL")
+    assert http("GET", get + "&versionId=null")[0] == 403
+    assert http("PUT", get, b"x")[0] == 403
+
+    # a form of a browser
+    fields = {"acl": "private", "success_action_status": "201"}
+    form = signer.generate_presigned_post(BUCKET, "form/${filename}", Fields=dict(fields), Conditions=[{k: v} for k, v in fields.items()] + [["content-length-range", 1, len(data)]])
+
+    def upload(content, **more):
+        parts = b"".join(b'--xx\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % (k.encode(), v.encode()) for k, v in {**form["fields"], **more}.items())
+        parts += b'--xx\r\nContent-Disposition: form-data; name="file"; filename="a b.txt"\r\nContent-Type: text/plain\r\n\r\n' + content + b"\r\n--xx--\r\n"
+        return http("POST", form["url"], parts, {"Content-Type": "multipart/form-data; boundary=xx"})
+
+    for content in (b"x", data):
+        status, answer = upload(content)
+        assert status == 201 and b"<Key>form/a b.txt</Key>" in answer, answer
+        assert s3.get_object(Bucket=BUCKET, Key="form/a b.txt")["Body"].read() == content
+    for code, refused in ((b"EntityTooSmall", upload(b"")), (b"AccessDenied", upload(b"x", key="other")), (b"AccessDenied", upload(b"x", **{"x-amz-meta-a": "b"})), (b"EntityTooLarge", upload(data + b"x"))):
+        assert code in refused[1] and refused[0] in (400, 403), refused
+    for key in ("signed", "form/a b.txt"):
+        s3.delete_object(Bucket=BUCKET, Key=key)
 
 fails("BucketNotEmpty", s3.delete_bucket, Bucket=BUCKET)
 control = [k for k in odd if "\x01" in k]  # XML cannot carry these
