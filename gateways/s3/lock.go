@@ -27,8 +27,10 @@ func modeName(m engine.RetentionMode) string {
 }
 
 // lock reads the lock that a request gives the version that it makes.
-func (c *call) lock() (l engine.Lock, err error) {
-	h := c.r.Header
+func (c *call) lock() (engine.Lock, error) { return lockOf(c.r.Header) }
+
+// lockOf reads it from headers, or from the fields of a form that stand for headers.
+func lockOf(h http.Header) (l engine.Lock, err error) {
 	mode, until, hold := h.Get("X-Amz-Object-Lock-Mode"), h.Get("X-Amz-Object-Lock-Retain-Until-Date"), h.Get("X-Amz-Object-Lock-Legal-Hold")
 	if (mode == "") != (until == "") {
 		return l, faultf("InvalidArgument", "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied")
@@ -65,11 +67,11 @@ func checkUntil(until time.Time) error {
 }
 
 // requireDigest refuses a write with a lock whose body no checksum vouches for, as S3 does: what is kept for years should be what was sent.
-func (c *call) requireDigest(l engine.Lock) error {
+func requireDigest(h http.Header, l engine.Lock) error {
 	if l.IsZero() {
 		return nil
 	}
-	for name := range c.r.Header {
+	for name := range h {
 		if lower := strings.ToLower(name); lower == "content-md5" || lower == "x-amz-trailer" || strings.HasPrefix(lower, "x-amz-checksum-") {
 			return nil
 		}

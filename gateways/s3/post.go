@@ -168,6 +168,12 @@ func (c *call) formOptions(form *wire.Form, h http.Header) (o engine.PutOptions,
 	if o.MD5, err = contentMD5(h); err != nil {
 		return o, err
 	}
+	if o.Lock, err = lockOf(h); err != nil {
+		return o, err
+	}
+	if err := requireDigest(h, o.Lock); err != nil {
+		return o, err
+	}
 	o.If, err = writeIf(c.r.Header)
 	return o, err
 }

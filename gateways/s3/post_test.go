@@ -336,3 +336,14 @@ func TestPostFilename(t *testing.T) {
 		f.want(ask{method: "GET", target: "/bucket/" + url.PathEscape("u/"+want+"/"+want)}, 200, "")
 	}
 }
+
+// TestPostLock uploads under object lock.
+func TestPostLock(t *testing.T) {
+	f := start(t)
+	f.want(ask{method: "PUT", target: "/bucket", headers: []string{"X-Amz-Bucket-Object-Lock-Enabled", "true"}}, 200, "")
+	signature := f.signedV4(anyKey + `, ["starts-with", "$x-amz-object-lock-legal-hold", ""], ["starts-with", "$Content-MD5", ""]`)
+	f.wantPost(f.post("/bucket", signature, "hello", "key", "k", "x-amz-object-lock-legal-hold", "ON"), 400, "InvalidRequest")
+	f.wantPost(f.post("/bucket", signature, "hello", "key", "k", "x-amz-object-lock-legal-hold", "MAYBE", "Content-MD5", "XUFAKrxLKna5cZ2REBfFkg=="), 400, "InvalidArgument")
+	r := f.wantPost(f.post("/bucket", signature, "hello", "key", "k", "x-amz-object-lock-legal-hold", "ON", "Content-MD5", "XUFAKrxLKna5cZ2REBfFkg=="), 204, "")
+	f.want(ask{method: "DELETE", target: "/bucket/k?versionId=" + r.header.Get("X-Amz-Version-Id")}, 403, "AccessDenied")
+}

@@ -32,7 +32,7 @@ func putObject(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := c.requireDigest(lock); err != nil {
+	if err := requireDigest(c.r.Header, lock); err != nil {
 		return err
 	}
 	offset, appending, err := c.writeOffset()

@@ -49,7 +49,7 @@ var (
 		"x-amz-copy-source-if-unmodified-since", "x-amz-source-expected-bucket-owner"}
 	attributes = []string{"x-amz-meta-*", "x-amz-storage-class", "x-amz-acl", "x-amz-tagging"}
 	// formFields are fields of a form that are headers elsewhere.
-	formFields = join(checksums, asked[:1], []string{"x-amz-meta-*", "x-amz-storage-class", "x-amz-tagging", "cache-control", "content-disposition", "content-encoding",
+	formFields = join(checksums, asked[:1], lockHeaders, []string{"x-amz-meta-*", "x-amz-storage-class", "x-amz-tagging", "cache-control", "content-disposition", "content-encoding",
 		"content-language", "content-md5", "content-type", "expires"})
 	// responses are parameters that replace headers of the answer.
 	responses = []string{"response-content-type", "response-content-language", "response-expires", "response-cache-control",

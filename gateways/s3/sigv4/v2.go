@@ -30,7 +30,7 @@ const algorithmV2 = "AWS"
 // subResources are the parameters that Version 2 covers, in order.
 var subResources = []string{"accelerate", "acl", "analytics", "append", "attributes", "cors", "defaultObjectAcl", "delete", "encryption",
 	"intelligent-tiering", "inventory", "legal-hold", "lifecycle", "location", "logging", "metrics", "notification", "object-lock", "ownershipControls",
-	"partNumber", "policy", "policyStatus", "position", "publicAccessBlock", "renameObject", "replication", "requestPayment", "response-cache-control",
+	"partNumber", "policy", "policyStatus", "position", "publicAccessBlock", "renameObject", "renamePrefix", "replication", "requestPayment", "response-cache-control",
 	"response-content-disposition", "response-content-encoding", "response-content-language", "response-content-type", "response-expires", "restore",
 	"retention", "select", "select-type", "session", "storageClass", "tagging", "torrent", "uploadId", "uploads", "versionId", "versioning", "versions",
 	"website"}
