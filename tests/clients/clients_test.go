@@ -330,7 +330,16 @@ func TestAWS(t *testing.T) {
 	c.fails("404", "--endpoint-url", endpoint, "s3api", "head-object", "--bucket", "aws-bucket", "--key", "copy of ä")
 	aws("s3", "cp", "--only-show-errors", "s3://aws-bucket/moved", filepath.Join(c.home, "moved"))
 	sameFile(t, filepath.Join(tree, "big"), filepath.Join(c.home, "moved"))
-	aws("s3", "presign", "s3://aws-bucket/k")
+	for _, version := range []string{"s3v4", "s3"} { // version 1 of the command line has Signature Version 2, too
+		aws("configure", "set", "default.s3.signature_version", version)
+		if body := getURL(t, strings.TrimSpace(aws("s3", "presign", "s3://aws-bucket/k"))); body != "hello" {
+			t.Errorf("presigned with %s: %s", version, body)
+		}
+		aws("s3", "cp", "--only-show-errors", small, "s3://aws-bucket/signed "+version)
+		if out := aws("s3", "ls", "s3://aws-bucket/signed"); !strings.Contains(out, "signed "+version) {
+			t.Errorf("signed with %s: %s", version, out)
+		}
+	}
 	aws("s3", "rm", "--only-show-errors", "--recursive", "s3://aws-bucket")
 	aws("s3", "rb", "s3://aws-bucket")
 }
@@ -560,14 +569,8 @@ func TestS3cmd(t *testing.T) {
 	v2("cp", "s3://s3cmd-bucket/v2 big", "s3://s3cmd-bucket/v2 copy")
 	if signed := strings.TrimSpace(v2("signurl", "s3://s3cmd-bucket/v2 //ä", "+60")); !strings.Contains(signed, "AWSAccessKeyId=") {
 		t.Error(signed)
-	} else if response, err := http.Get(signed); err != nil {
-		t.Error(err)
-	} else {
-		body, _ := io.ReadAll(response.Body)
-		response.Body.Close()
-		if response.StatusCode != http.StatusOK || string(body) != "plain.txt" {
-			t.Errorf("%s: %d %s", signed, response.StatusCode, body)
-		}
+	} else if body := getURL(t, signed); body != "plain.txt" {
+		t.Errorf("%s: %s", signed, body)
 	}
 	v2("rm", "s3://s3cmd-bucket/v2 copy")
 	s3cmd("rm", "--recursive", "--force", "s3://s3cmd-bucket/")
@@ -612,6 +615,21 @@ func TestMC(t *testing.T) {
 	}
 	mc("rm", "--recursive", "--force", "h/mc-bucket")
 	mc("rb", "h/mc-bucket")
+}
+
+// getURL returns what is at a presigned URL.
+func getURL(t *testing.T, url string) string {
+	t.Helper()
+	response, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
 }
 
 // TestUnsigned looks at the answer to a request without a signature.
