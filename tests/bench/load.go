@@ -51,9 +51,10 @@ type subject struct {
 	*server
 	plan     plan
 	payloads bench.Payloads
-	stored   map[int64]*atomic.Int64 // by size: objects that were put; they have the numbers below
-	keys     [][]byte                // of the listed bucket, ascending; nil until it is filled
-	prefixes [][]byte                // its directories
+	stored   map[int64]*atomic.Int64             // by size: objects that were put; they have the numbers below
+	passing  struct{ put, deleted atomic.Int64 } // objects that a mixed load puts, in order of their numbers, and deletes in the same
+	keys     [][]byte                            // of the listed bucket, ascending; nil until it is filled
+	prefixes [][]byte                            // its directories
 }
 
 func newSubject(ctx context.Context, s *server, p plan, contents bench.Payloads) (*subject, error) {
@@ -73,7 +74,7 @@ func objectKey(size, number int64) string {
 // prepare stores what a cell reads, as far as it is not there.
 func (s *subject) prepare(ctx context.Context, c cell) error {
 	switch c.verb {
-	case get:
+	case get, mixed:
 		missing := int64(c.objects) - s.stored[c.size].Load()
 		return bench.Each(ctx, missing, c.clients, func(ctx context.Context, _ int64) error { return s.putNext(ctx, c.size) })
 	case list, listDirs:
@@ -115,6 +116,8 @@ func (s *subject) operation(c cell) func(context.Context, *bench.Worker) error {
 			_, err := s.client.Get(ctx, objectBucket, objectKey(c.size, number), c.size, s.payloads.Of(c.size, number).Body, w.Buffer)
 			return err
 		}
+	case mixed:
+		return func(ctx context.Context, w *bench.Worker) error { return s.mix(ctx, w, c) }
 	case list:
 		return s.listNext
 	}
@@ -125,6 +128,25 @@ func (s *subject) operation(c cell) func(context.Context, *bench.Worker) error {
 func (s *subject) putNext(ctx context.Context, size int64) error {
 	number := s.stored[size].Add(1) - 1
 	return s.client.Put(ctx, objectBucket, objectKey(size, number), s.payloads.Of(size, number))
+}
+
+// mix does one operation of a mixed load: most are reads of objects that stay, as in the load get; what it puts it deletes later.
+func (s *subject) mix(ctx context.Context, w *bench.Worker, c cell) error {
+	passing := func(number int64) string { return fmt.Sprintf("mixed/%04d/%03d", number/1000, number%1000) }
+	number := w.Rand.Int64N(int64(c.objects))
+	switch part := w.Rand.IntN(100); {
+	case part < 45:
+		_, err := s.client.Get(ctx, objectBucket, objectKey(c.size, number), c.size, s.payloads.Of(c.size, number).Body, w.Buffer)
+		return err
+	case part < 75:
+		return s.client.Stat(ctx, objectBucket, objectKey(c.size, number), c.size)
+	case part < 85:
+		if next := s.passing.deleted.Load(); next < s.passing.put.Load()-int64(c.clients) && s.passing.deleted.CompareAndSwap(next, next+1) {
+			return s.client.Delete(ctx, objectBucket, passing(next)) // a put that takes longer than the next ones of all clients leaves its object
+		}
+	}
+	next := s.passing.put.Add(1) - 1
+	return s.client.Put(ctx, objectBucket, passing(next), s.payloads.Of(c.size, next))
 }
 
 // listNext reads the page behind the one that the client read last, and begins again at the end.

@@ -13,6 +13,7 @@ type verb int
 const (
 	put      verb = iota // a new object for each request
 	get                  // a random object of a fixed number
+	mixed                // 45 % get, 30 % stat, 15 % put, 10 % delete
 	list                 // the next page of a bucket, over and over
 	listDirs             // a page of common prefixes
 )
@@ -43,7 +44,7 @@ type probe struct {
 
 func fullPlan() plan {
 	return plan{
-		cells:       cells([]int64{4 << 10, 1 << 20, 64 << 20}, []int{2048, 256, 16}, []int{32, 8, 2}, 8),
+		cells:       cells([]int64{4 << 10, 64 << 10, 1 << 20, 64 << 20}, []int{2048, 1024, 256, 16}, []int{32, 16, 8, 2}, 8),
 		directories: 1000, leaves: 10, page: 1000, settle: 3 * time.Second,
 		probe: probe{hash: 300 * time.Millisecond, appends: time.Second, written: 256 << 20},
 	}
@@ -62,6 +63,7 @@ func cells(sizes []int64, objects, clients []int, listing int) (all []cell) {
 	for i, size := range sizes {
 		all = append(all, cell{put, size, objects[i], clients[i]}, cell{get, size, objects[i], clients[i]})
 	}
+	all = append(all, cell{mixed, sizes[1], objects[1], clients[1]})
 	return append(all, cell{verb: list, clients: listing}, cell{verb: listDirs, clients: listing})
 }
 
@@ -74,6 +76,8 @@ func (c cell) name() string {
 		return "listdirs"
 	case get:
 		return "get" + shortSize(c.size)
+	case mixed:
+		return "mixed" + shortSize(c.size)
 	}
 	return "put" + shortSize(c.size)
 }
@@ -86,6 +90,8 @@ func (c cell) title(p plan) string {
 		what = "put " + sizeText(c.size)
 	case get:
 		what = "get " + sizeText(c.size)
+	case mixed:
+		what = "mixed " + sizeText(c.size)
 	case list:
 		what = fmt.Sprintf("list, pages of %d keys", p.page)
 	case listDirs:
