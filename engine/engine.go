@@ -333,6 +333,8 @@ type ObjectInfo struct {
 	Locks      bool     // the bucket has locks; only Stat, Open and Parts say so, and Lock
 	Lock       Lock
 	Sequence   Sequence // of the change that made this version
+	// Source, in the answer of a copy, is the version that was copied if its bucket keeps versions, or kept them once.
+	Source VersionID
 }
 
 // Conditions restrict an operation to a state of the object. They are judged in the same commit as the change. The zero value
@@ -539,6 +541,7 @@ type PartInfo struct {
 	ETag     ETag
 	Modified time.Time
 	Checksum Checksum
+	Source   VersionID // as in ObjectInfo
 }
 
 // ListPartsOptions select a page of parts: numbers greater than After, at most Max (0 means PageMax).

@@ -97,6 +97,7 @@ func (c *Coordinator) copyVersion(ctx context.Context, from, to engine.Ref, curr
 	}
 	info = made(to, &answer)
 	info.Class, info.Attributes, info.Tags, info.Checksum, info.Parts = current.Class, current.Attributes, current.Tags, current.Checksum, current.Parts
+	info.Source = versionCopied(current)
 	if o.Attributes != nil {
 		info.Attributes = *o.Attributes
 	}
@@ -107,6 +108,14 @@ func (c *Coordinator) copyVersion(ctx context.Context, from, to engine.Ref, curr
 		info.Checksum = command.Checksum
 	}
 	return info, nil
+}
+
+// versionCopied is what a copy tells of its source.
+func versionCopied(source *engine.ObjectInfo) engine.VersionID {
+	if source.Versioning == engine.VersioningOff {
+		return ""
+	}
+	return source.Version
 }
 
 // ofSource says that an error of a copy is about its source.
@@ -136,7 +145,9 @@ func (c *Coordinator) copyBytes(ctx context.Context, from, to engine.Ref, o engi
 	if o.Hash != nil {
 		put.Checksum = o.Checksum
 	}
-	return c.put(ctx, to, copied{tee(object, o.Hash), object}, put)
+	info, err = c.put(ctx, to, copied{tee(object, o.Hash), object}, put)
+	info.Source = versionCopied(&source)
+	return info, err
 }
 
 // readInto reads the selected bytes of the version that a change made.
@@ -180,7 +191,9 @@ func (c *Coordinator) copyPart(ctx context.Context, from, ref engine.Ref, id eng
 	case object.Length() > engine.PutBytesMax:
 		return info, engine.E(engine.KindEntityTooLarge, "the part would have %d bytes; at most %d are allowed", object.Length(), engine.PutBytesMax)
 	case upload.Info.Class != version.Class:
-		return c.putPart(ctx, ref, id, number, copied{tee(object, o.Hash), object}, engine.PutPartOptions{Size: object.Length(), Checksum: o.Checksum})
+		info, err := c.putPart(ctx, ref, id, number, copied{tee(object, o.Hash), object}, engine.PutPartOptions{Size: object.Length(), Checksum: o.Checksum})
+		info.Source = versionCopied(&version)
+		return info, err
 	}
 	sum := md5.New()
 	into := io.Writer(sum)
@@ -204,7 +217,9 @@ func (c *Coordinator) copyPart(ctx context.Context, from, ref engine.Ref, id eng
 	if err != nil {
 		return info, err
 	}
-	return madePart(number, &answer, command.Checksum), nil
+	info = madePart(number, &answer, command.Checksum)
+	info.Source = versionCopied(&version)
+	return info, nil
 }
 
 // copied is a body that is read from an object.

@@ -74,7 +74,9 @@ func (e *Engine) copy(ctx context.Context, from, to engine.Ref, o engine.CopyOpt
 	if o.Tags != nil {
 		copied.Tags = *o.Tags
 	}
-	return e.setCurrent(b, to.Key, &object{info: copied, data: source.data, parts: source.parts}), nil
+	info = e.setCurrent(b, to.Key, &object{info: copied, data: source.data, parts: source.parts})
+	info.Source = versionCopied(source)
+	return info, nil
 }
 
 // judgeSource judges the conditions on the version that a copy is of.
@@ -123,5 +125,15 @@ func (e *Engine) copyPart(ctx context.Context, from, ref engine.Ref, id engine.U
 			return info, err
 		}
 	}
-	return e.setPart(ref, id, number, c)
+	info, err = e.setPart(ref, id, number, c)
+	info.Source = versionCopied(source)
+	return info, err
+}
+
+// versionCopied is what a copy tells of its source.
+func versionCopied(source *object) engine.VersionID {
+	if source.info.Versioning == engine.VersioningOff {
+		return ""
+	}
+	return source.info.Version
 }

@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"cmp"
 	"hash"
 	"net/http"
 	"net/url"
@@ -86,10 +87,10 @@ func copyFault(err error) error {
 	return err
 }
 
-// nameSource tells which version was copied, if the client named one.
-func (c *call) nameSource(from engine.Ref) {
-	if from.Version != "" {
-		c.w.Header().Set("X-Amz-Copy-Source-Version-Id", string(from.Version))
+// nameSource tells which version was copied, if its bucket has versions or the client named one.
+func (c *call) nameSource(from engine.Ref, copied engine.VersionID) {
+	if version := cmp.Or(copied, from.Version); version != "" {
+		c.w.Header().Set("X-Amz-Copy-Source-Version-Id", string(version))
 	}
 }
 
@@ -156,7 +157,7 @@ func copyObject(c *call) error {
 		return copyFault(err)
 	}
 	setNewVersion(c.w.Header(), info)
-	c.nameSource(k.from)
+	c.nameSource(k.from, info.Source)
 	d := wire.NewDoc("CopyObjectResult")
 	d.Text("ETag", quoted(info.ETag))
 	d.Time("LastModified", info.Modified)
@@ -222,7 +223,7 @@ func copyPart(c *call) error {
 			return copyFault(err)
 		}
 	}
-	c.nameSource(k.from)
+	c.nameSource(k.from, part.Source)
 	d := wire.NewDoc("CopyPartResult")
 	d.Text("ETag", quoted(part.ETag))
 	d.Time("LastModified", part.Modified)

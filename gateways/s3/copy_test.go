@@ -176,3 +176,30 @@ func TestUploadPartCopy(t *testing.T) {
 		t.Errorf("%d bytes came back", len(r.body))
 	}
 }
+
+// TestCopyNamesItsSource: of a bucket with versions the answer says which one was copied, whether or not the client did.
+func TestCopyNamesItsSource(t *testing.T) {
+	f := start(t)
+	f.bucket("bucket")
+	copied := func(query string, headers ...string) string {
+		t.Helper()
+		a := ask{method: "PUT", target: "/bucket/to" + query, headers: append([]string{"x-amz-copy-source", "/bucket/k"}, headers...)}
+		return f.want(a, 200, "").header.Get("x-amz-copy-source-version-id")
+	}
+	f.want(ask{method: "PUT", target: "/bucket/k", body: "x"}, 200, "")
+	if got := copied(""); got != "" {
+		t.Errorf("a bucket without versions names %q", got)
+	}
+	f.setVersioning("Enabled")
+	if got := copied(""); got != "null" {
+		t.Errorf("the null version is called %q", got)
+	}
+	version := f.want(ask{method: "PUT", target: "/bucket/k", body: "y"}, 200, "").header.Get("x-amz-version-id")
+	if got := copied(""); got != version {
+		t.Errorf("version %q is called %q", version, got)
+	}
+	upload := f.startUpload("to")
+	if got := copied("?partNumber=1&uploadId=" + upload); got != version {
+		t.Errorf("version %q is called %q in the copy of a part", version, got)
+	}
+}
