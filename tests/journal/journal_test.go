@@ -23,6 +23,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,6 +51,8 @@ const (
 	clients = 8
 	keys    = 12 // of each client
 
+	lockedBucket = "journal-locked"
+
 	wipesWanted = 4      // drives, one after the other
 	many        = 20_000 // acknowledgements, from which on every step must have been hit
 )
@@ -66,6 +69,7 @@ func client(t *testing.T, d *daemontest.Daemon) *minio.Client {
 // journal is what one client knows of its keys: the states that each may have; "" is absent.
 type journal struct {
 	states map[string][]string
+	held   []string       // versions that are under legal hold; the same client's
 	bucket []string       // values that the tag of the bucket may have; one client alone knows of it
 	acks   map[string]int // by operation
 	open   map[string]int // operations that a kill interrupted
@@ -156,7 +160,14 @@ func (j *journal) step(ctx context.Context, c *minio.Client, rng *rand.Rand, key
 			return c.PutObjectTagging(ctx, bucket, key, set, minio.PutObjectTaggingOptions{})
 		}
 	case n < 48 && j.bucket != nil:
+		if rng.IntN(2) == 0 {
+			return j.hold(ctx, c, rng)
+		}
 		return j.tagBucket(ctx, c, rng)
+	case n < 52:
+		return j.append(ctx, c, rng, key)
+	case n < 55:
+		return j.rename(ctx, c, rng, key)
 	default:
 		if len(j.states[key]) == 1 && j.states[key][0] != "" {
 			operation = "overwrite"
@@ -176,6 +187,104 @@ func (j *journal) step(ctx context.Context, c *minio.Client, rng *rand.Rand, key
 	j.acks[operation]++
 	j.states[key] = []string{next}
 	return true
+}
+
+// append is step for some bytes behind what the key has.
+func (j *journal) append(ctx context.Context, c *minio.Client, rng *rand.Rand, key string) bool {
+	current := j.states[key]
+	if len(current) > 1 || current[0] == "" {
+		return true
+	}
+	o, err := c.GetObject(ctx, bucket, key, minio.GetObjectOptions{})
+	if err != nil {
+		return false
+	}
+	before, err := io.ReadAll(o)
+	if err := errors.Join(err, o.Close()); err != nil {
+		return false // nothing was written
+	}
+	more := append(body(rng), 'x') // at least a byte
+	_, tag, _ := strings.Cut(current[0], " ")
+	next := state(slices.Concat(before, more), tag)
+	if err := send(ctx, c, key, nil, http.Header{"X-Amz-Write-Offset-Bytes": {strconv.Itoa(len(before))}}, more); err != nil {
+		j.open["append"]++
+		j.states[key] = append(j.states[key], next)
+		return false
+	}
+	j.acks["append"]++
+	j.states[key] = []string{next}
+	return true
+}
+
+// rename is step for another key's object that gets this key.
+func (j *journal) rename(ctx context.Context, c *minio.Client, rng *rand.Rand, key string) bool {
+	from := j.source(rng, key)
+	if from == "" {
+		return true
+	}
+	moved := j.states[from][0]
+	if err := send(ctx, c, key, url.Values{"renameObject": {""}}, http.Header{"X-Amz-Rename-Source": {"/" + bucket + "/" + url.PathEscape(from)}}, nil); err != nil {
+		j.open["rename"]++
+		j.states[from], j.states[key] = []string{moved, ""}, append(j.states[key], moved)
+		return false
+	}
+	j.acks["rename"]++
+	j.states[from], j.states[key] = []string{""}, []string{moved}
+	return true
+}
+
+// send sends a PUT that the client library has no call for.
+func send(ctx context.Context, c *minio.Client, key string, query url.Values, headers http.Header, body []byte) error {
+	u, err := c.PresignHeader(ctx, http.MethodPut, bucket, key, time.Minute, query, headers)
+	if err != nil {
+		return err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPut, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	r.Header = headers.Clone()
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	text, _ := io.ReadAll(answer.Body) // as much as there is
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", answer.Status, text)
+	}
+	return nil
+}
+
+// hold is step for a version that is put under legal hold.
+func (j *journal) hold(ctx context.Context, c *minio.Client, rng *rand.Rand) bool {
+	b := body(rng)
+	on := minio.LegalHoldEnabled
+	made, err := c.PutObject(ctx, lockedBucket, "held", bytes.NewReader(b), int64(len(b)), minio.PutObjectOptions{DisableMultipart: true})
+	if err == nil {
+		err = c.PutObjectLegalHold(ctx, lockedBucket, "held", minio.PutObjectLegalHoldOptions{VersionID: made.VersionID, Status: &on})
+	}
+	if err != nil {
+		j.open["legal hold"]++
+		return false
+	}
+	j.acks["legal hold"]++
+	j.held = append(j.held, made.VersionID)
+	return true
+}
+
+// checkHeld fails if a version that was acknowledged to be under legal hold is not, or can be removed. It looks at the last few.
+func (j *journal) checkHeld(ctx context.Context, t *testing.T, c *minio.Client) {
+	for _, version := range j.held[max(0, len(j.held)-5):] {
+		status, err := c.GetObjectLegalHold(ctx, lockedBucket, "held", minio.GetObjectLegalHoldOptions{VersionID: version})
+		if err != nil || *status != minio.LegalHoldEnabled {
+			t.Errorf("version %s was put under legal hold: %v, %v", version, status, err)
+		}
+		err = c.RemoveObject(ctx, lockedBucket, "held", minio.RemoveObjectOptions{VersionID: version, GovernanceBypass: true})
+		if minio.ToErrorResponse(err).Code != "AccessDenied" {
+			t.Errorf("the removal of version %s, which is under legal hold, answers %v", version, err)
+		}
+	}
 }
 
 // tagBucket is step for the tag of the bucket.
@@ -273,6 +382,7 @@ func (j *journal) check(ctx context.Context, t *testing.T, c *minio.Client) {
 	if j.bucket == nil {
 		return
 	}
+	j.checkHeld(ctx, t, c)
 	set, err := c.GetBucketTagging(ctx, bucket)
 	if err != nil && minio.ToErrorResponse(err).Code != "NoSuchTagSet" {
 		t.Errorf("the tags of the bucket: %v", err)
@@ -319,8 +429,10 @@ func TestJournal(t *testing.T) {
 	d := daemontest.New(t)
 	d.Start()
 	ctx := t.Context()
-	if err := client(t, d).MakeBucket(ctx, bucket, minio.MakeBucketOptions{}); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{bucket, lockedBucket} {
+		if err := client(t, d).MakeBucket(ctx, name, minio.MakeBucketOptions{ObjectLocking: name == lockedBucket}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	journals := make([]*journal, clients)
 	for i := range journals {
@@ -404,7 +516,7 @@ func TestJournal(t *testing.T) {
 		}
 	}
 	t.Logf("%d kills, %d of them aimed at a step, %d drives wiped, acknowledged %v, interrupted %v", kills, aimed, wipes, acks, open)
-	for _, operation := range []string{"put", "overwrite", "delete", "copy", "slow put", "multipart", "abort", "tag", "bucket tag"} {
+	for _, operation := range []string{"put", "overwrite", "delete", "copy", "slow put", "multipart", "abort", "tag", "bucket tag", "append", "rename", "legal hold"} {
 		if acks[operation] == 0 {
 			t.Errorf("no %s was acknowledged", operation)
 		}
