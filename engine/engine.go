@@ -214,15 +214,16 @@ type Objects interface {
 	// Append puts what body gives behind the content of the current version of ref.Key, in one commit; o.Offset is the size that this must have. At
 	// offset 0 there need be no object, and then Append is Put. The former content is not copied. The ETag is that of an upload of one part more.
 	// Errors as for Put; KindInvalidOffset if the object has another size; KindNoSuchKey; KindBucketState unless versioning is off;
-	// KindEntityTooLarge beyond ObjectBytesMax or PartNumberMax parts.
+	// KindEntityTooLarge beyond ObjectBytesMax or PartNumberMax parts, or if so many parts are shared with a copy that it would take long.
 	Append(ctx context.Context, ref Ref, body io.Reader, o AppendOptions) (ObjectInfo, error)
 	// Rename gives the object from, with all that belongs to it, the key to of the same bucket, in one commit; an object that was there is gone.
-	// A repetition with the same o.Token answers the same again as long as the object stays there. KindNoSuchKey, KindPreconditionFailed,
+	// A repetition with the same o.Token answers the same again as long as the object stays there, whatever is at from by then. KindNoSuchKey, KindPreconditionFailed,
 	// KindInvalidArgument for two buckets or twice the same key; KindBucketState unless versioning is off.
 	Rename(ctx context.Context, from, to Ref, o RenameOptions) (ObjectInfo, error)
 	// RenamePrefix gives all objects whose keys begin with from the same keys with to in its place, in one commit, however many they are, with all
 	// their versions. Both end with "/". Uploads in progress stay. KindNoSuchKey if there is none; KindConflict if a key begins with to already;
-	// KindInvalidArgument for malformed prefixes and for a to that begins with from; KindLocked if a version beneath has a retention or legal hold.
+	// KindInvalidArgument for malformed prefixes and for a to that begins with from; KindKeyTooLong if a key could become longer than KeyBytesMax, by
+	// the longest that there was beneath from since it is there; KindLocked if a version beneath has a retention or legal hold.
 	RenamePrefix(ctx context.Context, bucket BucketName, from, to string) (PrefixInfo, error)
 	// Copy makes a copy of the version from the current version of to.Key, in one commit in which both are judged; the content is shared, so its
 	// size does not matter. from and to may be the same object. What else the copy is, CopyOptions say. KindNoSuchBucket and KindNoSuchKey of

@@ -166,11 +166,14 @@ func (s *session) SetBucketLock(ctx context.Context, name engine.BucketName, l e
 
 // locking judges the lock that a write gives its version, and a bypass.
 func (s *session) locking(ref engine.Ref, retention, hold, bypass bool) error {
-	for action, asked := range map[access.Action]bool{"s3:PutObjectRetention": retention, "s3:PutObjectLegalHold": hold, "s3:BypassGovernanceRetention": bypass} {
-		if !asked {
+	for _, asked := range []struct {
+		of     bool
+		action access.Action
+	}{{retention, "s3:PutObjectRetention"}, {hold, "s3:PutObjectLegalHold"}, {bypass, "s3:BypassGovernanceRetention"}} {
+		if !asked.of {
 			continue
 		}
-		if err := s.allow(action, ref); err != nil {
+		if err := s.allow(asked.action, ref); err != nil {
 			return err
 		}
 	}
@@ -210,8 +213,10 @@ func (s *session) Rename(ctx context.Context, from, to engine.Ref, o engine.Rena
 // RenamePrefix is judged by the two prefixes.
 func (s *session) RenamePrefix(ctx context.Context, bucket engine.BucketName, from, to string) (engine.PrefixInfo, error) {
 	source, target := engine.Ref{Bucket: bucket, Key: engine.Key(from)}, engine.Ref{Bucket: bucket, Key: engine.Key(to)}
-	if err := errors.Join(s.allow("s3:GetObject", source), s.allow("s3:DeleteObject", source)); err != nil {
-		return engine.PrefixInfo{}, err
+	for _, action := range []access.Action{"s3:GetObject", "s3:GetObjectVersion", "s3:DeleteObject", "s3:DeleteObjectVersion"} { // versions move along
+		if err := s.allow(action, source); err != nil {
+			return engine.PrefixInfo{}, err
+		}
 	}
 	return do(ctx, s, "s3:PutObject", target, func() (engine.PrefixInfo, error) { return s.engine.RenamePrefix(ctx, bucket, from, to) })
 }

@@ -21,6 +21,10 @@ func (c *Coordinator) Append(ctx context.Context, ref engine.Ref, body io.Reader
 // appendAttempts is how often an append is sent again because the object changed, and has the size all the same, after it was looked at.
 const appendAttempts = 16
 
+// inlinePartsMax is how many parts of an object may ride in rows: who opens it gets these into memory at once, whatever the budget of buffers is. Those
+// that are appended later go to drives, however small.
+const inlinePartsMax = 128
+
 func (c *Coordinator) append(ctx context.Context, ref engine.Ref, body io.Reader, o engine.AppendOptions) (info engine.ObjectInfo, err error) {
 	record, err := c.locateWrite(ctx, ref)
 	if err != nil {
@@ -34,7 +38,11 @@ func (c *Coordinator) append(ctx context.Context, ref engine.Ref, body io.Reader
 		return info, err
 	}
 	class := cmp.Or(before.Class, o.Class, engine.ClassStandard)
-	stored, err := c.store(ctx, body, o.Size, class, o.MD5)
+	store := c.store
+	if before.Parts >= inlinePartsMax {
+		store = c.storeExtents
+	}
+	stored, err := store(ctx, body, o.Size, class, o.MD5)
 	if err != nil {
 		return info, err
 	}

@@ -92,7 +92,13 @@ func (c *Coordinator) finishDelete(ctx context.Context, record meta.BucketRecord
 		next = meta.BucketActive
 	}
 	settle := &meta.SetBucket{Name: record.Name, Bucket: record.ID, From: meta.BucketDeleting, To: next}
-	if _, _, err := c.Root.Do(ctx, settle); err != nil && !engine.Is(err, engine.KindConflict) {
+	_, _, err := c.Root.Do(ctx, settle)
+	if engine.Is(err, engine.KindConflict) && refusal == nil {
+		// Another call found the bucket full and took the mark back, before it was emptied and this one deleted it in its group.
+		settle.From = meta.BucketActive
+		_, _, err = c.Root.Do(ctx, settle)
+	}
+	if err != nil && !engine.Is(err, engine.KindConflict) {
 		return err // KindNoSuchBucket if another call has finished it
 	}
 	return refusal

@@ -22,6 +22,18 @@ func (c *Coordinator) BucketLock(ctx context.Context, name engine.BucketName) (e
 	return l, engine.Wrap("bucket lock", engine.Ref{Bucket: name}, rowError(err))
 }
 
+// lockable refuses a lock where there can be none before the body is taken in. The group judges again.
+func (c *Coordinator) lockable(ctx context.Context, name engine.BucketName, l *engine.Lock) error {
+	if l.IsZero() {
+		return nil
+	}
+	has, err := c.BucketLock(ctx, name)
+	if err == nil && !has.Enabled {
+		err = engine.E(engine.KindNoLock, "locks are not enabled in the bucket")
+	}
+	return err
+}
+
 // SetBucketLock implements engine.Buckets.
 func (c *Coordinator) SetBucketLock(ctx context.Context, name engine.BucketName, l engine.BucketLock) error {
 	if err := engine.CheckBucketLock(l); err != nil {

@@ -32,6 +32,9 @@ func (c *Coordinator) put(ctx context.Context, ref engine.Ref, body io.Reader, o
 	if err := cmp.Or(checkWrite(&o.If), checkAttributes(&o.Attributes), engine.CheckTags(o.Tags), engine.CheckRetention(o.Lock.Retention, time.Now())); err != nil {
 		return info, err
 	}
+	if err := c.lockable(ctx, ref.Bucket, &o.Lock); err != nil {
+		return info, err
+	}
 	stored, err := c.store(ctx, body, o.Size, o.Class, o.MD5)
 	if err != nil {
 		return info, err
@@ -91,16 +94,31 @@ type stored struct {
 // store reads a body to its end and makes it durable: a few bytes stay in memory for the command, more go into extents. After an error
 // nothing is left that a command could use.
 func (c *Coordinator) store(ctx context.Context, body io.Reader, size int64, class engine.StorageClass, sum []byte) (*stored, error) {
-	redundancy, ok := c.Classes[class]
-	switch {
-	case !ok:
-		return nil, engine.E(engine.KindInvalidArgument, "there is no storage class %q", class)
-	case size > engine.PutBytesMax:
-		return nil, engine.E(engine.KindEntityTooLarge, "the body has %d bytes; at most %d are allowed", size, engine.PutBytesMax)
+	if err := c.storable(size, class); err != nil {
+		return nil, err
 	}
 	if size >= 0 && size <= engine.InlineBytesMax {
 		return c.storeInline(ctx, body, size, sum)
 	}
+	return c.storeExtents(ctx, body, size, class, sum)
+}
+
+func (c *Coordinator) storable(size int64, class engine.StorageClass) error {
+	if _, ok := c.Classes[class]; !ok {
+		return engine.E(engine.KindInvalidArgument, "there is no storage class %q", class)
+	}
+	if size > engine.PutBytesMax {
+		return engine.E(engine.KindEntityTooLarge, "the body has %d bytes; at most %d are allowed", size, engine.PutBytesMax)
+	}
+	return nil
+}
+
+// storeExtents is store for a body that goes into extents whatever its size; an empty one has none.
+func (c *Coordinator) storeExtents(ctx context.Context, body io.Reader, size int64, class engine.StorageClass, sum []byte) (*stored, error) {
+	if err := c.storable(size, class); err != nil {
+		return nil, err
+	}
+	redundancy := c.Classes[class]
 	first, err := c.Drives.Place(redundancy, min(max(size, 0), engine.ExtentBytesMax))
 	if err != nil {
 		return nil, err
@@ -114,7 +132,7 @@ func (c *Coordinator) store(ctx context.Context, body io.Reader, size int64, cla
 		depth = blocksDeepBusy
 	}
 	if block := int64(code.Block()); size >= 0 {
-		depth = min(depth, (size+block-1)/block)
+		depth = max(1, min(depth, (size+block-1)/block))
 	}
 	lease, err := c.admit(ctx, (depth+1)*int64(code.Block()), body) // and the parity of a block, in whatever code
 	if err != nil {

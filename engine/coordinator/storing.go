@@ -31,8 +31,7 @@ type storing struct {
 	size       int64 // -1: not known
 	class      engine.StorageClass
 	redundancy engine.Redundancy // of the class
-	code       *erasure.Code
-	coded      engine.Redundancy // of code
+	code       *erasure.Code     // whose blocks the ring has
 	hash       md5simd.Hasher    // of newHash
 
 	free            chan []byte  // the blocks of the ring that nobody uses
@@ -40,6 +39,10 @@ type storing struct {
 	read            int64        // the reader's
 
 	// The writer's, and after it everybody's:
+	using    *erasure.Code     // of the extents that are begun
+	coded    engine.Redundancy // of using
+	room     []byte            // a block of using, for what does not come in whole ones; nil: it was not needed
+	cut      []byte            // the part of room that is filled
 	extents  []meta.Extent
 	writer   *extent.Writer // of the last of extents; nil between extents
 	left     int64          // data bytes that it still takes
@@ -49,7 +52,7 @@ type storing struct {
 
 // newStoring takes depth blocks for the ring; run gives them back.
 func newStoring(c *Coordinator, ctx context.Context, body io.Reader, code *erasure.Code, depth int) *storing {
-	s := &storing{c: c, ctx: ctx, body: body, code: code, hash: c.newHash(), free: make(chan []byte, depth),
+	s := &storing{c: c, ctx: ctx, body: body, code: code, using: code, hash: c.newHash(), free: make(chan []byte, depth),
 		toHash: make(chan *filled, depth), toWrite: make(chan *filled, depth), failed: make(chan struct{})}
 	for range depth {
 		s.free <- c.Pool.Get(code.Block())
@@ -152,6 +155,7 @@ func (s *storing) end() {
 			giveBack = s.c.Pool.Leave
 		}
 	}
+	s.dropRoom(giveBack)
 	for range cap(s.free) {
 		giveBack(<-s.free)
 	}
@@ -179,53 +183,67 @@ func (s *storing) readBlock(block []byte) (filled []byte, last bool, err error) 
 	return block[:n], last, nil
 }
 
-// writeBlock writes a block into the open extent, or begins one.
+// writeBlock writes a block of the body into the open extent, and into those that it begins.
 func (s *storing) writeBlock(block []byte) error {
-	if s.writer == nil {
-		s.left = s.ahead(len(block))
-		place, err := s.c.Drives.Place(s.redundancy, s.left)
-		if err != nil {
+	for len(block) > 0 {
+		if s.writer == nil {
+			if err := s.begin(len(block)); err != nil {
+				return err
+			}
+		}
+		n := int(min(int64(len(block)), s.left))
+		part := block[:n:n]
+		if n == len(block) {
+			part = block // what lies behind it is nobody's
+		}
+		if err := s.give(part); err != nil {
 			return err
 		}
-		if place.Redundancy != s.coded {
-			return s.writeApart(block, place)
-		}
-		if err := s.begin(s.code, s.left, place); err != nil {
-			return err
+		block = block[n:]
+		if s.left == 0 {
+			if err := s.commit(); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
+}
+
+// give gives bytes of the body to the open extent: a block of its code as it is, others by way of a block of their own, as they come when the code is
+// another than the ring's.
+func (s *storing) give(b []byte) error {
+	whole := s.using.Block()
+	if len(s.cut) == 0 && (len(b) == whole || len(b) < whole && int64(len(b)) == s.left) {
+		s.left -= int64(len(b))
+		return s.write(b)
+	}
+	if s.room == nil {
+		s.room = s.c.Pool.Get(whole)
+	}
+	for len(b) > 0 {
+		n := copy(s.room[len(s.cut):whole], b)
+		s.cut = s.room[:len(s.cut)+n]
+		b = b[n:]
+		if s.left -= int64(n); len(s.cut) < whole && s.left > 0 {
+			continue
+		}
+		if err := s.write(s.cut); err != nil {
+			return err
+		}
+		s.cut = s.cut[:0]
+	}
+	return nil
+}
+
+func (s *storing) write(block []byte) error {
 	if err := s.writer.Write(block); err != nil {
 		return err
 	}
-	if err := s.writer.Flush(); err != nil { // the block is read into again when this returns
-		return err
-	}
-	if s.left -= int64(len(block)); s.left > 0 {
-		return nil
-	}
-	return s.commit()
+	return s.writer.Flush() // the memory is filled again when this returns
 }
 
-// writeApart writes a block as an extent of its own, in the code that the drives allow by now: fewer or more than when the body began.
-func (s *storing) writeApart(block []byte, place Placement) error {
-	code, err := erasure.New(place.Redundancy)
-	if err != nil {
-		return err
-	}
-	if err := s.begin(code, int64(len(block)), place); err != nil {
-		return err
-	}
-	for rest := block; len(rest) > 0; {
-		n := min(len(rest), code.Block())
-		if err := s.writer.Write(rest[:n]); err != nil {
-			return err
-		}
-		rest = rest[n:]
-	}
-	return s.commit()
-}
-
-// ahead returns the data bytes of the extent that begins with the next block: what is left of the body, or that block alone if the size is not known.
+// ahead returns the data bytes of the extent that begins with what is left of a block: all that is left of the body, or that alone if the size is not
+// known.
 func (s *storing) ahead(block int) int64 {
 	if s.size < 0 {
 		return int64(block)
@@ -234,17 +252,29 @@ func (s *storing) ahead(block int) int64 {
 	for i := range s.extents {
 		written += s.extents[i].Size
 	}
-	full := int64(s.code.Block())
+	full := int64(s.using.Block())
 	return min(s.size-written, engine.ExtentBytesMax/full*full)
 }
 
-// begin opens an extent of size data bytes.
-func (s *storing) begin(code *erasure.Code, size int64, place Placement) (err error) {
+// begin opens an extent for what comes next, in the code that the drives allow by now: there may be fewer or more of them than when the body began.
+func (s *storing) begin(block int) error {
+	place, err := s.c.Drives.Place(s.redundancy, s.ahead(block))
+	if err != nil {
+		return err
+	}
+	if place.Redundancy != s.coded {
+		if s.using, err = erasure.New(place.Redundancy); err != nil {
+			return err
+		}
+		s.coded = place.Redundancy
+		s.dropRoom(s.c.Pool.Put)
+	}
+	s.left = s.ahead(block)
 	x := meta.Extent{
-		ID: s.c.Data.NewExtent(), Redundancy: place.Redundancy, Size: size, Class: s.class, Drives: place.Drives, Reduced: place.Reduced,
+		ID: s.c.Data.NewExtent(), Redundancy: place.Redundancy, Size: s.left, Class: s.class, Drives: place.Drives, Reduced: place.Reduced,
 	}
 	s.writer, err = extent.NewWriter(s.ctx, extent.Config{
-		Stores: s.c.Drives, Pool: s.c.Pool, Code: code, ID: x.ID, Size: x.Size, Drives: x.Drives,
+		Stores: s.c.Drives, Pool: s.c.Pool, Code: s.using, ID: x.ID, Size: x.Size, Drives: x.Drives,
 		Spare: s.c.Drives.Spare, Out: s.c.Drives.Out,
 	})
 	if err != nil {
@@ -252,6 +282,14 @@ func (s *storing) begin(code *erasure.Code, size int64, place Placement) (err er
 	}
 	s.extents = append(s.extents, x)
 	return nil
+}
+
+// dropRoom gives the block of give back.
+func (s *storing) dropRoom(giveBack func([]byte)) {
+	if s.room != nil {
+		giveBack(s.room)
+	}
+	s.room, s.cut = nil, nil
 }
 
 // commit makes the open extent durable.

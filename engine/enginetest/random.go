@@ -331,6 +331,11 @@ func (r *randomly) someLock(bucket engine.BucketName) (l engine.Lock) {
 	return l
 }
 
+// class returns the standard one, mostly.
+func (r *randomly) class() engine.StorageClass {
+	return pick(r.random, []engine.StorageClass{"", "", "", engine.ClassStandard, engine.ClassReduced})
+}
+
 func (r *randomly) setLock() {
 	if r.random.IntN(4) == 0 {
 		l := engine.BucketLock{Enabled: true}
@@ -428,7 +433,7 @@ func (r *randomly) listBuckets() {
 
 func (r *randomly) put() {
 	ref, data := r.ref(), r.content(2<<20+1)
-	o := engine.PutOptions{Size: int64(len(data)), If: r.matching(ref), Tags: r.someTags(), Lock: r.someLock(ref.Bucket)}
+	o := engine.PutOptions{Size: int64(len(data)), If: r.matching(ref), Tags: r.someTags(), Lock: r.someLock(ref.Bucket), Class: r.class()}
 	body := func() io.Reader { return bytes.NewReader(data) }
 	what := "put"
 	switch r.random.IntN(12) {
@@ -496,7 +501,7 @@ func (r *randomly) copy() {
 	if r.random.IntN(6) == 0 {
 		to = engine.Ref{Bucket: from.Bucket, Key: from.Key}
 	}
-	o := engine.CopyOptions{If: r.matching(to), Lock: r.someLock(to.Bucket)}
+	o := engine.CopyOptions{If: r.matching(to), Lock: r.someLock(to.Bucket), Class: r.class()}
 	if r.random.IntN(2) == 0 {
 		o.From = r.matching(from)
 	}
@@ -599,7 +604,7 @@ func (r *randomly) list() {
 
 func (r *randomly) startUpload() {
 	ref := r.ref()
-	o := engine.StartUploadOptions{Attributes: engine.Attributes{ContentType: pick(r.random, []string{"", "a/b"})}, Tags: r.someTags(), Lock: r.someLock(ref.Bucket)}
+	o := engine.StartUploadOptions{Attributes: engine.Attributes{ContentType: pick(r.random, []string{"", "a/b"})}, Tags: r.someTags(), Lock: r.someLock(ref.Bucket), Class: r.class()}
 	p := pair{ref: ref, parts: map[int]engine.ETag{}}
 	_, err := r.both(fmt.Sprintf("start upload %s/%+q", ref.Bucket, ref.Key), func(i int, e engine.Engine) (any, error) {
 		info, err := e.StartUpload(r.ctx, ref, o)

@@ -99,6 +99,14 @@ func renameErrors(s *suite) {
 	}
 	_, err := s.Rename(s.ctx, ref("one"), ref("three"), engine.RenameOptions{Token: "other"})
 	s.fails(engine.KindNoSuchKey, err, "another rename of what is gone")
+	_, err = s.Rename(s.ctx, ref("never"), ref("three"), engine.RenameOptions{Token: "token"})
+	s.fails(engine.KindNoSuchKey, err, "a rename of another object with the token")
+	s.put("one", []byte("new")) // since then; it is not what the repetition means
+	if again := s.renamed("one", "three", engine.RenameOptions{Token: "token"}); again.ETag != one.ETag {
+		s.Errorf("a repeated rename answers %+v", again)
+	}
+	s.holds("one", []byte("new"))
+	s.holds("three", []byte("1"))
 	s.setVersioning(engine.VersioningEnabled)
 	_, err = s.Rename(s.ctx, ref("two"), ref("one"), engine.RenameOptions{})
 	s.fails(engine.KindBucketState, err, "rename where versions are kept")
@@ -167,6 +175,15 @@ func renamePrefixErrors(s *suite) {
 		try(engine.KindInvalidArgument, wrong[0], wrong[1])
 	}
 	try(engine.KindKeyTooLong, "a/", strings.Repeat("k", engine.KeyBytesMax)+"/")
+	long := strings.Repeat("l", engine.KeyBytesMax-len("/b/c")+1)
+	try(engine.KindKeyTooLong, "a/", long+"/")
+	if _, err := s.RenamePrefix(s.ctx, s.bucket, "a/", long[:len(long)-1]+"/"); err != nil {
+		s.Errorf("a rename to keys of %d bytes: %v", engine.KeyBytesMax, err)
+	}
+	s.holds(long[:len(long)-1]+"/b/c", nil)
+	if _, err := s.RenamePrefix(s.ctx, s.bucket, long[:len(long)-1]+"/", "a/"); err != nil {
+		s.Errorf("and back: %v", err)
+	}
 	_, err := s.RenamePrefix(s.ctx, "no-such-bucket", "a/", "b/")
 	s.fails(engine.KindNoSuchBucket, err, "rename in no bucket")
 

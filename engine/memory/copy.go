@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"crypto/md5"
+	"encoding/hex"
 	"io"
 	"slices"
 
@@ -68,13 +69,21 @@ func (e *Engine) copy(ctx context.Context, from, to engine.Ref, o engine.CopyOpt
 		Lock: lock, Size: source.info.Size, ETag: source.info.ETag, Class: class(o.Class), Attributes: source.info.Attributes, Tags: source.info.Tags, Checksum: sum,
 		Parts: source.info.Parts,
 	}
+	parts := source.parts
+	if copied.Class != source.info.Class { // stored anew, as one
+		sum := md5.Sum(source.data)
+		copied.ETag, copied.Parts, parts = engine.ETag(hex.EncodeToString(sum[:])), 0, nil
+		if copied.Checksum.Composite {
+			copied.Checksum = engine.Checksum{}
+		}
+	}
 	if o.Attributes != nil {
 		copied.Attributes = *o.Attributes
 	}
 	if o.Tags != nil {
 		copied.Tags = *o.Tags
 	}
-	info = e.setCurrent(b, to.Key, &object{info: copied, data: source.data, parts: source.parts})
+	info = e.setCurrent(b, to.Key, &object{info: copied, data: source.data, parts: parts})
 	info.Source = versionCopied(source)
 	return info, nil
 }

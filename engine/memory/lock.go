@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"slices"
+	"time"
 
 	"holdfast/engine"
 )
@@ -54,6 +55,9 @@ func (e *Engine) newLock(b *bucket, l engine.Lock) (engine.Lock, error) {
 	case b.lock.Enabled && l.Mode == engine.RetentionNone:
 		l.Retention = b.lock.RetentionOf(e.stamp(b))
 	}
+	if l.Mode != engine.RetentionNone {
+		l.Until = l.Until.Truncate(time.Millisecond)
+	}
 	return l, nil
 }
 
@@ -90,7 +94,7 @@ func (e *Engine) setLock(ctx context.Context, ref engine.Ref, change engine.Lock
 		if why := before.info.Lock.Allows(*r, e.now(), change.Bypass); why != "" {
 			return info, engine.E(engine.KindLocked, "%s", why)
 		}
-		changed.info.Lock.Retention = *r
+		changed.info.Lock.Retention = engine.Retention{Mode: r.Mode, Until: r.Until.Truncate(time.Millisecond)}
 	}
 	if change.Hold != nil {
 		changed.info.Lock.Hold, changed.info.Lock.Lifted = *change.Hold, !*change.Hold

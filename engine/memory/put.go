@@ -2,6 +2,7 @@ package memory
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/md5"
 	"encoding/hex"
@@ -31,6 +32,9 @@ func (e *Engine) put(ctx context.Context, ref engine.Ref, body io.Reader, o engi
 	}
 	if _, err := e.statBucket(ctx, ref.Bucket); err != nil {
 		return info, err
+	}
+	if l, err := e.BucketLock(ctx, ref.Bucket); err != nil || !l.Enabled && !o.Lock.IsZero() {
+		return info, cmp.Or(err, error(engine.E(engine.KindNoLock, "locks are not enabled in the bucket")))
 	}
 	c, err := receive(ctx, body, o.Size, o.MD5, o.Checksum)
 	if err != nil {

@@ -34,12 +34,16 @@ func (e *Engine) rename(ctx context.Context, from, to engine.Ref, o engine.Renam
 	if b.versioning != engine.VersioningOff {
 		return info, engine.E(engine.KindBucketState, "the bucket keeps versions; the history of an object cannot be renamed")
 	}
+	token := ""
+	if o.Token != "" {
+		token = string(from.Key) + "\x00" + o.Token
+	}
+	if there := b.object(to.Key); there != nil && there.token == token && token != "" {
+		return b.renamed(there), nil
+	}
 	source, err := b.readable(from)
 	if err == nil {
 		err = judgeSource(o.From, source)
-	}
-	if there := b.object(to.Key); engine.Is(err, engine.KindNoSuchKey) && there != nil && there.token == o.Token && o.Token != "" {
-		return b.renamed(there), nil
 	}
 	if err != nil {
 		return info, err
@@ -48,7 +52,7 @@ func (e *Engine) rename(ctx context.Context, from, to engine.Ref, o engine.Renam
 		return info, err
 	}
 	moved := *source
-	moved.info.Key, moved.token = to.Key, o.Token
+	moved.info.Key, moved.token = to.Key, token
 	b.setVersions(from.Key, nil)
 	b.setVersions(to.Key, []*object{&moved})
 	b.sequence++
@@ -92,6 +96,9 @@ func (e *Engine) renamePrefix(ctx context.Context, name engine.BucketName, from,
 		return true
 	})
 	for _, s := range moving {
+		if behind := len(s.key) - len(from); len(to) > len(from) && len(to)+behind > engine.KeyBytesMax {
+			return engine.PrefixInfo{}, engine.E(engine.KindKeyTooLong, "the key %q would have more than %d bytes", string(s.key), engine.KeyBytesMax)
+		}
 		for i, o := range s.versions {
 			info.Versions++
 			if i == 0 && !o.info.Marker {

@@ -139,6 +139,9 @@ func (a *apply) nextPart(id uint64, parts int) (number int, refusal *Answer) {
 	return number + 1, nil
 }
 
+// sharedPartsMax bounds the rows that an append to an object with a copy writes.
+const sharedPartsMax = 1000
+
 // extended returns a content that names contents, has the bytes of the one given, and to which runs may be added; the caller owns a reference to
 // it. That is the same content if nobody but one inode has it, for runs that are added change nothing for who reads what was there before.
 func (a *apply) extended(id uint64, parts bool) (uint64, *Answer) {
@@ -153,8 +156,8 @@ func (a *apply) extended(id uint64, parts bool) (uint64, *Answer) {
 	runs := []Run{{Content: id, Length: r.size}}
 	if parts {
 		// Others have the parts too: they are shared one by one, so that contents do not nest deeper with every append after a copy.
-		if r.count > CopyRunsMax {
-			return 0, failed(engine.KindConflict, "the object shares its %d parts with a copy; more than %d cannot be appended to, put it anew", r.count, CopyRunsMax)
+		if r.count > sharedPartsMax {
+			return 0, failed(engine.KindEntityTooLarge, "the object shares its %d parts with a copy; more than %d cannot be appended to, put it anew", r.count, sharedPartsMax)
 		}
 		runs = r.runs
 		if r.count > len(runs) {

@@ -18,7 +18,7 @@ func (a *apply) createBucket(c *CreateBucket) *Answer {
 	root := inodeRow{kind: inodeDirectory, links: 1}
 	a.view.Set(key, b.encode())
 	a.view.Set(key16(rowInode, uint64(c.Bucket), rootInode), root.encode())
-	a.view.Set(key16(rowAggregate, uint64(c.Bucket), rootInode), (&aggregateRow{}).encode())
+	a.view.Set(key16(rowAggregate, uint64(c.Bucket), rootInode), (&aggregateRow{spare: engine.KeyBytesMax}).encode())
 	return &Answer{Bucket: c.Bucket}
 }
 

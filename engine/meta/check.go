@@ -52,6 +52,7 @@ type inodeSeen struct {
 	name      string
 	links     uint64
 	aggregate aggregateRow // of a directory, recounted
+	longest   uint64       // of a directory: bytes of the longest names beneath
 }
 
 const problemsMax = 20
@@ -127,6 +128,7 @@ func (c *checker) directory(bucket, inode uint64, b *bucketRow, seen *inodeSeen)
 			seen.aggregate.bytes += uint64(child.entry.size)
 		}
 		seen.aggregate.versions += 1 + child.entry.older
+		seen.longest = max(seen.longest, uint64(len(child.name)))
 		return true, nil
 	})
 	if err != nil {
@@ -145,11 +147,14 @@ func (c *checker) directory(bucket, inode uint64, b *bucketRow, seen *inodeSeen)
 		seen.aggregate.bytes += child.aggregate.bytes
 		seen.aggregate.versions += child.aggregate.versions
 		seen.aggregate.locked += child.aggregate.locked
+		seen.longest = max(seen.longest, uint64(len(child.name))+child.longest)
 	}
 	var r aggregateRow
 	if ok, err := load(c.view, key16(rowAggregate, bucket, inode), &r); err != nil {
 		return err
-	} else if r != seen.aggregate || !ok {
+	} else if longest := engine.KeyBytesMax - r.spare; longest < seen.longest {
+		c.problem("bucket %d: directory %d says that names beneath have %d bytes at most; there are some with %d", bucket, inode, longest, seen.longest)
+	} else if r.spare = 0; r != seen.aggregate || !ok {
 		c.problem("bucket %d: directory %d counts %+v; beneath it are %+v", bucket, inode, r, seen.aggregate)
 	}
 	if inode != rootInode && seen.aggregate.versions == 0 {

@@ -1,6 +1,8 @@
 package meta
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"strings"
 
 	"holdfast/engine"
@@ -61,11 +63,11 @@ func (a *apply) rename(c *Rename) *Answer {
 	if b.versioning != engine.VersioningOff {
 		return failed(engine.KindBucketState, "the bucket keeps versions; the history of an object cannot be renamed")
 	}
+	if answer := a.renamedBefore(c, &b); answer != nil {
+		return answer
+	}
 	inode, refusal := a.source(&c.From)
 	if refusal != nil {
-		if answer := a.renamedBefore(c); answer != nil && refusal.Kind == engine.KindNoSuchKey {
-			return answer
-		}
 		return refusal
 	}
 	to := a.resolve(c.Bucket, c.Key)
@@ -74,7 +76,7 @@ func (a *apply) rename(c *Rename) *Answer {
 	}
 	from := a.resolve(c.Bucket, c.From.Key)
 	entry := from.entry
-	inode.token = c.Token
+	inode.token = c.token()
 	a.makeDirectories(&b, to)
 	b.sequence++
 	a.view.Set(key16(rowInode, uint64(c.Bucket), entry.inode), inode.encode())
@@ -95,16 +97,23 @@ func (r *inodeRow) answer(entry *entryRow, b *bucketRow) *Answer {
 	}
 }
 
-// renamedBefore recognises the object at the target as what an earlier call with the same token brought there.
-func (a *apply) renamedBefore(c *Rename) *Answer {
+// token is what is kept with the object of the call's token: it is one for this source alone.
+func (c *Rename) token() string {
+	if c.Token == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(string(c.From.Key) + "\x00" + c.Token))
+	return hex.EncodeToString(sum[:16])
+}
+
+// renamedBefore recognises the object at the target as what an earlier call with the same token brought there, whatever is at the source by now.
+func (a *apply) renamedBefore(c *Rename, b *bucketRow) *Answer {
 	p := a.resolve(c.Bucket, c.Key)
 	var inode inodeRow
-	var b bucketRow
-	if c.Token == "" || !p.found || !a.mustLoad(key16(rowInode, uint64(c.Bucket), p.entry.inode), &inode) || inode.token != c.Token {
+	if c.Token == "" || !p.found || !a.mustLoad(key16(rowInode, uint64(c.Bucket), p.entry.inode), &inode) || inode.token != c.token() {
 		return nil
 	}
-	a.mustLoad(key8(rowBucket, uint64(c.Bucket)), &b)
-	return inode.answer(&p.entry, &b)
+	return inode.answer(&p.entry, b)
 }
 
 // directory walks to the directory that a prefix names; found is false if it is not there. The path's entry name is "", as that of the key "dir/".
@@ -134,14 +143,20 @@ func (a *apply) renamePrefix(c *RenamePrefix) *Answer {
 	if !a.mustLoad(key16(rowAggregate, uint64(c.Bucket), id), &held) || !a.mustLoad(key16(rowInode, uint64(c.Bucket), id), &inode) {
 		return failed(engine.KindInternal, "the directory %q lacks rows", c.From)
 	}
+	longest := engine.KeyBytesMax - held.spare
+	if len(c.To) > len(c.From) && uint64(len(c.To))+longest > engine.KeyBytesMax {
+		return failed(engine.KindKeyTooLong, "keys that begin with %q have, or had, %d bytes behind that; with %q before it they would have more than %d", c.From, longest, c.To,
+			engine.KeyBytesMax)
+	}
 	if held.locked > 0 {
 		return failed(engine.KindLocked, "%d versions whose keys begin with %q have a retention or legal hold", held.locked, c.From)
 	}
 	b.sequence++
-	moved := delta{objects: int64(held.objects), bytes: int64(held.bytes), versions: int64(held.versions)}
+	moved := delta{objects: int64(held.objects), bytes: int64(held.bytes), versions: int64(held.versions), longest: longest}
 	name := c.To[strings.LastIndexByte(c.To[:len(c.To)-1], '/')+1:]
 	above := a.resolve(c.Bucket, engine.Key(c.To[:len(c.To)-len(name)])) // the directory that it goes into
 	a.makeDirectories(&b, above)
+	above.name = name
 	a.count(above, moved)
 	inode.parent, inode.name = above.leaf(), name
 	a.view.Set(key16(rowInode, uint64(c.Bucket), id), inode.encode())

@@ -411,6 +411,9 @@ type aggregateRow struct {
 	bytes    uint64 // their sizes
 	versions uint64 // all versions, delete markers included
 	locked   uint64 // versions with a retention, even one that has ended, or a legal hold
+	// spare is what the longest names from here to a version leave of KeyBytesMax; what went away still counts while the directory is there. Formats
+	// before 4 did not know, and have 0.
+	spare uint64
 }
 
 func (r *aggregateRow) encode() []byte {
@@ -420,6 +423,7 @@ func (r *aggregateRow) encode() []byte {
 	e.uint(r.bytes)
 	e.uint(r.versions)
 	e.uint(r.locked)
+	e.uint(r.spare)
 	return e.b
 }
 
@@ -429,6 +433,9 @@ func (r *aggregateRow) decode(d *decoder) {
 	r.bytes = d.uint()
 	r.versions = d.uint()
 	r.locked = d.uint()
+	if d.format >= 4 {
+		r.spare = d.uint()
+	}
 }
 
 // emptyRow says what it says by its key.

@@ -76,18 +76,30 @@ func (a *apply) makeDirectories(b *bucketRow, p *path) {
 }
 
 // delta is a change of the counts of every directory on a path.
-type delta struct{ objects, bytes, versions, locked int64 }
+type delta struct {
+	objects, bytes, versions, locked int64
+	longest                          uint64 // of what lies beneath the path's own entry, for a directory that comes in
+}
 
 // count adds d to the aggregates of all directories of p, and removes those that hold no version any more; the root stays.
 func (a *apply) count(p *path, d delta) {
+	length := uint64(len(p.name)) + d.longest
 	for i := len(p.directories) - 1; i >= 0; i-- {
+		if i < len(p.names) {
+			length += uint64(len(p.names[i]))
+		}
 		key := key16(rowAggregate, uint64(p.bucket), p.directories[i])
 		var r aggregateRow
-		a.mustLoad(key, &r)
+		if !a.mustLoad(key, &r) {
+			r.spare = engine.KeyBytesMax
+		}
 		r.objects += uint64(d.objects)
 		r.bytes += uint64(d.bytes)
 		r.versions += uint64(d.versions)
 		r.locked += uint64(d.locked)
+		if d.versions > 0 {
+			r.spare = min(r.spare, engine.KeyBytesMax-min(length, engine.KeyBytesMax))
+		}
 		if r.versions > 0 || i == 0 {
 			a.view.Set(key, r.encode())
 			continue

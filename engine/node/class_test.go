@@ -6,9 +6,11 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"holdfast/engine"
+	"holdfast/engine/coordinator"
 	"holdfast/engine/meta"
 )
 
@@ -134,6 +136,56 @@ func TestReducedRedundancy(t *testing.T) {
 		got, err := CheckReduced(drives, c.standard, c.reduced)
 		if err == nil != (c.want != "") || err == nil && codeText(got) != c.want {
 			t.Errorf("%d drives, standard %s, reduced %s: %s, %v", c.drives, codeText(c.standard), codeText(c.reduced), codeText(got), err)
+		}
+	}
+}
+
+// flipping has every other extent coded otherwise than the class says.
+type flipping struct {
+	*Node
+	calls atomic.Int64
+}
+
+func (f *flipping) Place(r engine.Redundancy, bytes int64) (coordinator.Placement, error) {
+	if f.calls.Add(1)%2 == 0 {
+		r = engine.Redundancy{Data: 3, Parity: 1} // whose blocks have another size
+	}
+	return f.Node.Place(r, bytes)
+}
+
+// TestCodeChangesWithinABody stores bodies whose extents have two codes, and so blocks that do not fit each other.
+func TestCodeChangesWithinABody(t *testing.T) {
+	n := openNode(t, testConfig(t, t.TempDir(), 4))
+	defer closeNode(t, n)
+	if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	flips := &flipping{Node: n}
+	n.Coordinator.Drives = flips
+	for _, c := range []struct {
+		bytes int
+		known bool
+		codes int // different ones
+	}{{200<<20 + 5, true, 2}, {5<<20 + 7, false, 2}, {1179648, true, 1}, {9000, false, 1}} {
+		for first := range 2 {
+			flips.calls.Store(int64(first))
+			body := content(uint64(c.bytes), c.bytes)
+			size := int64(-1)
+			if c.known {
+				size = int64(c.bytes)
+			}
+			if _, err := n.Put(t.Context(), engine.Ref{Bucket: "bucket", Key: "k"}, bytes.NewReader(body), engine.PutOptions{Size: size}); err != nil {
+				t.Fatal(err)
+			}
+			mustGet(t, n, "k", body)
+			seen := map[string]bool{}
+			codes := codesOf(t, n, "k")
+			for _, code := range codes {
+				seen[code] = true
+			}
+			if len(seen) != c.codes || c.known && len(codes) > c.bytes>>26+2 {
+				t.Errorf("%d bytes have extents with the codes %v", c.bytes, codes)
+			}
 		}
 	}
 }
