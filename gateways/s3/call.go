@@ -2,6 +2,7 @@ package s3
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"io"
 	"net/http"
@@ -185,8 +186,30 @@ func (c *call) hoist() error {
 		}
 		c.r.Header.Set(p.Name, p.Value)
 	}
+	c.withoutBody(headers)
 	c.query = rest
 	return nil
+}
+
+// withoutBody takes the checksum of nothing out of a presigned URL. The SDK for JavaScript puts it there when it signs an upload, whose body it
+// cannot know yet; S3 verifies no checksum of a query. What such a URL does say is which checksum to keep. Every other one is verified.
+func (c *call) withoutBody(hoisted sigv4.Query) {
+	const asked, named = "X-Amz-Checksum-Algorithm", "X-Amz-Sdk-Checksum-Algorithm"
+	h := c.r.Header
+	for _, p := range hoisted {
+		suffix, ok := strings.CutPrefix(strings.ToLower(p.Name), "x-amz-checksum-")
+		a := algorithmNamed(suffix)
+		if !ok || a == nil || p.Value != base64.StdEncoding.EncodeToString(a.sum(a.new())) || c.contentLength() == 0 {
+			continue
+		}
+		h.Del(p.Name)
+		if algorithmNamed(h.Get(named)) == a {
+			h.Del(named)
+		}
+		if h.Get(asked) == "" {
+			h.Set(asked, a.name)
+		}
+	}
 }
 
 // reservedBucket is in front of the paths of health checks and of the admin API.
