@@ -88,8 +88,8 @@ func (s *Signed) Rest(q Query) (headers, query Query) {
 	return headers, query
 }
 
-// canonical sorts by encoded name, then by encoded value. The signature itself is left out of a presigned query.
-func (q Query) canonical(presigned bool) string {
+// canonical sorts by encoded name, then by encoded value or, with asGiven, in the order of the URL. The signature itself is left out of a presigned query.
+func (q Query) canonical(presigned, asGiven bool) string {
 	pairs := make([]Param, 0, len(q))
 	for _, p := range q {
 		if presigned && p.Name == "X-Amz-Signature" {
@@ -97,8 +97,8 @@ func (q Query) canonical(presigned bool) string {
 		}
 		pairs = append(pairs, Param{encode(p.Name, true), encode(p.Value, true)})
 	}
-	slices.SortFunc(pairs, func(a, b Param) int {
-		if c := strings.Compare(a.Name, b.Name); c != 0 {
+	slices.SortStableFunc(pairs, func(a, b Param) int {
+		if c := strings.Compare(a.Name, b.Name); c != 0 || asGiven {
 			return c
 		}
 		return strings.Compare(a.Value, b.Value)

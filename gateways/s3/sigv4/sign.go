@@ -76,7 +76,7 @@ func (s Signer) signature(r *http.Request, c credential, signedHeaders, payload 
 	if clone.Host == "" {
 		clone.Host = r.URL.Host
 	}
-	canonical := canonicalRequest(&clone, uri, query.canonical(presigned), signedHeaders, payload)
+	canonical := canonicalRequest(&clone, uri, query.canonical(presigned, false), signedHeaders, payload)
 	return hexMAC(signingKey(s.SecretKey, c), stringToSign(when, c.scope(), canonical)), nil
 }
 

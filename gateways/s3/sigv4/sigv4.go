@@ -149,10 +149,10 @@ func (v *Verifier) Verify(r *http.Request, path string, query Query) (*Signed, e
 	if err != nil {
 		return nil, err
 	}
-	canonical := canonicalRequest(r, uri, query.canonical(c.presigned), c.signedHeaders, c.payload)
+	canonical := canonicalRequest(r, uri, query.canonical(c.presigned, false), c.signedHeaders, c.payload)
 	toSign := stringToSign(c.when, c.credential.scope(), canonical)
 	key := signingKey(secret, c.credential)
-	if !sameSignature(hexMAC(key, toSign), c.signature) {
+	if !sameSignature(hexMAC(key, toSign), c.signature) && !c.signedAsGiven(r, uri, query, key) {
 		return nil, refuse("SignatureDoesNotMatch",
 			"The request signature we calculated does not match the signature you provided. Check your key and signing method.",
 			Field{"AWSAccessKeyId", c.credential.accessKey}, Field{"StringToSign", toSign},
@@ -160,6 +160,17 @@ func (v *Verifier) Verify(r *http.Request, path string, query Query) (*Signed, e
 	}
 	return &Signed{AccessKey: c.credential.accessKey, Presigned: c.presigned, Payload: payload, digest: digest, key: key,
 		when: c.when, scope: c.credential.scope(), seed: c.signature, header: r.Header}, nil
+}
+
+// signedAsGiven reports whether the signature is one of minio-go, which leaves several values of one parameter in the order of the URL, where AWS
+// sorts them. It is as strict: the signature covers every value.
+func (c *claim) signedAsGiven(r *http.Request, uri string, query Query, key []byte) bool {
+	asGiven := query.canonical(c.presigned, true)
+	if asGiven == query.canonical(c.presigned, false) {
+		return false
+	}
+	toSign := stringToSign(c.when, c.credential.scope(), canonicalRequest(r, uri, asGiven, c.signedHeaders, c.payload))
+	return sameSignature(hexMAC(key, toSign), c.signature)
 }
 
 func sameSignature(ours, theirs string) bool {
