@@ -9,6 +9,8 @@ need() { # command package
 }
 need aws awscli
 need curl curl
+need node nodejs
+need npm npm
 need rclone rclone
 need restic restic
 need s3cmd s3cmd

@@ -1,4 +1,4 @@
-// Package clients_test drives the real daemon with the clients that people have: aws, boto3, rclone, s3cmd, restic, and mc.
+// Package clients_test drives the real daemon with the clients that people have: aws, boto3, aws-sdk-js, rclone, s3cmd, restic, and mc.
 //
 // Promise: a client that is missing fails its test, unless HOLDFAST_TEST_ABSENT (names separated by commas) says that it is missing
 // on purpose; so a green run means what it says. mc, which Debian does not package, is tested when HOLDFAST_TEST_MC names the program.
