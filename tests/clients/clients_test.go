@@ -577,46 +577,6 @@ func TestS3cmd(t *testing.T) {
 	s3cmd("rb", "s3://s3cmd-bucket")
 }
 
-func TestMC(t *testing.T) {
-	program := os.Getenv("HOLDFAST_TEST_MC")
-	if program == "" {
-		t.Skip("mc has no Debian package; HOLDFAST_TEST_MC names the program")
-	}
-	c := need(t, program)
-	mc := func(args ...string) string {
-		c.t.Helper()
-		return c.run(append([]string{"--config-dir", c.home, "--quiet"}, args...)...)
-	}
-	tree := makeTree(t)
-	mc("alias", "set", "h", endpoint, user, password, "--api", "S3v4", "--path", "on")
-	mc("mb", "h/mc-bucket")
-	mc("cp", "--recursive", tree+"/", "h/mc-bucket/tree/")
-	back := filepath.Join(c.home, "back")
-	mc("mirror", "h/mc-bucket/tree", back)
-	sameTree(t, tree, back)
-	mc("mirror", tree, "h/mc-bucket/mirror")
-	mc("stat", "h/mc-bucket/tree/big")
-	mc("cp", "h/mc-bucket/tree/big", "h/mc-bucket/copy ä")
-	mc("cp", "h/mc-bucket/copy ä", filepath.Join(c.home, "copied"))
-	sameFile(t, filepath.Join(tree, "big"), filepath.Join(c.home, "copied"))
-	c.input = "through a pipe"
-	mc("pipe", "h/mc-bucket/piped")
-	if out := mc("cat", "h/mc-bucket/piped"); out != "through a pipe" {
-		t.Error(out)
-	}
-	if out := mc("ls", "h/mc-bucket/tree/dir/"); !strings.Contains(out, "sub/") {
-		t.Error(out)
-	}
-	if out := mc("cat", "h/mc-bucket/tree/plain.txt"); out != "plain.txt" {
-		t.Error(out)
-	}
-	if out := mc("admin", "prometheus", "metrics", "h", "bucket"); !strings.Contains(out, `minio_bucket_requests_total{bucket="mc-bucket",api="putobject"`) {
-		t.Errorf("admin prometheus metrics printed %q", out)
-	}
-	mc("rm", "--recursive", "--force", "h/mc-bucket")
-	mc("rb", "h/mc-bucket")
-}
-
 // getURL returns what is at a presigned URL.
 func getURL(t *testing.T, url string) string {
 	t.Helper()
