@@ -11,7 +11,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 # Packages whose tests are quick enough for the race detector on two cores.
 RACE := ./engine/group/... ./access/... ./observe/... ./gateways/... ./daemon/... ./cli/... ./engine/buffer/... ./engine/memory/... ./engine/drive/...
 
-.PHONY: help build run test test-mc s3tests unit race lint bench microbench journal loss planted fuzz packages-free clean
+.PHONY: help build run test test-mc rclone-test s3tests unit race lint bench microbench journal loss planted fuzz packages-free clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ microbench: ## the benchmarks of the packages
 
 test-mc: build ## test with the mc binary that MC names
 	HOLDFAST_TEST_BINARY=$(CURDIR)/$(BIN) HOLDFAST_TEST_MC=$(MC) $(GO) test -count=1 -v -run MC ./tests/clients
+
+rclone-test: build ## run rclone's own tests of its back end for S3; RCLONE names a copy of its source
+	@[ -n "$(RCLONE)" ] || { echo "rclone-test: name a copy of rclone: make rclone-test RCLONE=folder"; exit 2; }
+	HOLDFAST_TEST_BINARY=$(CURDIR)/$(BIN) HOLDFAST_TEST_RCLONE=$(abspath $(RCLONE)) $(GO) test -count=1 -timeout 40m -v -run TestBackend ./tests/rclone
 
 s3tests: build ## run ceph's s3-tests, of which S3TESTS names a copy, and compare with tests/s3tests/expected.txt; S3TESTS_ONLY='list or copy' runs some
 	@[ -n "$(S3TESTS)" ] || { echo "s3tests: name a copy of ceph's s3-tests: make s3tests S3TESTS=folder"; exit 2; }
