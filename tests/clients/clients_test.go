@@ -380,6 +380,61 @@ func TestAWSVersions(t *testing.T) {
 	aws("delete-bucket", "--bucket", "aws-versions")
 }
 
+// TestAWSLock locks versions, is refused, and lifts what may be lifted; and appends.
+func TestAWSLock(t *testing.T) {
+	c := need(t, "aws")
+	file := filepath.Join(c.home, "file")
+	if err := os.WriteFile(file, []byte("locked"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	all := func(operation string, more ...string) []string {
+		return append([]string{"--endpoint-url", endpoint, "--output", "text", "s3api", operation, "--bucket", "aws-locked"}, more...)
+	}
+	aws := func(operation string, more ...string) string {
+		c.t.Helper()
+		return strings.Join(strings.Fields(c.run(all(operation, more...)...)), " ")
+	}
+	aws("create-bucket", "--object-lock-enabled-for-bucket")
+	id := aws("put-object", "--key", "k", "--body", file, "--query", "VersionId")
+	version := []string{"--key", "k", "--version-id", id}
+	locked := func(operation string, more ...string) string {
+		c.t.Helper()
+		return aws(operation, append(version, more...)...)
+	}
+	forbidden := func(operation string, more ...string) {
+		c.t.Helper()
+		c.fails("AccessDenied", all(operation, append(version, more...)...)...)
+	}
+	until := func(hours int) string {
+		return fmt.Sprintf("Mode=GOVERNANCE,RetainUntilDate=%s", time.Now().Add(time.Duration(hours)*time.Hour).UTC().Format(time.RFC3339))
+	}
+	locked("put-object-retention", "--retention", until(2))
+	forbidden("put-object-retention", "--retention", until(1))
+	locked("put-object-retention", "--retention", until(1), "--bypass-governance-retention")
+	locked("put-object-legal-hold", "--legal-hold", "Status=ON")
+	if out := locked("head-object", "--query", "[ObjectLockMode, ObjectLockLegalHoldStatus]"); out != "GOVERNANCE ON" {
+		t.Error(out)
+	}
+	forbidden("delete-object", "--bypass-governance-retention")
+	locked("put-object-legal-hold", "--legal-hold", "Status=OFF")
+	locked("delete-object", "--bypass-governance-retention")
+	aws("delete-bucket")
+
+	plain := func(operation string, more ...string) string {
+		c.t.Helper()
+		return c.run(append([]string{"--endpoint-url", endpoint, "--output", "text", "s3api", operation, "--bucket", "aws-append"}, more...)...)
+	}
+	plain("create-bucket")
+	plain("put-object", "--key", "log", "--body", file, "--write-offset-bytes", "0")
+	if out := plain("put-object", "--key", "log", "--body", file, "--write-offset-bytes", "6", "--query", "Size"); strings.TrimSpace(out) != "12" {
+		t.Error(out)
+	}
+	c.fails("InvalidWriteOffset", "--endpoint-url", endpoint, "s3api", "put-object", "--bucket", "aws-append", "--key", "log", "--body", file, "--write-offset-bytes", "6")
+	if out := c.run("--endpoint-url", endpoint, "s3", "cp", "s3://aws-append/log", "-"); out != "lockedlocked" {
+		t.Error(out)
+	}
+}
+
 // TestAWSTagsAndParts tags an object and a bucket, and asks for the parts of an upload.
 func TestAWSTagsAndParts(t *testing.T) {
 	c := need(t, "aws")
@@ -516,9 +571,17 @@ func TestRestic(t *testing.T) {
 	back := filepath.Join(c.home, "back")
 	c.run("restore", "latest", "--target", back)
 	sameTree(t, tree, filepath.Join(back, tree))
+	c.run("tag", "--add", "kept", "latest")
 	c.run("forget", "--keep-last", "1", "--prune")
 	c.run("check", "--read-data")
-	c.run("snapshots")
+	if out := c.run("snapshots", "--tag", "kept"); !strings.Contains(out, "1 snapshots") {
+		t.Error(out)
+	}
+	if out := c.run("dump", "latest", filepath.Join(tree, "plain.txt")); !strings.HasSuffix(out, "changed") {
+		t.Error(out)
+	}
+	c.env = append(c.env, "RESTIC_PASSWORD=another")
+	c.fails("wrong password or no key found", "snapshots")
 }
 
 func TestS3cmd(t *testing.T) {
@@ -552,6 +615,37 @@ func TestS3cmd(t *testing.T) {
 	s3cmd("mv", "s3://s3cmd-bucket/copy ä", "s3://s3cmd-bucket/moved")
 	s3cmd("get", "s3://s3cmd-bucket/moved", filepath.Join(c.home, "moved"))
 	sameFile(t, filepath.Join(tree, "plain.txt"), filepath.Join(c.home, "moved"))
+	info := func(key string, want ...string) {
+		t.Helper()
+		out := s3cmd("info", "s3://s3cmd-bucket/"+key)
+		for _, want := range want {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s has no %q: %s", key, want, out)
+			}
+		}
+	}
+	s3cmd("put", "--mime-type", "text/x", "--add-header", "x-amz-meta-a: b", filepath.Join(tree, "big"), "s3://s3cmd-bucket/parts")
+	info("parts", "text/x", "x-amz-meta-a: b")
+	s3cmd("modify", "--add-header", "x-amz-meta-c: d", "--mime-type", "text/y", "s3://s3cmd-bucket/moved")
+	info("moved", "text/y", "x-amz-meta-c: d")
+	s3cmd("get", "--continue", "--force", "s3://s3cmd-bucket/parts", filepath.Join(c.home, "parts"))
+	sameFile(t, filepath.Join(tree, "big"), filepath.Join(c.home, "parts"))
+	if signed := strings.TrimSpace(s3cmd("signurl", "s3://s3cmd-bucket/odd //key+ä", "+60")); getURL(t, signed) != "plain.txt" {
+		t.Error(signed)
+	}
+	if out := strings.Fields(s3cmd("du", "s3://s3cmd-bucket/parts")); out[0] != fmt.Sprint(bigBytes) {
+		t.Errorf("du: %s", out)
+	}
+	c.fails("NotImplemented", "-c", config, "setacl", "--acl-public", "s3://s3cmd-bucket/moved")
+	c.fails("NotImplemented", "-c", config, "expire", "--expiry-days", "1", "s3://s3cmd-bucket")
+	if err := os.Remove(filepath.Join(tree, "empty")); err != nil {
+		t.Fatal(err)
+	}
+	s3cmd("sync", "--delete-removed", tree+"/", "s3://s3cmd-bucket/tree/")
+	if out := s3cmd("ls", "s3://s3cmd-bucket/tree/empty"); out != "" {
+		t.Errorf("sync --delete-removed leaves %s", out)
+	}
+	c.fails("BucketNotEmpty", "-c", config, "rb", "s3://s3cmd-bucket")
 	v2 := func(args ...string) string { return s3cmd(append([]string{"--signature-v2"}, args...)...) }
 	v2("put", "--mime-type", "text/x", "--add-header", "x-amz-meta-a: b", filepath.Join(tree, "plain.txt"), "s3://s3cmd-bucket/v2 //ä")
 	v2("put", filepath.Join(tree, "big"), "s3://s3cmd-bucket/v2 big")

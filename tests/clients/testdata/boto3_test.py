@@ -1,5 +1,6 @@
 """Drives an S3 endpoint with boto3. Usage: boto3_test.py ENDPOINT; the credentials come from the environment."""
 import base64
+import datetime
 import hashlib
 import io
 import os
@@ -135,6 +136,17 @@ for version in ("s3", "s3v4"):
     for key in ("signed", "form/a b.txt"):
         s3.delete_object(Bucket=BUCKET, Key=key)
 
+# append
+append = {"Bucket": BUCKET, "Key": "log"}
+s3.put_object(Body=b"one ", WriteOffsetBytes=0, **append)
+assert s3.put_object(Body=b"two", WriteOffsetBytes=4, **append)["Size"] == 7
+fails("InvalidWriteOffset", s3.put_object, Body=b"x", WriteOffsetBytes=4, **append)
+assert s3.get_object(**append)["Body"].read() == b"one two"
+s3.rename_object(Bucket=BUCKET, Key="log \u00e4", RenameSource="/%s/log" % BUCKET)
+fails("NoSuchKey", s3.get_object, **append)
+assert s3.get_object(Bucket=BUCKET, Key="log \u00e4")["Body"].read() == b"one two"
+s3.delete_object(Bucket=BUCKET, Key="log \u00e4")
+
 fails("BucketNotEmpty", s3.delete_bucket, Bucket=BUCKET)
 control = [k for k in odd if "\x01" in k]  # XML cannot carry these
 for key in control:
@@ -142,4 +154,44 @@ for key in control:
 answer = s3.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": k} for k in odd + ["big", "cond", "absent"] if k not in control]})
 assert "Errors" not in answer and len(answer["Deleted"]) == len(odd) + 3 - len(control), answer
 s3.delete_bucket(Bucket=BUCKET)
+
+# object lock
+LOCKED = "boto3-locked"
+soon = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0) + datetime.timedelta(hours=1)
+s3.create_bucket(Bucket=LOCKED, ObjectLockEnabledForBucket=True)
+fails("InvalidBucketState", s3.put_bucket_versioning, Bucket=LOCKED, VersioningConfiguration={"Status": "Suspended"})
+s3.put_object_lock_configuration(Bucket=LOCKED, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}})
+assert s3.get_object_lock_configuration(Bucket=LOCKED)["ObjectLockConfiguration"]["Rule"]["DefaultRetention"] == {"Mode": "GOVERNANCE", "Days": 1}
+version = {"Bucket": LOCKED, "Key": "k"}
+version["VersionId"] = s3.put_object(Body=b"by default", **version)["VersionId"]
+assert s3.get_object_retention(**version)["Retention"]["Mode"] == "GOVERNANCE"
+fails("AccessDenied", s3.delete_object, **version)
+errors = s3.delete_objects(Bucket=LOCKED, Delete={"Objects": [{"Key": "k", "VersionId": version["VersionId"]}]})["Errors"]
+assert [e["Code"] for e in errors] == ["AccessDenied"], errors
+fails("AccessDenied", s3.put_object_retention, Retention={"Mode": "GOVERNANCE", "RetainUntilDate": soon}, **version)
+s3.put_object_retention(Retention={"Mode": "GOVERNANCE", "RetainUntilDate": soon}, BypassGovernanceRetention=True, **version)
+assert s3.get_object_retention(**version)["Retention"]["RetainUntilDate"] == soon
+s3.put_object_legal_hold(LegalHold={"Status": "ON"}, **version)
+assert s3.get_object_legal_hold(**version)["LegalHold"] == {"Status": "ON"}
+fails("AccessDenied", s3.delete_object, BypassGovernanceRetention=True, **version)
+s3.put_object_legal_hold(LegalHold={"Status": "OFF"}, **version)
+s3.delete_object(BypassGovernanceRetention=True, **version)
+fails("InvalidBucketState", s3.put_object, Bucket=LOCKED, Key="k", Body=b"x", WriteOffsetBytes=0)
+for more in ({"Body": b"x"}, {}):  # in one request, and in parts
+    lock = {"Bucket": LOCKED, "Key": "k", "ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": soon, "ObjectLockLegalHoldStatus": "OFF"}
+    if more:
+        s3.put_object(**lock, **more)
+    else:
+        s3.upload_fileobj(io.BytesIO(data), LOCKED, "k", ExtraArgs={k: v for k, v in lock.items() if k.startswith("Object")}, Config=TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=10 << 20))
+    head = s3.head_object(Bucket=LOCKED, Key="k")
+    assert (head["ObjectLockMode"], head["ObjectLockRetainUntilDate"], head["ObjectLockLegalHoldStatus"]) == ("GOVERNANCE", soon, "OFF"), head
+    fails("AccessDenied", s3.delete_object, Bucket=LOCKED, Key="k", VersionId=head["VersionId"])
+    s3.delete_object(Bucket=LOCKED, Key="k", VersionId=head["VersionId"], BypassGovernanceRetention=True)
+fields = {"x-amz-object-lock-mode": "COMPLIANCE", "x-amz-object-lock-retain-until-date": soon.strftime("%Y-%m-%dT%H:%M:%SZ")}
+form = s3.generate_presigned_post(LOCKED, "form", Fields=dict(fields), Conditions=[{k: v} for k, v in fields.items()])
+status, answer = upload(b"x", **{"x-amz-checksum-crc32": "jNwWgw=="})
+assert status == 204, answer
+head = s3.head_object(Bucket=LOCKED, Key="form")
+assert (head["ObjectLockMode"], head["ObjectLockRetainUntilDate"]) == ("COMPLIANCE", soon), head
+fails("AccessDenied", s3.delete_object, Bucket=LOCKED, Key="form", VersionId=head["VersionId"], BypassGovernanceRetention=True)
 print("everything holds")
