@@ -171,7 +171,7 @@ for (let page = { IsTruncated: true }; page.IsTruncated; ) {
   page = await call("ListObjectVersions", { ...locked, MaxKeys: 1, KeyMarker: page.NextKeyMarker, VersionIdMarker: page.NextVersionIdMarker });
   listed.push(...(page.DeleteMarkers ?? []), ...(page.Versions ?? []));
 }
-assert.deepEqual(listed.map((v) => v.VersionId), versions.toReversed());
+assert.deepEqual(listed.map((v) => v.VersionId), [...versions].reverse());
 await lock("DeleteObject", { VersionId: versions[2] });
 assert.equal(await text({ ...locked, Key: "k" }), "two");
 
