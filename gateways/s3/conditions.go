@@ -93,8 +93,9 @@ func writeIf(h http.Header) (engine.Conditions, error) {
 		}
 	}
 	if values := h["If-None-Match"]; len(values) > 0 {
-		if c.NoneMatchAny = len(values) == 1 && strings.TrimSpace(values[0]) == "*"; !c.NoneMatchAny {
-			return c, notImplemented("value of the header", "If-None-Match: "+strings.Join(values, ","))
+		// S3 itself takes "*" alone and refuses tags; Ceph and MinIO take these.
+		if c.NoneMatch, c.NoneMatchAny, err = parseTags("If-None-Match", values, true); err != nil {
+			return c, err
 		}
 	}
 	return c, nil

@@ -294,6 +294,9 @@ func TestWriteConditions(t *testing.T) {
 	}
 	f.want(put("a", "If-Match", `"x"`), 404, "NoSuchKey")
 	f.want(put("a", "If-None-Match", "*"), 200, "")
+	tag := f.want(ask{method: "HEAD", target: "/bucket/k"}, 200, "").header.Get("ETag")
+	f.want(put("c", "If-None-Match", `"x", `+tag), 412, "PreconditionFailed")
+	f.want(put("a", "If-None-Match", `"x"`), 200, "")
 	r := f.want(put("b", "If-None-Match", "*"), 412, "PreconditionFailed")
 	if !strings.Contains(r.body, "<Condition>If-None-Match</Condition>") {
 		t.Error(r.body)

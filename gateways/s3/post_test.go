@@ -262,7 +262,7 @@ func TestPostForm(t *testing.T) {
 		code   string
 	}{
 		{with("X-Amz-Acl", "private"), 501, "NotImplemented"}, {with("X-Amz-Meta-A", "x"), 501, "NotImplemented"}, {with("Content-Md5", "x"), 501, "NotImplemented"},
-		{with("X-Amz-Expected-Bucket-Owner", "x"), 403, "AccessDenied"}, {with("If-Match", `"x"`), 404, "NoSuchKey"}, {with("If-None-Match", `"x"`), 501, "NotImplemented"},
+		{with("X-Amz-Expected-Bucket-Owner", "x"), 403, "AccessDenied"}, {with("If-Match", `"x"`), 404, "NoSuchKey"}, {with("If-None-Match", `"`), 400, "InvalidArgument"},
 		{with("Authorization", "AWS a:b"), 403, "AccessDenied"},
 		{formAsk("/bucket?x", contentType, body), 403, "AccessDenied"}, {formAsk("/bucket?delete", contentType, body), 403, "AccessDenied"}, {formAsk("/bucket/k", contentType, body), 403, "AccessDenied"},
 		{formAsk("/", contentType, body), 403, "AccessDenied"}, {formAsk("/bucket", "text/plain", body), 403, "AccessDenied"}, {formAsk("/bucket", "multipart/form-data", body), 400, "MalformedPOSTRequest"},

@@ -181,7 +181,7 @@ func TestUnknownMeansNo(t *testing.T) {
 		f.want(ask{method: "PUT", target: target, headers: []string{"x-amz-acl", "public-ready"}}, 400, "InvalidArgument")
 	}
 	f.want(ask{method: "PUT", target: "/bucket/k", body: "new", headers: []string{"x-amz-storage-class", "GLACIER"}}, 400, "InvalidStorageClass")
-	f.want(ask{method: "PUT", target: "/bucket/k", body: "new", headers: []string{"if-none-match", `"x"`}}, 501, "NotImplemented")
+	f.want(ask{method: "PUT", target: "/bucket/k", body: "new", headers: []string{"if-none-match", `"`}}, 400, "InvalidArgument")
 	for _, a := range []ask{
 		{method: "DELETE", target: "/bucket/k", headers: []string{"if-none-match", "*"}}, {method: "DELETE", target: "/bucket/k?tagging&force"},
 		{method: "DELETE", target: "/bucket/k", headers: []string{"x-minio-force-delete", "true"}}, {method: "DELETE", target: "/bucket?force"},

@@ -105,10 +105,13 @@ func TestReadConditionPrecedence(t *testing.T) {
 }
 
 func TestWriteConditions(t *testing.T) {
-	for _, values := range [][]string{{`"a"`}, {"*", "*"}, {""}} {
+	for _, values := range [][]string{{`"`}, {"*", "*"}, {""}} {
 		if _, err := writeIf(http.Header{"If-None-Match": values}); err == nil {
 			t.Errorf("If-None-Match %q was accepted", values)
 		}
+	}
+	if c, err := writeIf(http.Header{"If-None-Match": {`"a", "b"`}}); err != nil || c.NoneMatchAny || len(c.NoneMatch) != 2 {
+		t.Errorf("%+v %v", c, err)
 	}
 	if c, err := writeIf(http.Header{"If-None-Match": {"*"}, "If-Match": {"x"}}); err != nil || !c.NoneMatchAny || len(c.Match) != 1 {
 		t.Errorf("%+v %v", c, err)
