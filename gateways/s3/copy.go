@@ -51,13 +51,19 @@ func (c *call) source() (engine.Ref, error) {
 	return ref, nil
 }
 
-// sourceIf reads the conditions on the source, which have the names of those of a read with a prefix.
-func sourceIf(h http.Header) (engine.Conditions, error) {
+// sourceIf reads the conditions on the source of a copy or rename, which have the names of those of a read with a prefix. Unlike there a date that is none
+// is refused: RFC 9110 lets readers pass over it, but this is a write that somebody wants to happen under a condition.
+func sourceIf(h http.Header, prefix string) (engine.Conditions, error) {
 	read := http.Header{}
 	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
-		if values := h[copySource+"-"+name]; len(values) > 0 {
-			read[name] = values
+		values := h[prefix+"-"+name]
+		if len(values) == 0 {
+			continue
 		}
+		if _, err := http.ParseTime(values[0]); err != nil && strings.HasSuffix(name, "-Since") {
+			return engine.Conditions{}, invalid(strings.ToLower(prefix+"-"+name), values[0], "The header must be a date as HTTP writes it.")
+		}
+		read[name] = values
 	}
 	return readIf(read)
 }
@@ -75,7 +81,7 @@ func (c *call) parseCopy() (k copying, err error) {
 	if k.from, err = c.source(); err != nil {
 		return k, err
 	}
-	k.when, err = sourceIf(c.r.Header)
+	k.when, err = sourceIf(c.r.Header, copySource)
 	return k, err
 }
 

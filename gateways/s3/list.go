@@ -107,7 +107,10 @@ func listObjects(c *call) error {
 
 // listObjectsV2 is ListObjectsV2. A continuation token stands above start-after.
 func listObjectsV2(c *call) error {
-	startAfter := c.param("start-after")
+	startAfter, fetchOwner := c.param("start-after"), c.param("fetch-owner")
+	if fetchOwner != "" && fetchOwner != "true" && fetchOwner != "false" {
+		return invalid("fetch-owner", fetchOwner, "The parameter must be true or false.")
+	}
 	token, resumed := c.query.Get("continuation-token")
 	after, err := c.token("continuation-token")
 	if err != nil {
@@ -127,7 +130,7 @@ func listObjectsV2(c *call) error {
 		d.Text("NextContinuationToken", makeToken(l.page.Last))
 	}
 	d.TextIf("StartAfter", l.encode(startAfter))
-	c.entries(d, l, c.param("fetch-owner") == "true")
+	c.entries(d, l, fetchOwner == "true")
 	return c.answer(d)
 }
 

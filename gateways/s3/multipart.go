@@ -113,16 +113,30 @@ func (c *call) partNumber() (int, error) {
 
 // uploadsAlgorithm returns the algorithm of the upload when the part brings no checksum of its own: the gateway computes it then.
 func (c *call) uploadsAlgorithm() (*algorithm, error) {
-	if len(c.r.Header["X-Amz-Trailer"]) > 0 {
+	brings := len(c.r.Header["X-Amz-Trailer"]) > 0
+	for i := range algorithms {
+		brings = brings || c.r.Header.Get(algorithms[i].header) != ""
+	}
+	kind := c.r.Header.Get("X-Amz-Checksum-Type")
+	if brings && kind == "" {
 		return nil, nil
 	}
-	for i := range algorithms {
-		if c.r.Header.Get(algorithms[i].header) != "" {
-			return nil, nil
-		}
-	}
 	page, err := c.engine.ListParts(c.ctx, c.ref(), c.uploadID(), engine.ListPartsOptions{Max: 1})
-	return algorithmNamed(page.Upload.ChecksumAlgorithm), err
+	if err == nil {
+		err = checkUploadsType(kind, &page.Upload)
+	}
+	if err != nil || brings {
+		return nil, err
+	}
+	return algorithmNamed(page.Upload.ChecksumAlgorithm), nil
+}
+
+// checkUploadsType refuses another type of checksum than the upload was started with; an upload that was started without one has none of the parts' sums.
+func checkUploadsType(kind string, u *engine.UploadInfo) error {
+	if has := checksumType(u.ChecksumAlgorithm != "" && !u.ChecksumFull); kind != "" && !strings.EqualFold(kind, has) {
+		return faultf("InvalidRequest", "The value "+strconv.Quote(kind)+" of x-amz-checksum-type is not that of the upload, "+has+".")
+	}
+	return nil
 }
 
 // listParts is ListParts.
@@ -271,7 +285,7 @@ func (c *call) takeWholeChecksum() (engine.Checksum, error) {
 func (c *call) settleType(o *engine.CompleteUploadOptions) error {
 	s := &o.Checksum
 	if s.Algorithm == "" {
-		return nil
+		return c.checkCompletionsType()
 	}
 	a := algorithmNamed(s.Algorithm)
 	if !s.Composite && c.r.Header.Get("X-Amz-Checksum-Type") == "" {
@@ -292,6 +306,22 @@ func (c *call) settleType(o *engine.CompleteUploadOptions) error {
 		s.Parts = len(o.Parts)
 	}
 	return nil
+}
+
+// checkCompletionsType holds the type that a completion without a checksum names against that of the upload.
+func (c *call) checkCompletionsType() error {
+	kind := c.r.Header.Get("X-Amz-Checksum-Type")
+	if kind == "" {
+		return nil
+	}
+	page, err := c.engine.ListParts(c.ctx, c.ref(), c.uploadID(), engine.ListPartsOptions{Max: 1})
+	if engine.Is(err, engine.KindNoSuchUpload) {
+		return nil // a repetition, or the engine says so again
+	}
+	if err != nil {
+		return err
+	}
+	return checkUploadsType(kind, &page.Upload)
 }
 
 // parseWhole reads "base64" or "base64-parts".

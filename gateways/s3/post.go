@@ -37,6 +37,11 @@ func postObject(c *call) error {
 	case c.contentLength() > engine.PutBytesMax+wire.FormBytesMax+wire.FormTailMax:
 		return tooLarge(c.contentLength(), engine.PutBytesMax)
 	}
+	for _, name := range []string{"X-Amz-Date", "X-Amz-Content-Sha256"} { // they belong to a signature in the header
+		if c.r.Header.Get(name) != "" {
+			return notImplemented("header", strings.ToLower(name))
+		}
+	}
 	form, err := wire.ReadForm(c.incoming, boundary)
 	if err != nil {
 		return bodyError(err)

@@ -1,7 +1,6 @@
 package s3
 
 import (
-	"net/http"
 	"net/url"
 	"strings"
 
@@ -39,13 +38,7 @@ func renameObject(c *call) error {
 	if o.If, err = writeIf(c.r.Header); err != nil {
 		return err
 	}
-	read := http.Header{}
-	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
-		if values := c.r.Header[renameSource+"-"+name]; len(values) > 0 {
-			read[name] = values
-		}
-	}
-	if o.From, err = readIf(read); err != nil {
+	if o.From, err = sourceIf(c.r.Header, renameSource); err != nil {
 		return err
 	}
 	o.Token = c.r.Header.Get("X-Amz-Client-Token")

@@ -84,7 +84,7 @@ var routes = append([]route{
 	{name: "GetObjectLockConfiguration", action: "s3:GetBucketObjectLockConfiguration", method: "GET", level: bucketLevel, need: []string{"object-lock"},
 		serve: getObjectLock},
 	{name: "PutObjectLockConfiguration", action: "s3:PutBucketObjectLockConfiguration", method: "PUT", level: bucketLevel, need: []string{"object-lock"}, body: true,
-		headers: join(checksums, chunks, []string{"x-amz-bucket-object-lock-token"}), serve: putObjectLock},
+		headers: join(checksums, chunks), serve: putObjectLock},
 	{name: "ListMultipartUploads", action: "s3:ListBucketMultipartUploads", method: "GET", level: bucketLevel, need: []string{"uploads"},
 		may: []string{"prefix", "delimiter", "key-marker", "upload-id-marker", "max-uploads", "encoding-type"}, serve: listUploads},
 	{name: "DeleteObjects", action: "s3:DeleteObject", method: "POST", level: bucketLevel, need: []string{"delete"}, body: true,

@@ -1,0 +1,61 @@
+package memory
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"maps"
+
+	"github.com/google/btree"
+)
+
+// Clone returns an engine of its own that holds what e holds now, with the same clock. Versions and parts are immutable and shared, so that it is cheap.
+func (e *Engine) Clone() *Engine {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	c := New(Clock(e.clock))
+	c.lastID, c.uploads = e.lastID, e.uploads
+	e.buckets.Ascend(func(b *bucket) bool {
+		own := newBucket(b.info)
+		own.sequence, own.last, own.versioning, own.lock, own.documents = b.sequence, b.last, b.versioning, b.lock, maps.Clone(b.documents)
+		b.stacks.Ascend(func(s *stack) bool { own.stacks.ReplaceOrInsert(s); return true })
+		b.uploads.Ascend(func(u *upload) bool {
+			parts := btree.NewG(degree, func(a, b *part) bool { return a.info.Number < b.info.Number })
+			u.parts.Ascend(func(p *part) bool { parts.ReplaceOrInsert(p); return true })
+			own.uploads.ReplaceOrInsert(&upload{info: u.info, lock: u.lock, parts: parts})
+			return true
+		})
+		c.buckets.ReplaceOrInsert(own)
+		return true
+	})
+	return c
+}
+
+// Digest is the SHA-256 of everything that the engine holds: buckets with their versioning, locks and documents, all versions and uploads with content,
+// attributes, tags, locks and times, and the counters. Two digests are equal if no change was made between them.
+func (e *Engine) Digest() [sha256.Size]byte {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	h := sha256.New()
+	fmt.Fprintf(h, "%d %d\n", e.lastID, e.uploads)
+	e.buckets.Ascend(func(b *bucket) bool {
+		fmt.Fprintf(h, "bucket %+v %d %v %v %+v %q\n", b.info, b.sequence, b.last, b.versioning, b.lock, b.documents)
+		b.stacks.Ascend(func(s *stack) bool {
+			for _, o := range s.versions {
+				fmt.Fprintf(h, "version %q %+v %q %+v %q %d\n", s.key, o.info, o.upload, o.parts, o.token, len(o.data))
+				h.Write(o.data)
+			}
+			return true
+		})
+		b.uploads.Ascend(func(u *upload) bool {
+			fmt.Fprintf(h, "upload %+v %+v\n", u.info, u.lock)
+			u.parts.Ascend(func(p *part) bool {
+				fmt.Fprintf(h, "part %+v %x %d\n", p.info, p.md5, len(p.data))
+				h.Write(p.data)
+				return true
+			})
+			return true
+		})
+		return true
+	})
+	return [sha256.Size]byte(h.Sum(nil))
+}
