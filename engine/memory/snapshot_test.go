@@ -15,11 +15,19 @@ func TestSnapshot(t *testing.T) {
 	var upload engine.UploadInfo
 	seen := map[[32]byte]int{e.Digest(): -1}
 	for i, change := range []func() error{
-		func() error { _, err := e.CreateBucket(ctx, "bucket", engine.CreateBucketOptions{Lock: true}); return err },
-		func() error { _, err := e.Put(ctx, ref, strings.NewReader("a"), engine.PutOptions{Size: 1}); return err },
+		func() error {
+			_, err := e.CreateBucket(ctx, "bucket", engine.CreateBucketOptions{Lock: true})
+			return err
+		},
+		func() error {
+			_, err := e.Put(ctx, ref, strings.NewReader("a"), engine.PutOptions{Size: 1})
+			return err
+		},
 		func() error { _, err := e.SetTags(ctx, ref, engine.Tags{"a": "b"}); return err },
 		func() error { hold := true; _, err := e.SetLock(ctx, ref, engine.LockChange{Hold: &hold}); return err },
-		func() error { return e.SetBucketLock(ctx, "bucket", engine.BucketLock{Enabled: true, Mode: engine.RetentionGovernance, Days: 1}) },
+		func() error {
+			return e.SetBucketLock(ctx, "bucket", engine.BucketLock{Enabled: true, Mode: engine.RetentionGovernance, Days: 1})
+		},
 		func() error { return e.SetDocument(ctx, "bucket", engine.DocumentTagging, []byte("x")) },
 		func() error { _, err := e.Delete(ctx, ref, engine.DeleteOptions{}); return err },
 		func() (err error) {
