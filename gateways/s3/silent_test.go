@@ -275,7 +275,6 @@ type form struct {
 	headers              []string
 	body                 string
 	status               int
-	code                 string
 }
 
 // forms are the bodies and targets of the operations that the table has: "plain" has no versions, "kept" has them and locks.

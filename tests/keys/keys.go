@@ -17,7 +17,6 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -473,9 +472,19 @@ type page struct {
 // parsePage reads a page as text: an XML parser refuses the references to characters that XML does not have, which S3 writes for keys that have them.
 func parsePage(text string, encoded bool) page {
 	p := page{text: text, url: encoded, truncated: strings.Contains(text, "<IsTruncated>true</IsTruncated>")}
-	for _, at := range entries.FindAllStringSubmatchIndex(text, -1) {
-		element := text[at[2]:at[3]]
-		inner, _, _ := strings.Cut(text[at[1]:], "</"+element+">")
+	for rest := text; ; {
+		_, after, ok := strings.Cut(rest, "<")
+		if !ok {
+			break
+		}
+		element, inner, _ := strings.Cut(after, ">")
+		rest = inner
+		switch element {
+		case "Contents", "Version", "DeleteMarker", "Upload", "CommonPrefixes":
+		default:
+			continue
+		}
+		inner, rest, _ = strings.Cut(inner, "</"+element+">")
 		one := page{text: inner, url: encoded}
 		i := item{name: one.name("Key"), id: one.field("VersionId") + one.field("UploadId"), deleted: element == "DeleteMarker"}
 		if element == "CommonPrefixes" {
@@ -486,8 +495,6 @@ func parsePage(text string, encoded bool) page {
 	slices.SortStableFunc(p.items, func(a, b item) int { return strings.Compare(a.name, b.name) }) // common prefixes come behind the keys
 	return p
 }
-
-var entries = regexp.MustCompile("<(Contents|Version|DeleteMarker|Upload|CommonPrefixes)>")
 
 // field is the text of the first element of that name.
 func (p page) field(name string) string {
