@@ -248,6 +248,7 @@ var (
 type histories struct {
 	machine  *machine
 	chunks   atomic.Int64
+	tags     map[engine.ETag]chunk
 	epoch    time.Time
 	mu       sync.Mutex
 	counts   map[string]int
@@ -410,6 +411,16 @@ func (h *histories) onKept(ctx context.Context, n *node.Node, rng *rand.Rand, cl
 	h.record(&h.kept, client, call, r, heard, err)
 }
 
+// chunkOf finds the chunk that a version has; 0 if it has none.
+func (h *histories) chunkOf(tag engine.ETag) chunk {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for c := chunk(len(h.tags) + 1); c <= chunk(h.chunks.Load()); c++ {
+		h.tags[etagOf(c)] = c
+	}
+	return h.tags[tag]
+}
+
 // listKept lists the versions by their chunks. A version whose put was not answered is read.
 func (h *histories) listKept(ctx context.Context, n *node.Node) (string, error) {
 	page, err := n.ListVersions(ctx, "kept", engine.ListVersionsOptions{})
@@ -419,13 +430,7 @@ func (h *histories) listKept(ctx context.Context, n *node.Node) (string, error) 
 			text = append(text, 0)
 			continue
 		}
-		c := chunk(0)
-		for i := h.chunks.Load(); i > 0 && c == 0; i-- {
-			if etagOf(chunk(i)) == v.ETag {
-				c = chunk(i)
-			}
-		}
-		text = append(text, c)
+		text = append(text, h.chunkOf(v.ETag))
 	}
 	return fmt.Sprint(text), err
 }
@@ -452,7 +457,7 @@ func TestHistories(t *testing.T) {
 	if err := n.Close(); err != nil {
 		t.Fatal(err)
 	}
-	h := &histories{machine: m, epoch: time.Now(), counts: map[string]int{}, versions: map[chunk]engine.VersionID{}, sizes: map[engine.Key]int64{}}
+	h := &histories{machine: m, epoch: time.Now(), counts: map[string]int{}, tags: map[engine.ETag]chunk{}, versions: map[chunk]engine.VersionID{}, sizes: map[engine.Key]int64{}}
 	plain, kept := plainState{}, keptState{}
 	cuts := 0
 	rng := rand.New(rand.NewPCG(7, 7))
