@@ -444,10 +444,25 @@ func (o *operation) verify(t *testing.T, m *machine, states model) error {
 	if _, err := n.Check(ctx); err != nil {
 		return err
 	}
-	if err := placed(ctx, n); err != nil {
+	if err := awaitPlaced(ctx, n); err != nil {
 		return err
 	}
 	return write(ctx, n, states, "ü", 9000, 200)
+}
+
+// awaitPlaced waits until the drives hold what the metadata places there. What the reads of check found missing is on its way to the keepers.
+func awaitPlaced(ctx context.Context, n *node.Node) error {
+	for {
+		err := placed(ctx, n)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 // placed compares the shards that drives hold with those that the metadata places there.
