@@ -68,8 +68,11 @@ type request struct {
 	offset   int64
 	match    []chunk // the content that the object must have; with absent it must not be there
 	absent   bool
-	on       bool
 	previous engine.VersionID // the version that is meant; chunk is its content
+	lock     engine.Lock      // what the version gets
+	bypass   bool
+	// Between these instants a retention was judged.
+	called, returned time.Time
 }
 
 // response is what was heard. Unknown says that nothing was.
@@ -79,6 +82,12 @@ type response struct {
 	found   bool
 	listing string
 	unknown bool
+}
+
+// outcome is a way that an operation may go.
+type outcome[S any] struct {
+	said response
+	next S
 }
 
 // plainState is the bucket without versions: content by key. It is immutable.
@@ -162,59 +171,119 @@ func (s plainState) step(r *request) (response, plainState) {
 	panic(r.op)
 }
 
-// keptState is the one key of the bucket with versions and locks: its versions from the newest to the oldest, delete markers as chunk 0.
-type keptState []keptVersion
+func (s plainState) steps(r *request) []outcome[plainState] {
+	said, next := s.step(r)
+	return []outcome[plainState]{{said, next}}
+}
+
+// keptState is the bucket with versions and locks: of its first key the versions from the newest to the oldest, delete markers as chunk 0; of the
+// second what was copied there last.
+type keptState struct {
+	versions []keptVersion
+	copied   chunk
+}
 
 type keptVersion struct {
 	chunk chunk
-	hold  bool
+	lock  engine.Lock
 }
 
-func (s keptState) String() string { return fmt.Sprint([]keptVersion(s)) }
+func (s keptState) String() string {
+	var b strings.Builder
+	for _, v := range s.versions {
+		fmt.Fprintf(&b, "%d (%s) ", v.chunk, textOf(v.lock))
+	}
+	fmt.Fprintf(&b, "copied %d", s.copied)
+	return b.String()
+}
 
-func (s keptState) step(r *request) (response, keptState) {
-	at := slices.IndexFunc(s, func(v keptVersion) bool { return v.chunk == r.chunk })
+// textOf says what a lock is.
+func textOf(l engine.Lock) string {
+	var b strings.Builder
+	if l.Hold {
+		b.WriteString("held")
+	}
+	if l.Mode != engine.RetentionNone {
+		fmt.Fprintf(&b, " mode %d until %d", l.Mode, l.Until.UnixMilli())
+	}
+	return b.String()
+}
+
+// steps allows for a retention that is judged at any instant between call and answer: it ends at most once in between.
+func (s keptState) steps(r *request) (list []outcome[keptState]) {
+	for _, now := range []time.Time{r.called, r.returned} {
+		said, next := s.step(r, now)
+		list = append(list, outcome[keptState]{said, next})
+	}
+	return list
+}
+
+func (s keptState) step(r *request, now time.Time) (response, keptState) {
+	at := slices.IndexFunc(s.versions, func(v keptVersion) bool { return v.chunk == r.chunk })
+	next := keptState{slices.Clone(s.versions), s.copied}
+	refused := func(kind engine.Kind) (response, keptState) { return response{kind: kind.String()}, s }
+	if r.lock.Mode != engine.RetentionNone && !r.lock.Until.After(now) {
+		return refused(engine.KindInvalidArgument)
+	}
 	switch r.op {
 	case "get":
-		if len(s) == 0 || s[0].chunk == 0 {
+		if len(s.versions) == 0 || s.versions[0].chunk == 0 {
 			return response{}, s
 		}
-		return response{content: []chunk{s[0].chunk}, found: true}, s
+		return response{content: []chunk{s.versions[0].chunk}, found: true}, s
+	case "get copied":
+		if s.copied == 0 {
+			return response{}, s
+		}
+		return response{content: []chunk{s.copied}, found: true}, s
 	case "list":
 		var text []chunk
-		for _, v := range s {
+		for _, v := range s.versions {
 			text = append(text, v.chunk)
 		}
 		return response{listing: fmt.Sprint(text)}, s
-	case "held":
-		return response{found: at >= 0 && s[at].hold}, s
 	case "put":
-		return response{}, append(keptState{{r.chunk, r.on}}, s...)
+		next.versions = slices.Insert(next.versions, 0, keptVersion{r.chunk, r.lock})
+		return response{}, next
 	case "delete":
-		return response{}, append(keptState{{}}, s...)
+		next.versions = slices.Insert(next.versions, 0, keptVersion{})
+		return response{}, next
 	case "delete version":
 		switch {
 		case at < 0:
 			return response{}, s
-		case s[at].hold:
-			return response{kind: engine.KindLocked.String()}, s
+		case s.versions[at].lock.Keeps(now, r.bypass) != "":
+			return refused(engine.KindLocked)
 		}
-		return response{}, slices.Delete(slices.Clone(s), at, at+1)
-	case "hold":
-		if at < 0 {
-			return response{kind: engine.KindNoSuchVersion.String()}, s
-		}
-		next := slices.Clone(s)
-		next[at].hold = r.on
+		next.versions = slices.Delete(next.versions, at, at+1)
 		return response{}, next
 	}
-	panic(r.op)
+	if at < 0 {
+		return refused(engine.KindNoSuchVersion)
+	}
+	lock := &next.versions[at].lock
+	switch r.op {
+	case "lock":
+		return response{listing: textOf(*lock)}, s
+	case "hold":
+		lock.Hold = r.lock.Hold
+	case "retain":
+		if lock.Allows(r.lock.Retention, now, r.bypass) != "" {
+			return refused(engine.KindLocked)
+		}
+		lock.Retention = r.lock.Retention
+	case "copy version":
+		next.copied = r.chunk
+	default:
+		panic(r.op)
+	}
+	return response{}, next
 }
 
 // stepping is a state of one of the buckets.
 type stepping[S any] interface {
 	fmt.Stringer
-	step(*request) (response, S)
+	steps(*request) []outcome[S]
 }
 
 // modelOf makes the model of a bucket that begins in a state.
@@ -223,20 +292,28 @@ func modelOf[S stepping[S]](first S) porcupine.Model {
 		Init: func() []any { return []any{first} },
 		Step: func(state, input, output any) []any {
 			s, heard := state.(S), output.(response)
-			said, next := s.step(input.(*request))
-			switch {
-			case heard.unknown:
-				return []any{s, next}
-			case heard.kind != said.kind || heard.found != said.found || heard.listing != said.listing || !slices.Equal(heard.content, said.content):
-				return nil
+			var list []any
+			if heard.unknown {
+				list = append(list, s)
 			}
-			return []any{next}
+			for _, o := range s.steps(input.(*request)) {
+				said := o.said
+				if heard.unknown || heard.kind == said.kind && heard.found == said.found && heard.listing == said.listing && slices.Equal(heard.content, said.content) {
+					list = append(list, o.next)
+				}
+			}
+			return list
 		},
 		Equal:             func(a, b any) bool { return a.(S).String() == b.(S).String() },
 		DescribeState:     func(state any) string { return state.(S).String() },
-		DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v → %+v", *input.(*request), output) },
+		DescribeOperation: func(input, output any) string { return describe(input.(*request), output.(response)) },
 	}
 	return m.ToModel()
+}
+
+func describe(r *request, heard response) string {
+	return fmt.Sprintf("%s %q to %q chunk %d offset %d match %v absent %v lock %q bypass %v judged %s to %s → %+v",
+		r.op, r.key, r.to, r.chunk, r.offset, r.match, r.absent, textOf(r.lock), r.bypass, r.called.Format("05.000000"), r.returned.Format("05.000000"), heard)
 }
 
 var (
@@ -269,6 +346,9 @@ func (h *histories) record(list *[]porcupine.Operation, client int, call int64, 
 		heard = response{unknown: true}
 	default:
 		heard = response{kind: kind.String()}
+	}
+	if r.returned = time.Now(); heard.unknown {
+		r.returned = r.returned.Add(time.Hour) // it may be under way still
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -368,45 +448,71 @@ func listPlain(ctx context.Context, n *node.Node) (string, error) {
 
 // onKept does a random operation on the key with versions.
 func (h *histories) onKept(ctx context.Context, n *node.Node, rng *rand.Rand, client int) {
-	r := &request{key: "k"}
+	r := &request{key: "k", called: time.Now(), bypass: rng.IntN(2) == 0}
 	at := engine.Ref{Bucket: "kept", Key: "k"}
+	retention := func() engine.Retention {
+		until := time.Now().Add(time.Duration(rng.IntN(40)+rng.IntN(2)*200) * time.Millisecond)
+		return engine.Retention{Mode: []engine.RetentionMode{engine.RetentionGovernance, engine.RetentionCompliance}[rng.IntN(2)], Until: until.Truncate(time.Millisecond).UTC()}
+	}
 	var heard response
 	var err error
 	h.mu.Lock()
 	known := slices.Sorted(maps.Keys(h.versions))
 	if len(known) > 0 {
-		r.chunk = known[rng.IntN(len(known))]
+		r.chunk = known[max(0, len(known)-1-rng.IntN(6))] // few, so that clients meet
 		r.previous = h.versions[r.chunk]
 	}
 	h.mu.Unlock()
 	call := h.now()
-	switch p := rng.IntN(12); {
+	switch p := rng.IntN(20); {
 	case p < 2:
 		r.op, r.chunk = "get", 0
 		heard, err = get(ctx, n, at)
 	case p < 4:
 		r.op, r.chunk = "list", 0
 		heard.listing, err = h.listKept(ctx, n)
-	case p < 7 || r.previous == "":
-		r.op, r.chunk, r.on = "put", chunk(h.chunks.Add(1)), rng.IntN(2) == 0
+	case p < 6:
+		r.op, r.chunk = "get copied", 0
+		heard, err = get(ctx, n, engine.Ref{Bucket: "kept", Key: "copied"})
+	case p < 9 || r.previous == "":
+		r.op, r.chunk = "put", chunk(h.chunks.Add(1))
+		switch rng.IntN(3) {
+		case 0:
+			r.lock.Hold = true
+		case 1:
+			r.lock.Retention = retention()
+		}
 		var info engine.ObjectInfo
-		info, err = n.Put(ctx, at, bytes.NewReader(r.chunk.bytes()), engine.PutOptions{Size: r.chunk.size(), Lock: engine.Lock{Hold: r.on}})
+		info, err = n.Put(ctx, at, bytes.NewReader(r.chunk.bytes()), engine.PutOptions{Size: r.chunk.size(), Lock: r.lock})
 		if err == nil {
 			h.mu.Lock()
 			h.versions[r.chunk] = info.Version
 			h.mu.Unlock()
 		}
-	case p < 8:
+	case p < 10:
 		r.op, r.chunk = "delete", 0
 		_, err = n.Delete(ctx, at, engine.DeleteOptions{})
-	case p < 10:
-		r.op = "delete version"
-		at.Version = r.previous
-		_, err = n.Delete(ctx, at, engine.DeleteOptions{Bypass: true})
 	default:
-		r.op, r.on = "hold", rng.IntN(2) == 0
 		at.Version = r.previous
-		_, err = n.SetLock(ctx, at, engine.LockChange{Hold: &r.on})
+		switch {
+		case p < 13:
+			r.op = "delete version"
+			_, err = n.Delete(ctx, at, engine.DeleteOptions{Bypass: r.bypass})
+		case p < 15:
+			r.op, r.lock.Hold = "hold", rng.IntN(3) == 0
+			_, err = n.SetLock(ctx, at, engine.LockChange{Hold: &r.lock.Hold})
+		case p < 17:
+			r.op, r.lock.Retention = "retain", retention()
+			_, err = n.SetLock(ctx, at, engine.LockChange{Retention: &r.lock.Retention, Bypass: r.bypass})
+		case p < 18:
+			r.op = "lock"
+			var info engine.ObjectInfo
+			info, err = n.Stat(ctx, at, engine.StatOptions{})
+			heard.listing = textOf(info.Lock)
+		default:
+			r.op = "copy version"
+			_, err = n.Copy(ctx, at, engine.Ref{Bucket: "kept", Key: "copied"}, engine.CopyOptions{})
+		}
 	}
 	h.record(&h.kept, client, call, r, heard, err)
 }
@@ -423,7 +529,7 @@ func (h *histories) chunkOf(tag engine.ETag) chunk {
 
 // listKept lists the versions by their chunks. A version whose put was not answered is read.
 func (h *histories) listKept(ctx context.Context, n *node.Node) (string, error) {
-	page, err := n.ListVersions(ctx, "kept", engine.ListVersionsOptions{})
+	page, err := n.ListVersions(ctx, "kept", engine.ListVersionsOptions{Prefix: "k"})
 	var text []chunk
 	for _, v := range page.Versions {
 		if v.Marker {
@@ -503,7 +609,8 @@ func TestHistories(t *testing.T) {
 // missing returns what the histories must have and lack.
 func (h *histories) missing() (list []string) {
 	for _, name := range []string{"get", "list", "put", "put, precondition failed", "put, unknown", "delete", "copy", "append", "append, invalid offset", "append, unknown", "rename",
-		"rename prefix", "rename prefix, no such key", "delete version", "delete version, locked", "hold", "held"} {
+		"rename prefix", "rename prefix, no such key", "delete version", "delete version, locked", "delete version, unknown", "hold", "retain", "retain, locked", "copy version", "copy version, no such version",
+		"get copied", "lock"} {
 		if h.counts[name] == 0 {
 			list = append(list, name)
 		}
@@ -574,7 +681,7 @@ func (h *histories) explain(t *testing.T, n *node.Node, life int, plain plainSta
 	}
 	h.record(&h.kept, 9, call, &request{op: "list"}, response{listing: listing}, nil)
 	var after keptState
-	versions, err := n.ListVersions(ctx, "kept", engine.ListVersionsOptions{})
+	versions, err := n.ListVersions(ctx, "kept", engine.ListVersionsOptions{Prefix: "k"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -585,18 +692,28 @@ func (h *histories) explain(t *testing.T, n *node.Node, life int, plain plainSta
 		if _, err := fmt.Sscan(chunks[i], &c); err != nil {
 			t.Fatal(err)
 		}
-		held := false
+		var lock engine.Lock
 		if !v.Marker {
+			call := h.now()
 			info, err := n.Stat(ctx, engine.Ref{Bucket: "kept", Key: "k", Version: v.Version}, engine.StatOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			held = info.Lock.Hold
+			lock = info.Lock
 			h.versions[c] = v.Version
-			h.record(&h.kept, 9, h.now(), &request{op: "held", chunk: c}, response{found: held}, nil)
+			h.record(&h.kept, 9, call, &request{op: "lock", chunk: c}, response{listing: textOf(lock)}, nil)
 		}
-		after = append(after, keptVersion{c, held})
+		after.versions = append(after.versions, keptVersion{c, lock})
 	}
+	call = h.now()
+	copied, err := get(ctx, n, engine.Ref{Bucket: "kept", Key: "copied"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if copied.found {
+		after.copied = copied.content[0]
+	}
+	h.record(&h.kept, 9, call, &request{op: "get copied"}, copied, nil)
 	judge(t, life, "kept", modelOf(kept), h.kept)
 	h.plain, h.kept = nil, nil
 	return last, after
