@@ -73,8 +73,9 @@ type Folder struct {
 	now func() time.Time
 
 	set     atomic.Pointer[set]
-	mu      sync.Mutex              // held while the folder is read; guards seen
+	mu      sync.Mutex              // held while the folder is read; guards what follows
 	seen    map[string][32]byte     // what the files of each pair had at the last look, whether it could be used or not
+	early   map[string]bool         // what was seen could not be used only because it does not hold yet
 	problem string                  // of the folder as a whole, that was told
 	soon    map[*pair]time.Duration // what was said of pairs that run out: they have less than this left
 }
@@ -87,7 +88,7 @@ func openAt(dir string, log *slog.Logger, now func() time.Time) (*Folder, error)
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	f := &Folder{dir: dir, log: log, now: now, seen: map[string][32]byte{}, soon: map[*pair]time.Duration{}}
+	f := &Folder{dir: dir, log: log, now: now, seen: map[string][32]byte{}, early: map[string]bool{}, soon: map[*pair]time.Duration{}}
 	folders, err := f.folders()
 	if err != nil {
 		return nil, err
@@ -138,6 +139,7 @@ func (f *Folder) read(folder string) (*pair, error) {
 	certificate, _, err := readFile(certificateFile)
 	key, mode, keyErr := readFile(keyFile)
 	f.seen[folder] = sha256.Sum256(slices.Concat(certificate, []byte{0}, key))
+	delete(f.early, folder)
 	if err := cmp.Or(err, keyErr); err != nil {
 		if errors.Is(err, fs.ErrNotExist) && folder == "" {
 			return nil, fmt.Errorf("%w; the folder of the certificates must have %s and %s", err, CertificateName, KeyName)
@@ -152,6 +154,7 @@ func (f *Folder) read(folder string) (*pair, error) {
 	case now.After(c.Leaf.NotAfter):
 		return nil, fmt.Errorf("the certificate %s has expired at %s; renew it", certificateFile, c.Leaf.NotAfter.UTC().Format(time.RFC3339))
 	case now.Before(c.Leaf.NotBefore):
+		f.early[folder] = true
 		return nil, fmt.Errorf("the certificate %s holds only from %s on; is the clock right?", certificateFile, c.Leaf.NotBefore.UTC().Format(time.RFC3339))
 	}
 	return &pair{folder: folder, certificate: &c, exposed: mode&0o007 != 0}, nil
@@ -308,6 +311,7 @@ func (f *Folder) Look() {
 	for name := range before {
 		changed = true
 		delete(f.seen, name)
+		delete(f.early, name)
 		f.log.Info("a certificate is not in use any more: its folder is gone", "folder", filepath.Join(f.dir, name))
 	}
 	if changed {
@@ -317,10 +321,10 @@ func (f *Folder) Look() {
 
 // lookAt returns the pair to be used for a folder, and whether it is another than before.
 func (f *Folder) lookAt(name string, before *pair) (*pair, bool) {
-	seen := f.seen[name]
+	seen, early := f.seen[name], f.early[name]
 	p, err := f.read(name)
 	switch {
-	case f.seen[name] == seen:
+	case f.seen[name] == seen && (!early || err != nil):
 		return before, false
 	case err != nil && before != nil:
 		f.log.Error("a changed certificate cannot be used; the former one stays in use", "error", err, "expires", before.certificate.Leaf.NotAfter)

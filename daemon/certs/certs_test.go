@@ -228,6 +228,33 @@ func TestReload(t *testing.T) {
 	look("everything is back", "", "last.test", "last.test")
 }
 
+// TestEarly has a pair that does not hold yet: it is told once, and taken over when its time comes, though its files do not change any more.
+func TestEarly(t *testing.T) {
+	a, dir, now := certificates.New(t), t.TempDir(), time.Now()
+	key := certificates.ECDSA(t)
+	a.Write(dir, key, "first.test")
+	var log bytes.Buffer
+	f, err := openAt(dir, slog.New(slog.NewTextHandler(&log, nil)), func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, private := a.Pair(key, now.Add(time.Hour), now.AddDate(1, 0, 0), "next.test")
+	certificates.WriteFiles(t, dir, certificate, private)
+	certificates.WriteFiles(t, filepath.Join(dir, "added"), certificate, private)
+	for _, c := range []struct {
+		after time.Duration
+		want  string
+		said  int // lines
+	}{{0, "first.test", 2}, {time.Minute, "first.test", 0}, {59 * time.Minute, "next.test", 2}, {0, "next.test", 0}} {
+		log.Reset()
+		now = now.Add(c.after)
+		f.Look()
+		if got := served(t, f, ""); got != c.want || strings.Count(log.String(), "\n") != c.said {
+			t.Errorf("%s later: %s, not %s; the log has %q", c.after, got, c.want, log.String())
+		}
+	}
+}
+
 // TestSymbolicLinks changes the pair as Kubernetes does: the files are links through a link that is put in another's place.
 func TestSymbolicLinks(t *testing.T) {
 	a, dir := certificates.New(t), t.TempDir()
