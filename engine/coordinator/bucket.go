@@ -104,6 +104,17 @@ func (c *Coordinator) finishDelete(ctx context.Context, record meta.BucketRecord
 	return refusal
 }
 
+// finishDeleted takes a bucket from the directory that its group does not have any more: the call that deleted it there did not come to this after another
+// had taken back the mark.
+func (c *Coordinator) finishDeleted(ctx context.Context, record meta.BucketRecord) error {
+	has, err := meta.HasBucket(c.Data.Group().Rows(ctx), record.ID)
+	if err != nil || has {
+		return rowError(err)
+	}
+	_, _, err = c.Root.Do(ctx, &meta.SetBucket{Name: record.Name, Bucket: record.ID, From: meta.BucketActive})
+	return err
+}
+
 // finishBuckets finishes creations and deletions that a crash interrupted.
 func (c *Coordinator) finishBuckets(ctx context.Context) error {
 	view, err := c.Root.Group().Read(ctx)
@@ -126,6 +137,8 @@ func (c *Coordinator) finishBuckets(ctx context.Context) error {
 				if err = c.finishDelete(ctx, record); engine.Is(err, engine.KindBucketNotEmpty) {
 					err = nil
 				}
+			case meta.BucketActive:
+				err = c.finishDeleted(ctx, record)
 			}
 			if err != nil {
 				return engine.Wrap("finish bucket", engine.Ref{Bucket: record.Name}, err)

@@ -59,7 +59,7 @@ func (c *Coordinator) copy(ctx context.Context, from, to engine.Ref, o engine.Co
 	if o.Tags != nil {
 		command.ReplaceTags, command.Tags = true, *o.Tags
 	}
-	command.Class, command.Lock = class, o.Lock
+	command.Class, command.Lock, command.Clock = class, o.Lock, time.Now().UnixNano()
 	for attempt := 1; ; attempt++ {
 		current, err := c.stat(ctx, from, engine.StatOptions{})
 		if err != nil {
@@ -190,7 +190,7 @@ func (c *Coordinator) copyPart(ctx context.Context, from, ref engine.Ref, id eng
 		return info, engine.E(engine.KindPreconditionFailed, "%s", why)
 	case object.Length() > engine.PutBytesMax:
 		return info, engine.E(engine.KindEntityTooLarge, "the part would have %d bytes; at most %d are allowed", object.Length(), engine.PutBytesMax)
-	case upload.Info.Class != version.Class:
+	case upload.Info.Class != version.Class || object.inlined() > 1: // parts in rows do not multiply: who opens the whole has them all in memory
 		info, err := c.putPart(ctx, ref, id, number, copied{tee(object, o.Hash), object}, engine.PutPartOptions{Size: object.Length(), Checksum: o.Checksum})
 		info.Source = versionCopied(&version)
 		return info, err
@@ -220,6 +220,16 @@ func (c *Coordinator) copyPart(ctx context.Context, from, ref engine.Ref, id eng
 	info = madePart(number, &answer, command.Checksum)
 	info.Source = versionCopied(&version)
 	return info, nil
+}
+
+// inlined returns how many of the pieces that are selected ride in rows.
+func (o *object) inlined() (n int) {
+	for i := range o.pieces {
+		if !o.pieces[i].isExtent() {
+			n++
+		}
+	}
+	return n
 }
 
 // copied is a body that is read from an object.

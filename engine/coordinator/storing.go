@@ -46,6 +46,7 @@ type storing struct {
 	extents  []meta.Extent
 	writer   *extent.Writer // of the last of extents; nil between extents
 	left     int64          // data bytes that it still takes
+	stuck    bool           // a drive that hangs may still read blocks of the ring
 	writeErr error
 	failed   chan struct{} // closed when writeErr is set
 }
@@ -83,6 +84,11 @@ func (s *storing) copy(sum []byte) (*stored, error) {
 	stages.Wait()
 	if err = cmp.Or(err, s.writeErr); err != nil {
 		return nil, err
+	}
+	if s.writer != nil {
+		if err := s.shorten(); err != nil {
+			return nil, err
+		}
 	}
 	result := &stored{data: meta.Data{Size: s.read, Extents: s.extents}}
 	s.hash.Sum(result.md5[:0])
@@ -148,16 +154,21 @@ func (s *storing) writeBlocks() {
 
 // end aborts an extent that was not committed, and gives the blocks back unless a drive that hangs may still read them.
 func (s *storing) end() {
-	giveBack := s.c.Pool.Put
 	if s.writer != nil {
 		s.writer.Abort()
-		if s.writer.Stuck() {
-			giveBack = s.c.Pool.Leave
-		}
+		s.stuck = s.stuck || s.writer.Stuck()
 	}
-	s.dropRoom(giveBack)
+	s.dropRoom()
 	for range cap(s.free) {
-		giveBack(<-s.free)
+		s.giveBack(<-s.free)
+	}
+}
+
+func (s *storing) giveBack(block []byte) {
+	if s.stuck {
+		s.c.Pool.Leave(block)
+	} else {
+		s.c.Pool.Put(block)
 	}
 }
 
@@ -187,7 +198,7 @@ func (s *storing) readBlock(block []byte) (filled []byte, last bool, err error) 
 func (s *storing) writeBlock(block []byte) error {
 	for len(block) > 0 {
 		if s.writer == nil {
-			if err := s.begin(len(block)); err != nil {
+			if err := s.begin(); err != nil {
 				return err
 			}
 		}
@@ -242,23 +253,39 @@ func (s *storing) write(block []byte) error {
 	return s.writer.Flush() // the memory is filled again when this returns
 }
 
-// ahead returns the data bytes of the extent that begins with what is left of a block: all that is left of the body, or that alone if the size is not
-// known.
-func (s *storing) ahead(block int) int64 {
-	if s.size < 0 {
-		return int64(block)
-	}
+// ahead returns the data bytes of the extent that begins: all that is left of the body or, if its size is not known, as much again as was written. So a
+// body has few extents then, too, and the last one is shortened by less than half.
+func (s *storing) ahead() int64 {
 	written := int64(0)
 	for i := range s.extents {
 		written += s.extents[i].Size
 	}
 	full := int64(s.using.Block())
-	return min(s.size-written, engine.ExtentBytesMax/full*full)
+	left := s.size - written
+	if s.size < 0 {
+		left = max(written/full*full, full)
+	}
+	return min(left, engine.ExtentBytesMax/full*full)
+}
+
+// shorten ends the open extent where a body ended whose size was not known.
+func (s *storing) shorten() error {
+	x := &s.extents[len(s.extents)-1]
+	x.Size -= s.left
+	if err := s.writer.Shorten(x.Size); err != nil {
+		return err
+	}
+	if len(s.cut) > 0 {
+		if err := s.write(s.cut); err != nil {
+			return err
+		}
+	}
+	return s.commit()
 }
 
 // begin opens an extent for what comes next, in the code that the drives allow by now: there may be fewer or more of them than when the body began.
-func (s *storing) begin(block int) error {
-	place, err := s.c.Drives.Place(s.redundancy, s.ahead(block))
+func (s *storing) begin() error {
+	place, err := s.c.Drives.Place(s.redundancy, s.ahead())
 	if err != nil {
 		return err
 	}
@@ -267,9 +294,9 @@ func (s *storing) begin(block int) error {
 			return err
 		}
 		s.coded = place.Redundancy
-		s.dropRoom(s.c.Pool.Put)
+		s.dropRoom()
 	}
-	s.left = s.ahead(block)
+	s.left = s.ahead()
 	x := meta.Extent{
 		ID: s.c.Data.NewExtent(), Redundancy: place.Redundancy, Size: s.left, Class: s.class, Drives: place.Drives, Reduced: place.Reduced,
 	}
@@ -284,10 +311,10 @@ func (s *storing) begin(block int) error {
 	return nil
 }
 
-// dropRoom gives the block of give back.
-func (s *storing) dropRoom(giveBack func([]byte)) {
+// dropRoom gives back the block that give took.
+func (s *storing) dropRoom() {
 	if s.room != nil {
-		giveBack(s.room)
+		s.giveBack(s.room)
 	}
 	s.room, s.cut = nil, nil
 }
@@ -301,6 +328,7 @@ func (s *storing) commit() error {
 	if err != nil {
 		return err
 	}
+	s.stuck = s.stuck || s.writer.Stuck()
 	s.writer = nil
 	x.Drives, x.Missing = result.Drives, result.Missing
 	return nil

@@ -20,7 +20,7 @@ type Config struct {
 	Pool   *buffer.Pool // buffers for parity
 	Code   *erasure.Code
 	ID     engine.ExtentID
-	Size   int64            // data bytes, exactly
+	Size   int64            // data bytes, exactly, unless Shorten says fewer
 	Drives []engine.DriveID // one for each of the k+m shards, all different
 	// Spare names a drive for a shard that failed, not one of exclude, or none. It may be nil: none. It is called by the caller's goroutine.
 	Spare func(exclude []engine.DriveID) (engine.DriveID, bool)
@@ -170,6 +170,16 @@ func (w *Writer) Write(block []byte) error {
 		s.sums = erasure.Sums(s.sums[:0], s.id, first, pieces[s.index])
 		return s.writer.Write(pieces[s.index], s.sums)
 	})
+	return nil
+}
+
+// Shorten says that the extent will have fewer bytes than Config.Size: what was given to Write, and a last block if something more is to come.
+// KindInvalidArgument for more than Config.Size, nothing, or less than was given.
+func (w *Writer) Shorten(size int64) error {
+	if size < max(w.written, 1) || size > w.c.Size || w.ended {
+		return w.fail(engine.E(engine.KindInvalidArgument, "extent %s: %d bytes after %d of %d", name(w.c.ID), size, w.written, w.c.Size))
+	}
+	w.c.Size = size
 	return nil
 }
 

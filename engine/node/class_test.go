@@ -166,7 +166,7 @@ func TestCodeChangesWithinABody(t *testing.T) {
 		bytes int
 		known bool
 		codes int // different ones
-	}{{200<<20 + 5, true, 2}, {5<<20 + 7, false, 2}, {1179648, true, 1}, {9000, false, 1}} {
+	}{{200<<20 + 5, true, 2}, {5<<20 + 7, false, 2}, {8 << 20, false, 2}, {1179648, true, 1}, {9000, false, 1}, {1 << 20, false, 1}} {
 		for first := range 2 {
 			flips.calls.Store(int64(first))
 			body := content(uint64(c.bytes), c.bytes)
@@ -187,5 +187,136 @@ func TestCodeChangesWithinABody(t *testing.T) {
 				t.Errorf("%d bytes have extents with the codes %v", c.bytes, codes)
 			}
 		}
+	}
+}
+
+// TestUnknownSize stores bodies that do not say how long they are: they have few extents, which are no longer than what came.
+func TestUnknownSize(t *testing.T) {
+	n := openNode(t, testConfig(t, t.TempDir(), 4))
+	defer closeNode(t, n)
+	if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int{0, 1, 8192, 8193, 1<<20 - 1, 1 << 20, 1<<20 + 1, 2 << 20, 3<<20 + 7, 200<<20 + 5} {
+		body := content(uint64(size), size)
+		info, err := n.Put(t.Context(), engine.Ref{Bucket: "bucket", Key: "k"}, bytes.NewReader(body), engine.PutOptions{Size: -1})
+		if err != nil || info.Size != int64(size) {
+			t.Fatalf("%d bytes: %v, %d", size, err, info.Size)
+		}
+		mustGet(t, n, "k", body)
+		if codes := codesOf(t, n, "k"); len(codes) > 11 {
+			t.Errorf("%d bytes are in %d extents", size, len(codes))
+		}
+	}
+	broken := io.MultiReader(bytes.NewReader(content(9, 5<<20)), failing{})
+	if _, err := n.Put(t.Context(), engine.Ref{Bucket: "bucket", Key: "broken"}, broken, engine.PutOptions{Size: -1}); !engine.Is(err, engine.KindIncompleteBody) {
+		t.Errorf("a body that breaks off: %v", err)
+	}
+	if _, err := n.Stat(t.Context(), engine.Ref{Bucket: "bucket", Key: "broken"}, engine.StatOptions{}); !engine.Is(err, engine.KindNoSuchKey) {
+		t.Errorf("a body that broke off is there: %v", err)
+	}
+}
+
+// failing is a body that breaks off.
+type failing struct{}
+
+func (failing) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// TestCopiedPartsOfAppends: an object of many small appends is copied as parts of another. What rides in rows must not multiply there, for who opens an
+// object has all of that in memory.
+func TestCopiedPartsOfAppends(t *testing.T) {
+	n := openNode(t, testConfig(t, t.TempDir(), 4))
+	defer closeNode(t, n)
+	if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	from, to := engine.Ref{Bucket: "bucket", Key: "log"}, engine.Ref{Bucket: "bucket", Key: "whole"}
+	var want []byte
+	for i := range 20 {
+		b := content(uint64(i), 1000)
+		if i == 19 {
+			b = content(19, 5<<20)
+		}
+		if _, err := n.Append(t.Context(), from, bytes.NewReader(b), engine.AppendOptions{Offset: int64(len(want)), Size: int64(len(b))}); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, b...)
+	}
+	upload, err := n.StartUpload(t.Context(), to, engine.StartUploadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var o engine.CompleteUploadOptions
+	o.Size = -1
+	for number := 1; number <= 3; number++ {
+		part, err := n.CopyPart(t.Context(), from, to, upload.ID, number, engine.CopyPartOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Parts = append(o.Parts, engine.CompletePart{Number: number, ETag: part.ETag})
+	}
+	if _, err := n.CompleteUpload(t.Context(), to, upload.ID, o); err != nil {
+		t.Fatal(err)
+	}
+	mustGet(t, n, "whole", bytes.Repeat(want, 3))
+	if inline := inlinedIn(t, n, "whole"); inline > 3 {
+		t.Errorf("%d pieces of the copy ride in rows", inline)
+	}
+}
+
+// inlinedIn counts the pieces of an object that ride in rows.
+func inlinedIn(t *testing.T, n *Node, key engine.Key) (pieces int) {
+	t.Helper()
+	view, err := n.data.Read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer view.Close()
+	object, err := meta.Lookup(view, 1, key, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var walk func(content uint64)
+	walk = func(id uint64) {
+		c, err := meta.LoadContent(view, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.IsInline {
+			pieces++
+		}
+		for _, run := range c.Runs {
+			if run.Content != 0 {
+				walk(run.Content)
+			}
+		}
+	}
+	walk(object.Content)
+	return pieces
+}
+
+// TestBucketThatItsGroupLost: a deletion that was cut off between the group and the directory, after another call took back the mark, is finished at the
+// next start.
+func TestBucketThatItsGroupLost(t *testing.T) {
+	c := testConfig(t, t.TempDir(), 4)
+	n := openNode(t, c)
+	info, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.CreateBucket(t.Context(), "other", engine.CreateBucketOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := n.writers[1].Do(t.Context(), &meta.DeleteBucket{Bucket: info.ID}); err != nil {
+		t.Fatal(err)
+	}
+	closeNode(t, n)
+	n = openNode(t, c)
+	defer closeNode(t, n)
+	if page, err := n.ListBuckets(t.Context(), engine.ListBucketsOptions{}); err != nil || len(page.Buckets) != 1 || page.Buckets[0].Name != "other" {
+		t.Errorf("%v, %v", page, err)
+	}
+	if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
+		t.Error(err)
 	}
 }

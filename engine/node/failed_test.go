@@ -186,7 +186,7 @@ func TestDrivesComeAndGoWhileTheBodyIsWritten(t *testing.T) {
 	if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	body := content(1, 12<<20+3)
+	body := content(1, 20<<20+3) // of which each extent is as long as all before it
 	bothOut := func(s Status) bool {
 		return !slices.ContainsFunc(s.Drives, func(d DriveStatus) bool { return (d.State == "out") != slices.Contains(c.Drives[2:], d.Path) })
 	}
@@ -202,9 +202,9 @@ func TestDrivesComeAndGoWhileTheBodyIsWritten(t *testing.T) {
 	ref := engine.Ref{Bucket: "bucket", Key: "object"}
 	for try := 1; ; try++ {
 		_, err := n.Put(t.Context(), ref, io.MultiReader(
-			bytes.NewReader(body[:5<<20]), after(move("", ".away")), after(func() { await(t, n, "the drives are not out", bothOut) }),
-			bytes.NewReader(body[5<<20:9<<20]), after(move(".away", "")), after(func() { await(t, n, "the drives are not in again", allIn) }),
-			bytes.NewReader(body[9<<20:])), engine.PutOptions{Size: -1})
+			bytes.NewReader(body[:4<<20]), after(move("", ".away")), after(func() { await(t, n, "the drives are not out", bothOut) }),
+			bytes.NewReader(body[4<<20:16<<20]), after(move(".away", "")), after(func() { await(t, n, "the drives are not in again", allIn) }),
+			bytes.NewReader(body[16<<20:])), engine.PutOptions{Size: -1})
 		if err == nil {
 			break
 		}
