@@ -41,7 +41,7 @@ func (c *Coordinator) put(ctx context.Context, ref engine.Ref, body io.Reader, o
 	}
 	command := &meta.Put{
 		Bucket: record.ID, Key: ref.Key, Data: stored.data, MD5: stored.md5, Class: o.Class, Attributes: o.Attributes, If: o.If,
-		Tags: o.Tags, Lock: o.Lock,
+		Tags: o.Tags, Lock: o.Lock, Clock: time.Now().UnixNano(),
 	}
 	if o.Checksum != nil {
 		command.Checksum = o.Checksum()

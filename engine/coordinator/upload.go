@@ -258,7 +258,7 @@ func sameSum(a, b engine.Checksum) bool {
 
 // completion builds the command of a completion.
 func (c *Coordinator) completion(bucket engine.BucketID, key engine.Key, upload *meta.Upload, parts []meta.PartRecord, o engine.CompleteUploadOptions) (*meta.CompleteUpload, error) {
-	command := &meta.CompleteUpload{Bucket: bucket, Key: key, ID: upload.RawID, Count: len(parts), If: o.If}
+	command := &meta.CompleteUpload{Bucket: bucket, Key: key, ID: upload.RawID, Count: len(parts), If: o.If, Clock: time.Now().UnixNano()}
 	infos := make([]engine.PartInfo, len(parts))
 	sums := md5.New()
 	for i := range parts {

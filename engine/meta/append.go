@@ -90,7 +90,7 @@ func (a *apply) append(c *Append) *Answer {
 	if before.class != c.Class {
 		return failed(engine.KindConflict, "the object %q has storage class %s by now", string(c.Key), before.class)
 	}
-	inode := inodeRow{class: before.class, attributes: before.attributes, tags: before.tags, checksum: c.Checksum, size: before.size + c.Data.Size}
+	inode := inodeRow{class: before.class, attributes: before.attributes, tags: before.tags, token: before.token, checksum: c.Checksum, size: before.size + c.Data.Size}
 	if before.size == 0 {
 		inode.etag = etag{md5: c.MD5}
 		inode.content = a.addData(&c.Data, partSum{})

@@ -16,8 +16,9 @@ const HeaderBytes = 24
 const CommandBytesMax = 1 << 20
 
 // commandFormat is the format of the commands that are written. Format 2 added the versions that Source and Delete name. Format 3 added tags,
-// the class of what is copied, and Recode. Format 4 added locks, Append and the renames.
-const commandFormat = 4
+// the class of what is copied, and Recode. Format 4 added locks, Append and the renames. Format 5 added the sender's clock to what makes versions that a
+// bucket may lock.
+const commandFormat = 5
 
 // Header begins every command. (Epoch, Number) identifies it: a repetition is answered, not applied again. The group's leader
 // writes Stamp when it proposes.
@@ -272,6 +273,7 @@ type Put struct {
 	If         engine.Conditions
 	Tags       engine.Tags
 	Lock       engine.Lock // without a retention that of the bucket
+	Clock      int64       // as in SetLock: that of the bucket begins then
 }
 
 func (*Put) opcode() byte { return opPut }
@@ -286,6 +288,7 @@ func (c *Put) encode(e *encoder) {
 	e.conditions(&c.If)
 	e.tags(c.Tags)
 	e.lock(&c.Lock)
+	e.int(c.Clock)
 }
 func (c *Put) decode(d *decoder) {
 	c.Bucket = engine.BucketID(d.uint())
@@ -301,6 +304,9 @@ func (c *Put) decode(d *decoder) {
 	}
 	if d.format >= 4 {
 		c.Lock = d.lock()
+	}
+	if d.format >= 5 {
+		c.Clock = d.int()
 	}
 }
 
@@ -427,6 +433,7 @@ type Copy struct {
 	ReplaceTags bool
 	Tags        engine.Tags // if ReplaceTags
 	Lock        engine.Lock // as in Put
+	Clock       int64       // as in Put
 }
 
 func (*Copy) opcode() byte { return opCopy }
@@ -442,6 +449,7 @@ func (c *Copy) encode(e *encoder) {
 	e.bool(c.ReplaceTags)
 	e.tags(c.Tags)
 	e.lock(&c.Lock)
+	e.int(c.Clock)
 }
 func (c *Copy) decode(d *decoder) {
 	c.Bucket = engine.BucketID(d.uint())
@@ -458,6 +466,9 @@ func (c *Copy) decode(d *decoder) {
 	}
 	if d.format >= 4 {
 		c.Lock = d.lock()
+	}
+	if d.format >= 5 {
+		c.Clock = d.int()
 	}
 }
 
@@ -675,6 +686,7 @@ type CompleteUpload struct {
 	MD5      [16]byte
 	Checksum engine.Checksum
 	If       engine.Conditions
+	Clock    int64 // as in Put
 }
 
 func (*CompleteUpload) opcode() byte { return opCompleteUpload }
@@ -689,6 +701,7 @@ func (c *CompleteUpload) encode(e *encoder) {
 	e.b = append(e.b, c.MD5[:]...)
 	e.checksum(&c.Checksum)
 	e.conditions(&c.If)
+	e.int(c.Clock)
 }
 func (c *CompleteUpload) decode(d *decoder) {
 	c.Bucket = engine.BucketID(d.uint())
@@ -701,6 +714,9 @@ func (c *CompleteUpload) decode(d *decoder) {
 	c.MD5 = d.md5()
 	c.Checksum = d.checksum()
 	c.If = d.conditions()
+	if d.format >= 5 {
+		c.Clock = d.int()
+	}
 }
 
 func (e *encoder) parts(parts []Part) {

@@ -64,7 +64,7 @@ func (a *apply) copy(c *Copy) *Answer {
 	if refusal := checkConditions(&c.If, &p.entry, p.found); refusal != nil {
 		return refusal
 	}
-	lock, refusal := a.lockNew(&b, c.Lock)
+	lock, refusal := a.lockNew(&b, c.Lock, c.Clock)
 	if refusal != nil {
 		return refusal
 	}

@@ -69,8 +69,12 @@ func locked(l *engine.Lock) int64 {
 	return 0
 }
 
-// lockNew returns the lock of a version that is made now: the retention of the bucket unless it has one of its own.
-func (a *apply) lockNew(b *bucketRow, l engine.Lock) (engine.Lock, *Answer) {
+// stampAheadMax is how far ahead of a sender's clock a stamp may be and still count.
+const stampAheadMax = 10 * time.Second
+
+// lockNew returns the lock of a version that is made now: the retention of the bucket, from the stamp on, unless it has one of its own. A stamp that is far
+// ahead must not make it longer, since nobody could end it: then it counts from the sender's clock on.
+func (a *apply) lockNew(b *bucketRow, l engine.Lock, clock int64) (engine.Lock, *Answer) {
 	if !b.lock.Enabled {
 		if !l.IsZero() {
 			return l, failed(engine.KindNoLock, "locks are not enabled in the bucket")
@@ -78,7 +82,11 @@ func (a *apply) lockNew(b *bucketRow, l engine.Lock) (engine.Lock, *Answer) {
 		return l, nil
 	}
 	if l.Mode == engine.RetentionNone {
-		l.Retention = b.lock.RetentionOf(time.Unix(0, a.header.Stamp))
+		from := time.Unix(0, a.header.Stamp)
+		if now := a.instant(clock); from.Sub(now) > stampAheadMax {
+			from = now
+		}
+		l.Retention = b.lock.RetentionOf(from)
 	}
 	return l, nil
 }

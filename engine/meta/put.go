@@ -22,7 +22,7 @@ func (a *apply) put(c *Put) *Answer {
 	if refusal := a.checkData(&c.Data); refusal != nil {
 		return refusal
 	}
-	lock, refusal := a.lockNew(&b, c.Lock)
+	lock, refusal := a.lockNew(&b, c.Lock, c.Clock)
 	if refusal != nil {
 		return refusal
 	}

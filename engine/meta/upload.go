@@ -83,7 +83,7 @@ func (a *apply) complete(c *CompleteUpload) *Answer {
 	if refusal := checkConditions(&c.If, &p.entry, p.found); refusal != nil {
 		return refusal
 	}
-	lock, refusal := a.lockNew(&b, u.Lock)
+	lock, refusal := a.lockNew(&b, u.Lock, c.Clock)
 	if refusal != nil {
 		return refusal
 	}

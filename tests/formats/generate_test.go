@@ -315,7 +315,9 @@ func (s *script) locks() {
 	until := created.AddDate(1, 0, 0).Truncate(time.Millisecond)
 	s.do(&meta.CreateBucket{Bucket: 4, Name: "locked", Lock: true})
 	s.do(&meta.SetBucketLock{Bucket: 4, Lock: engine.BucketLock{Enabled: true, Mode: engine.RetentionGovernance, Days: 7}})
-	s.do(inline(4, "by/default", "one"))
+	byDefault := inline(4, "by/default", "one")
+	byDefault.Clock = created.Add(-time.Hour).UnixNano() // far enough behind the stamp for it to count
+	s.do(byDefault)
 	held := inline(4, "by/hand", "two")
 	held.Lock = engine.Lock{Retention: engine.Retention{Mode: engine.RetentionCompliance, Until: until}, Hold: true}
 	s.do(held)
@@ -394,6 +396,7 @@ func (s *script) uploads() {
 	s.do(&meta.CompleteUpload{
 		Bucket: 1, Key: "upload/done", ID: done, Parts: []meta.Part{{Number: 1, Content: 6}, {Number: 2, Content: 7}}, Size: 18, Count: 2,
 		MD5: md5.Sum([]byte("of parts")), Checksum: engine.Checksum{Algorithm: "SHA256", Sum: []byte{9}, Composite: true, Parts: 2},
+		Clock: created.UnixNano(),
 	})
 	staged := start("upload/staged", 'f')
 	part("upload/staged", staged, 1, "staged one, ")
@@ -424,6 +427,7 @@ func (s *script) uploads() {
 		Bucket: 1, Key: "copy", From: from, Replace: true, Attributes: engine.Attributes{ContentType: "c/d"},
 		Checksum: engine.Checksum{Algorithm: "SHA1", Sum: []byte{8}}, If: engine.Conditions{NoneMatchAny: true},
 		Class: "OTHER", ReplaceTags: true, Tags: engine.Tags{"of": "copy"},
+		Clock: created.UnixNano(),
 	})
 	s.refused(&meta.CopyPart{
 		Bucket: 1, Key: "upload/open", ID: open, Number: 3, From: from, Offset: 5, Length: 6, MD5: md5.Sum([]byte("copied")),

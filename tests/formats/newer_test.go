@@ -204,7 +204,7 @@ func wantGroupsRefuse(t *testing.T, root, what string, version, newest int) {
 // The formats of today, as docs/format.md has them.
 const (
 	rowFormat     = 4
-	commandFormat = 4
+	commandFormat = 5
 )
 
 // TestNewerGroup makes the rows later ones that a start looks at, in each group, on one drive.

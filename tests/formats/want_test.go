@@ -112,6 +112,7 @@ var wantCommands = map[byte][]string{
 	6: {
 		`Put{Bucket=1 Key="hello.txt" Data={Size=12 Inline=68656c6c6f2c206472697665} MD5=2cd1d71805e0fb7e71b4c27c9c8c198c Class="STANDARD" Attributes={` + plain +
 			`} Checksum={Algorithm="CRC32C" Sum=01020304 Composite=true Parts=2} If={NoneMatch=["none"] NoneMatchAny=true} Tags=["first"="1" "second"=""]}`,
+		`Put{Bucket=4 Key="by/default" Data={Size=3 Inline=6f6e65} MD5=f97c5d29941bfb1b2fdab0874906ab82 Class="STANDARD" Clock=1699996400123456789}`,
 		`Put{Bucket=1 Key="folder/large" Data={Size=100000 Extents=[{ID=1.4.1 Redundancy={Data=1 Parity=1} Size=100000 Class="STANDARD" Drives=[1 2]}]} MD5=d40c2b33bacba4f3216c22daaecbd8a3 Class="STANDARD"}`,
 		`Put{Bucket=1 Key="folder/old" Data={Size=3 Inline=6e6577} MD5=22af645d1859cb5ca6da0c484f1f37ea Class="STANDARD" If={Match=["eeea982e135dd79bd7b631d3383db652" "other"] MatchAny=true}}`,
 	},
@@ -134,11 +135,11 @@ var wantCommands = map[byte][]string{
 		`PutPart{Bucket=1 Key="upload/open" ID=` + idB + ` Number=10000 Data={Size=5000 Extents=[{ID=1.4.4 Redundancy={Data=1 Parity=1} Size=5000 Class="STANDARD" Drives=[1 2] Reduced=true}]} MD5=c5cc18f4b1784283a16ae31d2ac3b3d6}`,
 	},
 	10: {
-		`CompleteUpload{Bucket=1 Key="upload/done" ID=` + idA + ` Parts=[{Number=1 Content=6} {Number=2 Content=7}] Size=18 Count=2 MD5=2318a082593f81a5f4be0b15f0a22842 Checksum={Algorithm="SHA256" Sum=09 Composite=true Parts=2}}`,
+		`CompleteUpload{Bucket=1 Key="upload/done" ID=` + idA + ` Parts=[{Number=1 Content=6} {Number=2 Content=7}] Size=18 Count=2 MD5=2318a082593f81a5f4be0b15f0a22842 Checksum={Algorithm="SHA256" Sum=09 Composite=true Parts=2} Clock=` + noon + `}`,
 		`CompleteUpload{Bucket=1 Key="upload/staged" ID=` + idF + ` Staged=11 Size=22 Count=2 MD5=7d3686e169e28f502f97d79ba0e5b764 If={NoneMatchAny=true}}`,
 	},
 	11: {`AbortUpload{Bucket=1 Key="upload/aborted" ID=` + idD + `}`},
-	18: {`Copy{Bucket=1 Key="copy" From={Bucket=1 Key="upload/done" Sequence=77 If={Match=["x"]}} Replace=true Attributes={ContentType="c/d"} Checksum={Algorithm="SHA1" Sum=08} If={NoneMatchAny=true} Class="OTHER" ReplaceTags=true Tags=["of"="copy"]}`},
+	18: {`Copy{Bucket=1 Key="copy" From={Bucket=1 Key="upload/done" Sequence=77 If={Match=["x"]}} Replace=true Attributes={ContentType="c/d"} Checksum={Algorithm="SHA1" Sum=08} If={NoneMatchAny=true} Class="OTHER" ReplaceTags=true Tags=["of"="copy"] Clock=` + noon + `}`},
 	19: {`CopyPart{Bucket=1 Key="upload/open" ID=` + idB + ` Number=3 From={Bucket=1 Key="upload/done" Sequence=77 If={Match=["x"]}} Offset=5 Length=6 MD5=ac9f7584d3fd6d49faa7bcf5e1ebec1f Checksum={Algorithm="SHA256" Sum=07}}`},
 	12: {`Stage{Bucket=1 ID=` + idF + ` Content=11 Parts=[{Number=2 Content=10}]}`},
 	13: {`Forget{Index=10 Content=3 Extents=[1.4.2]}`},
