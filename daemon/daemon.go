@@ -54,8 +54,9 @@ type daemon struct {
 	logger  *slog.Logger
 	node    *node.Node
 	started time.Time
-	certs   *certs.Folder // nil: S3 is served without TLS
-	access  *observe.File // nil: access records go elsewhere
+	certs   *certs.Folder  // nil: S3 is served without TLS
+	access  *observe.File  // nil: access records go elsewhere
+	hangups chan os.Signal // nil: SIGHUP ends the daemon
 	s3      net.Listener
 	local   net.Listener
 	metrics net.Listener
@@ -93,6 +94,7 @@ func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) er
 		}
 	}
 	defer d.closeListeners()
+	defer d.catchHangups()()
 	root, file, fresh, err := d.open(ctx, settings)
 	if err != nil {
 		return err

@@ -50,24 +50,32 @@ func (d *daemon) openAccess() (*slog.Logger, error) {
 	return slog.New(handler(file, d.config.LogFormat, slog.LevelDebug)), nil
 }
 
+// catchHangups keeps SIGHUP from ending the daemon where it says that certificates or the file of the access log changed; what it returns ends that. Without
+// either it is left to do what it does by default, since it comes from a terminal that was closed.
+func (d *daemon) catchHangups() (stop func()) {
+	if d.certs == nil && (d.config.AccessLog == config.Off || d.config.AccessLog == config.AccessInLog) {
+		return func() {}
+	}
+	d.hangups = make(chan os.Signal, 1)
+	signal.Notify(d.hangups, syscall.SIGHUP)
+	return func() { signal.Stop(d.hangups) }
+}
+
 // refresh begins to take over what changes while the daemon runs: certificates, and on SIGHUP the file of the access log, too. What it returns ends
-// that, and closes the file. Without either, SIGHUP is left to do what it does by default, since it comes from a terminal that was closed.
+// that, and closes the file.
 func (d *daemon) refresh() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	if d.certs != nil {
 		running.Go(func() { d.certs.Watch(ctx) })
 	}
-	if d.certs != nil || d.access != nil {
-		hangups := make(chan os.Signal, 1)
-		signal.Notify(hangups, syscall.SIGHUP)
+	if d.hangups != nil {
 		running.Go(func() {
-			defer signal.Stop(hangups)
 			for {
 				select {
 				case <-ctx.Done():
 					return
-				case <-hangups:
+				case <-d.hangups:
 					d.refreshNow()
 				}
 			}

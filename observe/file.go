@@ -13,6 +13,7 @@ type File struct {
 	mu     sync.Mutex // guards all below
 	file   *os.File   // nil once it is closed
 	broken bool       // the last write failed, and that was told
+	torn   bool       // a write broke off within a line
 }
 
 // OpenFile opens a file for adding, and makes it, readable by the owner and the group, where there is none. failed is told of the first of
@@ -44,7 +45,14 @@ func (f *File) Write(p []byte) (int, error) {
 	if f.file == nil {
 		return 0, os.ErrClosed
 	}
+	if f.torn {
+		p = append([]byte("\n"), p...)
+	}
 	n, err := f.file.Write(p)
+	if f.torn && n > 0 {
+		n, f.torn = n-1, false
+	}
+	f.torn = f.torn || err != nil && n > 0
 	if err != nil && !f.broken {
 		f.failed(err)
 	}

@@ -40,6 +40,11 @@ func TestFileIsRotated(t *testing.T) {
 		t.Errorf("others may read it: %v, %v", info.Mode(), err)
 	}
 
+	f.torn = true // as after a write that broke off
+	write("next\n")
+	write("last\n")
+	has(path, "three\n\nnext\nlast\n")
+
 	if err := os.RemoveAll(filepath.Dir(path)); err != nil {
 		t.Fatal(err)
 	}

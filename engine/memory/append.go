@@ -61,12 +61,12 @@ func (e *Engine) append(ctx context.Context, ref engine.Ref, body io.Reader, o e
 	case before == nil:
 		return e.setCurrent(b, ref.Key, plain), nil
 	case before.info.Size == 0:
-		plain.info.Class, plain.info.Attributes, plain.info.Tags = before.info.Class, before.info.Attributes, before.info.Tags
+		plain.info.Class, plain.info.Attributes, plain.info.Tags, plain.token = before.info.Class, before.info.Attributes, before.info.Tags, before.token
 		return e.setCurrent(b, ref.Key, plain), nil
 	case len(c.data) == 0:
 		return info, engine.E(engine.KindInvalidArgument, "there is nothing to append")
 	}
-	longer := &object{info: before.info, data: slices.Concat(before.data, c.data), parts: slices.Clone(before.parts)}
+	longer := &object{info: before.info, token: before.token, data: slices.Concat(before.data, c.data), parts: slices.Clone(before.parts)}
 	if len(longer.parts) == 0 {
 		longer.parts = []engine.VersionPart{{Number: 1, Size: before.info.Size}}
 	}
