@@ -20,7 +20,7 @@ const headerSlack = 48 << 10
 
 // NewServer returns a server with the limits set. Serve it on a listener that Watch has wrapped.
 func NewServer(handler http.Handler, l Limits, log *slog.Logger) *http.Server {
-	server := &http.Server{Handler: tellTLS(handler), ReadHeaderTimeout: l.HeaderTime, IdleTimeout: l.IdleTime, MaxHeaderBytes: l.HeaderBytesMax + headerSlack,
+	server := &http.Server{Handler: complete(handler), ReadHeaderTimeout: l.HeaderTime, IdleTimeout: l.IdleTime, MaxHeaderBytes: l.HeaderBytesMax + headerSlack,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			if w, ok := c.(*watched); ok {
 				return context.WithValue(ctx, watchedKey{}, w)
@@ -38,10 +38,11 @@ func NewServer(handler http.Handler, l Limits, log *slog.Logger) *http.Server {
 	return server
 }
 
-// tellTLS gives requests what net/http gives them only where it makes the handshake itself.
-func tellTLS(handler http.Handler) http.Handler {
+// complete gives requests what net/http gives them only where it makes the handshake itself, and the header that was hidden from it.
+func complete(handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if watched, ok := r.Context().Value(watchedKey{}).(*watched); ok {
+			showExpect(r.Header)
 			if s, ok := watched.Conn.(*secure); ok {
 				state := s.ConnectionState()
 				r.TLS = &state
@@ -125,22 +126,53 @@ func (w *watched) Read(p []byte) (int, error) {
 	defer w.mu.Unlock()
 	if len(p) == 1 && n == 1 {
 		w.ahead, w.hasAhead = p[0], true
-	} else {
-		w.keep(p[:n])
+	} else if before := len(w.head); w.keep(p[:n]) {
+		hideExpect(w.head, p[:len(w.head)-before])
 	}
 	return n, err
 }
 
-func (w *watched) keep(p []byte) {
+// hideExpect gives the header Expect another name if it wants something else than 100-continue: net/http answers 417 for that, and S3 takes no notice. Head
+// is the whole header of a request, and end the end of it, which the server is about to read.
+func hideExpect(head, end []byte) {
+	const line = "\r\nexpect:"
+	at := bytes.Index(bytes.ToLower(head), []byte(line))
+	if at < 0 {
+		return
+	}
+	from := at + 2 - (len(head) - len(end))
+	if from < 0 {
+		return // the server has it already
+	}
+	value, _, _ := bytes.Cut(head[at+len(line):], []byte("\r\n"))
+	if !bytes.EqualFold(bytes.TrimSpace(value), []byte("100-continue")) {
+		copy(end[from:], hiddenExpect)
+	}
+}
+
+// hiddenExpect is what Expect is called until net/http has looked.
+const hiddenExpect = "E~pect"
+
+// showExpect undoes hideExpect, for signatures that cover the header.
+func showExpect(h http.Header) {
+	if values, ok := h[hiddenExpect]; ok {
+		h["Expect"] = values
+		delete(h, hiddenExpect)
+	}
+}
+
+// keep takes what was read, and reports whether the header ends in it.
+func (w *watched) keep(p []byte) bool {
 	w.total += int64(len(p))
 	if w.lost || w.complete || len(w.head) == watchedBytesMax {
-		return
+		return false
 	}
 	from := max(0, len(w.head)-3)
 	w.head = append(w.head, p[:min(len(p), watchedBytesMax-len(w.head))]...)
 	if i := bytes.Index(w.head[from:], []byte("\r\n\r\n")); i >= 0 {
 		w.head, w.complete = w.head[:from+i+4], true
 	}
+	return w.complete
 }
 
 // reset is called between two requests.

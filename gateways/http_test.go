@@ -20,7 +20,7 @@ func echo(t *testing.T, l Limits, watch bool) net.Conn {
 		defer body.Release()
 		framing := FramingOf(r)
 		_, err := io.Copy(io.Discard, body)
-		fmt.Fprintf(GuardAnswer(w, l), "%d %v", framing, errors.Is(err, ErrSlow))
+		fmt.Fprintf(GuardAnswer(w, l), "%d %v%s", framing, errors.Is(err, ErrSlow), expected(r))
 	})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -46,6 +46,14 @@ func echo(t *testing.T, l Limits, watch bool) net.Conn {
 	return conn
 }
 
+// expected is what a request expects beside 100-continue.
+func expected(r *http.Request) string {
+	if value := r.Header.Get("Expect"); value != "" && !strings.EqualFold(value, "100-continue") {
+		return " " + value
+	}
+	return ""
+}
+
 func answers(t *testing.T, conn net.Conn, request string, want ...string) {
 	t.Helper()
 	if _, err := io.WriteString(conn, request); err != nil {
@@ -59,6 +67,33 @@ func answers(t *testing.T, conn net.Conn, request string, want ...string) {
 		}
 		if body, _ := io.ReadAll(response.Body); string(body) != want {
 			t.Errorf("got %q, want %q", body, want)
+		}
+	}
+}
+
+// TestExpect: what a header expects beside 100-continue is passed over, as long as it is not so far ahead of the header's end that the server has it.
+func TestExpect(t *testing.T) {
+	conn := echo(t, DefaultLimits(), true)
+	for expect, seen := range map[string]string{"Expect: 200": " 200", "expect:\t200-ok ": " 200-ok", "EXPECT:x": " x", "Expect:": ""} {
+		answers(t, conn, "PUT /x HTTP/1.1\r\nHost: h\r\n"+expect+"\r\nContent-Length: 2\r\n\r\nab", "0 false"+seen)
+	}
+	answers(t, conn, "PUT /x HTTP/1.1\r\nHost: h\r\nExpect: 100-Continue\r\nContent-Length: 2\r\n\r\nab", "", "0 false")
+	// It stands in the body, or in a path, and is left alone.
+	answers(t, conn, "PUT /expect: HTTP/1.1\r\nHost: h\r\nContent-Length: 17\r\n\r\n\r\nExpect: 200 \r\n\r\n", "0 false")
+}
+
+func TestHideExpect(t *testing.T) {
+	const head = "GET / HTTP/1.1\r\nHost: h\r\nExpect: 200\r\nA: b\r\n\r\n"
+	name := strings.Index(head, "Expect")
+	for cut := range len(head) {
+		end := []byte(head[cut:])
+		hideExpect([]byte(head), end)
+		want := head[cut:]
+		if cut <= name {
+			want = strings.Replace(want, "Expect", hiddenExpect, 1)
+		}
+		if string(end) != want {
+			t.Fatalf("cut at %d: %q, not %q", cut, end, want)
 		}
 	}
 }

@@ -41,11 +41,21 @@ func createBucket(c *call) error {
 	if request.Location != "" && request.Location != c.g.Region {
 		return fault("IllegalLocationConstraintException", wire.Field{Name: "LocationConstraint", Value: request.Location})
 	}
-	if _, err := c.engine.CreateBucket(c.ctx, c.bucket, o); err != nil {
+	if _, err := c.engine.CreateBucket(c.ctx, c.bucket, o); err != nil && !c.madeBefore(o, err) {
 		return err
 	}
 	c.w.Header().Set("Location", "/"+string(c.bucket))
 	return c.empty(statusOK)
+}
+
+// madeBefore reports whether a bucket was not made because there is one that is the same. In its first region S3 answers then as if it had been made, and
+// in no other.
+func (c *call) madeBefore(o engine.CreateBucketOptions, err error) bool {
+	if c.g.Region != DefaultRegion || !engine.Is(err, engine.KindBucketExists) {
+		return false
+	}
+	lock, err := c.engine.BucketLock(c.ctx, c.bucket)
+	return err == nil && lock.Enabled == o.Lock
 }
 
 // createBucketDocument reads the body, which need not be there: many clients send none, and no length either.

@@ -334,6 +334,10 @@ func (c *call) fail(err error) {
 	for name, value := range f.headers {
 		h.Set(name, value)
 	}
+	switch f.code {
+	case "BadDigest", "XAmzContentSHA256Mismatch": // perhaps the length was wrong as well, and what is left of the body would pass for a request
+		h.Set("Connection", "close")
+	}
 	if f.status == http.StatusNotModified || c.r.Method == http.MethodHead {
 		c.status(f.status)
 		return

@@ -39,7 +39,8 @@ func TestBuckets(t *testing.T) {
 	if r := f.want(ask{method: "PUT", target: "/bucket-a"}, 200, ""); r.header.Get("Location") != "/bucket-a" {
 		t.Errorf("location %q", r.header.Get("Location"))
 	}
-	f.want(ask{method: "PUT", target: "/bucket-a"}, 409, "BucketAlreadyOwnedByYou")
+	f.want(ask{method: "PUT", target: "/bucket-a"}, 200, "") // as in us-east-1; but not if another bucket is asked for
+	f.want(ask{method: "PUT", target: "/bucket-a", headers: []string{"x-amz-bucket-object-lock-enabled", "true"}}, 409, "BucketAlreadyOwnedByYou")
 	const location = `<CreateBucketConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><LocationConstraint>%s</LocationConstraint></CreateBucketConfiguration>`
 	f.want(ask{method: "PUT", target: "/bucket-b", body: fmt.Sprintf(location, "us-east-1")}, 200, "")
 	f.want(ask{method: "PUT", target: "/bucket-c", body: fmt.Sprintf(location, "mars")}, 400, "IllegalLocationConstraintException")

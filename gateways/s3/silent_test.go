@@ -781,11 +781,6 @@ func (c *silent) cell(all []form, bogus bool) (taken bool) {
 		_, _, isFree = entry(c, "free ", free)
 	}
 	switch {
-	case bogus && c.m.name == "expect":
-		if c.r.status != http.StatusExpectationFailed {
-			c.failf("want 417")
-		}
-		c.refused(false)
 	case bogus && isFree:
 		if c.r.status >= 400 && !c.route.Absent {
 			c.failf("no value is wrong here, but it is refused")

@@ -336,8 +336,8 @@ func readQueryClaim(r *http.Request, query Query) (*claim, error) {
 	switch {
 	case err != nil:
 		return wrong("X-Amz-Expires should be a number")
-	case seconds < 1:
-		return wrong("X-Amz-Expires must be at least 1 second")
+	case seconds < 0: // with 0 it has expired
+		return wrong("X-Amz-Expires must be non-negative")
 	case time.Duration(seconds) > ExpiresMax/time.Second:
 		return wrong("X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds")
 	}
@@ -391,7 +391,7 @@ func (v *Verifier) checkTime(c *claim) error {
 	if c.when.Sub(now) > SkewMax {
 		return notYet(now)
 	}
-	if end := c.when.Add(c.expires); now.After(end) {
+	if end := c.when.Add(c.expires); !now.Before(end) {
 		return refuse("AccessDenied", "Request has expired", Field{"X-Amz-Expires", strconv.Itoa(int(c.expires / time.Second))},
 			Field{"Expires", end.Format(time.RFC3339)}, Field{"ServerTime", now.Format(time.RFC3339)})
 	}

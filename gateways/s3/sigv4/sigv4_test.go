@@ -264,7 +264,7 @@ func TestSkewAndExpiry(t *testing.T) {
 	}{
 		{0, time.Second, ""}, {-time.Hour, 2 * time.Hour, ""}, {-2 * time.Second, time.Second, "AccessDenied"},
 		{16 * time.Minute, time.Hour, "AccessDenied"}, {0, ExpiresMax, ""}, {0, ExpiresMax + time.Second, "AuthorizationQueryParametersError"},
-		{0, 0, "AuthorizationQueryParametersError"}, {0, -time.Second, "AuthorizationQueryParametersError"},
+		{0, 0, "AccessDenied"}, {-time.Second, time.Second, "AccessDenied"}, {0, -time.Second, "AuthorizationQueryParametersError"},
 	} {
 		r := request(t, "GET", "/b/k?x-id=GetObject")
 		u, err := signer.Presign(r, exampleTime.Add(c.off), c.valid)
