@@ -23,7 +23,7 @@ import (
 func statusCommand() *cli.Command {
 	return &cli.Command{
 		Name: "status", Usage: "show drives, groups and how well everything is protected",
-		Description: "Asks the daemon of this machine over its socket. Exits with 3 if an extent lacks shards or parity or a drive is out, and says which.\n\n    holdfast status\n    holdfast status --json | jq .extents_missing_shards",
+		Description: "Asks the daemon of this machine over its socket. Exits with 3 if an extent lacks shards or parity, a drive is out or a group lacks replicas, and says which.\n\n    holdfast status\n    holdfast status --json | jq .extents_missing_shards",
 		Flags:       append([]cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print all of it as JSON"}}, flags("state", "socket")...),
 		Action: func(c *cli.Context) error {
 			if err := noArguments(c); err != nil {
@@ -69,11 +69,22 @@ func causes(s *daemon.Status) (list []string) {
 			list = append(list, fmt.Sprintf("drive %d is %s", d.Drive, d.State))
 		}
 	}
+	for _, g := range s.Groups {
+		switch {
+		case !g.Quorum:
+			list = append(list, fmt.Sprintf("group %d has no majority: %d of %d replicas; bring back the drives and start the daemon again", g.Group, g.Live, g.Replicas))
+		case g.Live < g.Replicas:
+			list = append(list, fmt.Sprintf("group %d has %d of %d replicas", g.Group, g.Live, g.Replicas))
+		}
+	}
 	return append(list, missing(s)...)
 }
 
 // missing says which shards are not where they should be.
 func missing(s *daemon.Status) (list []string) {
+	if s.Unknown != "" {
+		return []string{"what is recorded cannot be read: " + s.Unknown}
+	}
 	if s.UnderProtected > 0 {
 		list = append(list, count(s.UnderProtected, "extent lacks", "extents lack")+" shards")
 	}

@@ -485,12 +485,15 @@ func (n *Node) renew(ctx context.Context, s *slot) error {
 		if err != nil {
 			return err
 		}
-		if !n.lame(status, s.Drive) {
+		n.mu.Lock()
+		lame := n.lame(status, s.Drive)
+		if lame {
+			s.renewed = time.Now()
+		}
+		n.mu.Unlock()
+		if !lame {
 			continue
 		}
-		n.mu.Lock()
-		s.renewed = time.Now()
-		n.mu.Unlock()
 		n.logger.Warn("a replica begins anew", "group", g.ID(), "drive", s.Drive, "path", s.Path)
 		n.joining.Lock()
 		err = n.joinGroup(ctx, g, s, 0)
@@ -502,17 +505,32 @@ func (n *Node) renew(ctx context.Context, s *slot) error {
 	return nil
 }
 
-// lame reports whether a group has a replica on a drive that takes no part, or none there although it has fewer than it should.
+// lame reports whether a group has a replica on a drive that takes no part, or none there although it has fewer than it should on drives that the node
+// knows. The caller holds mu.
 func (n *Node) lame(status group.Status, drive engine.DriveID) bool {
+	known, count := n.numbers(), 0
 	for _, m := range status.Members {
 		if m.Drive == drive {
 			return m.Failed != nil
 		}
+		if known[m.Drive] {
+			count++
+		}
 	}
-	return status.Missing == "" && len(status.Members) > 0 && len(status.Members) < min(n.replicas(), len(n.slots))
+	return status.Missing == "" && len(status.Members) > 0 && count < min(n.replicas(), len(n.slots))
 }
 
-// joinGroup removes the replica of a lost drive, and what an interrupted call or a failure left on the new one, and where the group then has
+// numbers returns the drives of the node, the witness among them. A replica on another is on one that was replaced before an outdated node.json was put
+// back. The caller holds mu.
+func (n *Node) numbers() map[engine.DriveID]bool {
+	known := map[engine.DriveID]bool{}
+	for _, s := range n.slots {
+		known[s.Drive] = true
+	}
+	return known
+}
+
+// joinGroup removes the replica of a lost drive, those of drives that the node does not know, and what an interrupted call or a failure left on the new one, and where the group then has
 // fewer replicas than it should, adds one on the new drive.
 func (n *Node) joinGroup(ctx context.Context, g *group.Group, s *slot, lost engine.DriveID) error {
 	status, err := g.Status(ctx)
@@ -522,10 +540,13 @@ func (n *Node) joinGroup(ctx context.Context, g *group.Group, s *slot, lost engi
 	// A number is never used again: the index of the group is greater than any that was.
 	fresh := group.Member{Replica: status.Commit + 1, Drive: s.Drive}
 	count := 0
+	n.mu.Lock()
+	known := n.numbers()
+	n.mu.Unlock()
 	for _, m := range status.Members {
 		fresh.Replica = max(fresh.Replica, m.Replica+1)
 		switch {
-		case m.Drive == lost, m.Drive == s.Drive && (m.Learner || m.Failed != nil):
+		case m.Drive == lost, !known[m.Drive], m.Drive == s.Drive && (m.Learner || m.Failed != nil):
 			if err := g.RemoveReplica(ctx, m.Replica); err != nil {
 				return err
 			}

@@ -180,6 +180,53 @@ func TestReplacedWitnessIsIn(t *testing.T) {
 	await(t, n, "the witness is not replaced", func(s Status) bool { return allIn(s) && s.Drives[len(s.Drives)-1].Drive > 5 })
 }
 
+// TestOutdatedState puts back a node.json that is older than the witness, and empties the witness again: the groups have a replica on a witness that the
+// node does not know, which has to give way to the new one.
+func TestOutdatedState(t *testing.T) {
+	for _, drives := range []int{2, 4} {
+		c := testConfig(t, t.TempDir(), drives)
+		state := filepath.Join(c.State, "node.json")
+		begin := func() {
+			n := openNode(t, c)
+			await(t, n, "not all are in", allIn)
+			closeNode(t, n)
+		}
+		begin()
+		old, err := os.ReadFile(state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wipe(t, filepath.Join(c.State, "witness"))
+		begin()
+		wipe(t, filepath.Join(c.State, "witness"))
+		if err := os.WriteFile(state, old, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		begin()
+	}
+}
+
+// TestStatusWithoutMajority takes away so many drives that nothing can be decided: the status says of each drive how it is all the same.
+func TestStatusWithoutMajority(t *testing.T) {
+	c := testConfig(t, t.TempDir(), 4)
+	n := openNode(t, c)
+	defer closeNode(t, n)
+	for _, folder := range c.Drives[1:] {
+		if err := os.Rename(folder, folder+".away"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, n, "nobody notices", func(s Status) bool {
+		out := 0
+		for _, d := range s.Drives {
+			if d.State == "out" {
+				out++
+			}
+		}
+		return out == 3 && s.Unknown != "" && !s.Protected() && len(s.Groups) == 2 && !s.Groups[1].Quorum
+	})
+}
+
 // TestRemovedFolders removes what a running node has open on a drive, but for its identity: the drive is not believed any more before what it would
 // go on to write into files without a name is acknowledged for long. Emptied, its folder becomes a new drive.
 func TestRemovedFolders(t *testing.T) {

@@ -46,13 +46,17 @@ type Status struct {
 	AwayShards     int `json:"shards_on_lost_drives"`
 	// Reduced is the number of extents that were written with less parity than their class has, while drives were away. The keepers write them anew
 	// once enough drives are in.
-	Reduced int          `json:"extents_with_less_parity"`
-	Garbage int          `json:"contents_to_collect"`
+	Reduced int `json:"extents_with_less_parity"`
+	Garbage int `json:"contents_to_collect"`
+	// Unknown says why the counts of extents, shards and contents, which are 0 then, cannot be read.
+	Unknown string       `json:"unknown,omitempty"`
 	Keeper  repair.Stats `json:"keepers"`
 }
 
-// Protected reports whether every shard is where it should be.
-func (s *Status) Protected() bool { return s.UnderProtected == 0 && s.AwayShards == 0 }
+// Protected reports whether every shard is known to be where it should be.
+func (s *Status) Protected() bool {
+	return s.Unknown == "" && s.UnderProtected == 0 && s.AwayShards == 0
+}
 
 // Redundancy returns that of the standard class, as "2+2".
 func (n *Node) Redundancy() string { return codeText(n.code) }
@@ -68,12 +72,15 @@ func (n *Node) Drives() []DriveStatus {
 	return drives
 }
 
-// Status reads the state. That takes time in proportion to the number of extents.
+// Status reads the state. That takes time in proportion to the number of extents. A group without a majority is no error.
 func (n *Node) Status(ctx context.Context) (Status, error) {
 	status := Status{Redundancy: n.Redundancy(), Drives: n.Drives(), Keeper: n.keeper.Stats()}
 	c, err := n.takeCensus(ctx)
 	if err != nil {
-		return status, err
+		if ctx.Err() != nil {
+			return status, err
+		}
+		status.Unknown = engine.Plain(err)
 	}
 	status.UnderProtected, status.Reduced, status.Garbage, status.AwayShards = c.missing, c.reduced, c.garbage, c.away
 	for i := range status.Drives {

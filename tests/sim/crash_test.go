@@ -272,6 +272,9 @@ func empty(ctx context.Context, n *node.Node) error {
 		if err != nil {
 			return err
 		}
+		if s.Unknown != "" {
+			return errors.New(s.Unknown)
+		}
 		left := s.Garbage + s.UnderProtected + s.AwayShards
 		for _, d := range s.Drives {
 			left += d.Shards
