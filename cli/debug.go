@@ -66,7 +66,7 @@ func debugCommand() *cli.Command {
 			sub("drive", "show the identity and the segments of a drive", debugDrive),
 			sub("log", "show the frames and records of a drive's meta stream, commands in words", debugLog),
 			sub("index", "show every row of a drive's index, in bytes and in words", debugIndex),
-			sub("extent", "list the shards on a drive with their places and checksums' count", debugExtent),
+			sub("extent", "list the shards on a drive with their places and the number of their checksums", debugExtent),
 		},
 	}
 }

@@ -224,12 +224,14 @@ type GuardedBody struct {
 	limits  Limits
 	waited  time.Duration // of this window
 	got     int64         // in this window
+	total   int64
+	length  int64 // -1: not known
 	err     error
 }
 
 // GuardBody puts r's body under watch. The handler calls Release when it is done with the request.
 func GuardBody(w http.ResponseWriter, r *http.Request, l Limits) *GuardedBody {
-	g := &GuardedBody{body: r.Body, control: http.NewResponseController(w), limits: l}
+	g := &GuardedBody{body: r.Body, control: http.NewResponseController(w), limits: l, length: r.ContentLength}
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
 		g.err = io.EOF
 	}
@@ -259,6 +261,7 @@ func (g *GuardedBody) Read(p []byte) (int, error) {
 	_ = g.control.SetReadDeadline(start.Add(g.limits.SlowWindow - g.waited))
 	n, err := g.body.Read(p)
 	g.waited += time.Since(start)
+	g.total += int64(n)
 	if g.got += int64(n); g.got >= g.limits.SlowBytes {
 		g.waited, g.got = 0, 0
 	}
@@ -272,6 +275,26 @@ func (g *GuardedBody) Read(p []byte) (int, error) {
 	}
 	g.err = err
 	return n, err
+}
+
+// passedOver is what net/http passes over of a body that was not read before it answers, and passOverMax what Refuse does at most.
+const (
+	passedOver  = 256 << 10
+	passOverMax = 1 << 30
+)
+
+// Refuse calls answer, which writes an answer to a request whose body was read in part. A client that is still sending would lose the answer if the
+// connection were closed at once, so what it sends is passed over meanwhile, for no longer than the limits give it for a header.
+func (g *GuardedBody) Refuse(w http.ResponseWriter, answer func()) {
+	if g.err != nil || g.total == 0 || g.length >= 0 && g.length-g.total <= passedOver || g.control.EnableFullDuplex() != nil {
+		answer()
+		return
+	}
+	w.Header().Set("Connection", "close")
+	answer()
+	_ = g.control.Flush() // who does not listen any more learns nothing from an error
+	_ = g.control.SetReadDeadline(time.Now().Add(g.limits.HeaderTime))
+	_, _ = io.CopyN(io.Discard, g.body, passOverMax)
 }
 
 // GuardAnswer returns w under the watch of l: a client that does not take a piece of the answer within WriteTime is cut.

@@ -98,6 +98,45 @@ func TestHideExpect(t *testing.T) {
 	}
 }
 
+// TestRefuse: a client that first sends all of a large body, and only then reads, hears why it was refused.
+func TestRefuse(t *testing.T) {
+	limits := DefaultLimits()
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body := GuardBody(w, r, limits)
+		if _, err := io.CopyN(io.Discard, body, 1000); err != nil {
+			t.Error(err)
+		}
+		body.Refuse(w, func() { w.WriteHeader(http.StatusTeapot) })
+	})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := NewServer(handler, limits, nil)
+	done := make(chan bool)
+	go func() { defer close(done); server.Serve(Watch(listener)) }()
+	defer func() { server.Close(); <-done }()
+	for _, length := range []int{1000, 2000, 300_000, 50 << 20} {
+		conn, err := net.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.SetDeadline(time.Now().Add(20 * time.Second))
+		fmt.Fprintf(conn, "PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", length)
+		if _, err := conn.Write(make([]byte, length)); err != nil {
+			t.Errorf("%d bytes: %v", length, err)
+		}
+		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatalf("%d bytes: %v", length, err)
+		}
+		if response.StatusCode != http.StatusTeapot || response.Close != (length >= 300_000) {
+			t.Errorf("%d bytes: %v, close %v", length, response.Status, response.Close)
+		}
+		conn.Close()
+	}
+}
+
 func TestFramingOf(t *testing.T) {
 	const head = "PUT /x HTTP/1.1\r\nHost: h\r\n"
 	const chunks = "Transfer-Encoding: chunked\r\n"

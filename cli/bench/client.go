@@ -100,7 +100,16 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	return fmt.Sprintf("%s is answered with %d %s %s", e.Request, e.Status, e.Code, e.Message)
+	text := fmt.Sprintf("%s is answered with %d %s", e.Request, e.Status, http.StatusText(e.Status))
+	switch {
+	case e.Code != "":
+		return text + ": " + strings.TrimSpace(e.Code+" "+e.Message)
+	case e.Status == http.StatusForbidden: // the answer to HEAD has no content
+		return text + ": the credential is wrong, or may not do this"
+	case e.Status == http.StatusBadRequest:
+		return text + ": perhaps the server speaks https, or expects another region"
+	}
+	return text
 }
 
 // errDiffers is an answer that is a success with a wrong content.

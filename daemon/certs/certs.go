@@ -324,6 +324,11 @@ func (f *Folder) lookAt(name string, before *pair) (*pair, bool) {
 	seen, early := f.seen[name], f.early[name]
 	p, err := f.read(name)
 	switch {
+	case f.seen[name] == seen && err == nil && before != nil && p.exposed != before.exposed: // the mode of the key's file
+		if p.exposed {
+			f.log.Warn(f.exposedText(p))
+		}
+		return p, true
 	case f.seen[name] == seen && (!early || err != nil):
 		return before, false
 	case err != nil && before != nil:

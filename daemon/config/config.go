@@ -170,7 +170,7 @@ func (c *Config) decode(document []byte) error {
 		case f.List:
 			return fmt.Errorf("line %d: %s is a list of texts; write %s = [\"/a\", \"/b\"]", line, f.Key, f.Key)
 		default:
-			return fmt.Errorf("line %d: %s is a text; write it in quotes: %s = \"…\"", line, f.Key, f.Key)
+			return fmt.Errorf("line %d: %s is a string; write it in quotes: %s = \"…\"", line, f.Key, f.Key)
 		}
 	}
 	return fmt.Errorf("line %d: a value of the wrong type", line)
@@ -366,6 +366,9 @@ func (c *Config) parseDomains() error {
 }
 
 func (c *Config) checkWords() error {
+	if wrong := func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' }; strings.ContainsFunc(c.Region, wrong) || len(c.Region) > 63 {
+		return fmt.Errorf("--region is %q; a region has lower-case letters, digits and hyphens, such as us-east-1", c.Region)
+	}
 	if c.S3SignatureV2 != "on" && c.S3SignatureV2 != Off {
 		return fmt.Errorf("--s3-signature-v2 is %q; on and off are possible", c.S3SignatureV2)
 	}

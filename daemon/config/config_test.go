@@ -43,7 +43,7 @@ func TestRefused(t *testing.T) {
 	for text, want := range map[string]string{
 		"region = 'a'\n\ndrives = '/a'": `line 3: drives is a list of texts; write drives = ["/a", "/b"]`,
 		"drives = [1]":                  `line 1: drives is a list`,
-		"\nmemory = 5":                  `line 2: memory is a text; write it in quotes`,
+		"\nmemory = 5":                  `line 2: memory is a string; write it in quotes`,
 		"region = 'x":                   "line 1, column 11: unterminated",
 		"region='a'\nregion='b'":        "line 2, column 1: key region is already defined",
 		"\ns3_adress = ':1'":            "line 2: there is no option s3_adress; the nearest is s3_address",
@@ -59,7 +59,7 @@ func TestRefused(t *testing.T) {
 	}
 	for key, cases := range map[string][]string{
 		"console_address": {":9001"}, "metrics_address": {"127.0.0.1", "9005"}, "metrics_auth": {"none"}, "sftp_address": {":9022"}, "s3_address": {"9000", "host"},
-		"root_user": {"root"}, "root_password": {"12345678"}, "standard": {"2", "1+2", "x+1", "0+0"}, "reduced": {"2", "1+2", "x+1", "0+0"}, "memory": {"1", "many", "1TB"},
+		"root_user": {"root"}, "root_password": {"12345678"}, "standard": {"2", "1+2", "x+1", "0+0"}, "reduced": {"2", "1+2", "x+1", "0+0"}, "memory": {"1", "many", "1TB"}, "region": {"a b", "Mars"},
 		"log_level": {"loud"}, "s3_signature_v2": {"no", "true"}, "log_format": {"xml"}, "drives": {"/d{1..4}", "/d{4...1}", "/d{1...4"},
 	} {
 		for _, value := range cases {

@@ -1,4 +1,4 @@
-// Package metrics serves metrics to Prometheus: all of them under our names on an address of its own, and under MinIO's names, to who brings a token, on
+// Package metrics serves metrics to Prometheus: all of them under our names on an address of its own, and under MinIO's names, to whoever brings a token, on
 // the port of S3.
 //
 // Promise: on the port of S3 nobody reads a figure without a token that the root credential signed and that has not expired, unless the operator said
@@ -70,7 +70,7 @@ func MinIO(c Config) http.Handler {
 		view, ok := views[r.URL.Path]
 		switch {
 		case !c.Public && !c.admits(r):
-			refuse(w, r, http.StatusForbidden, "AccessDenied", "Access Denied: the metrics are for who brings a bearer token, as mc admin prometheus generate makes it.")
+			refuse(w, r, http.StatusForbidden, "AccessDenied", "Access Denied: the metrics are for whoever brings a bearer token, as mc admin prometheus generate makes it.")
 		case !ok:
 			refuse(w, r, http.StatusNotFound, "NoSuchKey", "There is no such view of metrics: cluster, node and bucket are there.")
 		default:

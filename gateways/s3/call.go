@@ -342,5 +342,7 @@ func (c *call) fail(err error) {
 		c.status(f.status)
 		return
 	}
-	c.send(f.status, "application/xml", wire.ErrorBody(f.code, f.message, c.path, string(c.record.Request), c.g.Node, f.fields))
+	c.incoming.Refuse(c.w, func() {
+		c.send(f.status, "application/xml", wire.ErrorBody(f.code, f.message, c.path, string(c.record.Request), c.g.Node, f.fields))
+	})
 }

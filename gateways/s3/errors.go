@@ -124,8 +124,10 @@ func kindFault(err error, c *call) *apiFault {
 	kind := engine.KindOf(err)
 	f := fault(kindCodes[kind])
 	switch kind { // why the server failed is for its log: it names drives and extents, which are none of the client's business
-	case engine.KindInvalidArgument, engine.KindConflict, engine.KindNotImplemented:
-		f.message += ": " + err.Error()
+	case engine.KindInvalidArgument, engine.KindNotImplemented:
+		f.message += ": " + cause(err)
+	case engine.KindConflict: // not every one goes away when the request is repeated
+		f.message = "The operation conflicts with another, or with what is there: " + cause(err)
 	}
 	switch kind {
 	case engine.KindLocked:
@@ -133,7 +135,7 @@ func kindFault(err error, c *call) *apiFault {
 	case engine.KindNoLock:
 		f.message = noLocks
 	case engine.KindBucketState:
-		f.message += " " + err.Error()
+		f.message += " (" + cause(err) + ")"
 	}
 	ref := engine.RefOf(err) // of a copy it may be the source
 	switch kind {
@@ -164,6 +166,15 @@ func kindFault(err error, c *call) *apiFault {
 		}
 	}
 	return f
+}
+
+// cause is what is said where an error was found, without what was done to what: the client knows that.
+func cause(err error) string {
+	var e *engine.Error
+	for errors.As(err, &e) && e.Err != nil {
+		err = e.Err
+	}
+	return err.Error()
 }
 
 // firstCondition names the condition that a 412 is about, as far as the request tells.

@@ -30,7 +30,7 @@ var (
 	durations = &metrics.Metric{Name: "holdfast_s3_request_duration_seconds", Kind: metrics.Histogram, Labels: []string{"operation"}, Bounds: requestBounds,
 		Help: "Time from the header of a request to the end of its answer"}
 	firstBytes = &metrics.Metric{Name: "holdfast_s3_time_to_first_byte_seconds", Kind: metrics.Histogram, Labels: []string{"operation"}, Bounds: requestBounds,
-		Help: "Time from the header of a request to the begin of its answer; for an upload that includes the body"}
+		Help: "Time from the header of a request to the beginning of its answer; for an upload that includes the body"}
 	receivedBytes = &metrics.Metric{Name: "holdfast_s3_received_bytes_total", Kind: metrics.Counter, Labels: []string{"operation"},
 		Help: "Bytes of content that requests brought"}
 	sentBytes = &metrics.Metric{Name: "holdfast_s3_sent_bytes_total", Kind: metrics.Counter, Labels: []string{"operation"},

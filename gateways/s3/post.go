@@ -188,6 +188,7 @@ type formFile struct {
 	*wire.Form
 	least, most int64
 	size        int64 // so far
+	whole       int64 // bytes of the form, as it says
 }
 
 // Announced is source.Announced: what follows a file is no trailer.
@@ -202,7 +203,7 @@ func (f *formFile) Read(p []byte) (int, error) {
 	f.size += int64(n)
 	switch {
 	case f.size > f.most:
-		return 0, &engine.Error{Kind: engine.KindEntityTooLarge, Err: tooLarge(f.size, f.most)}
+		return 0, &engine.Error{Kind: engine.KindEntityTooLarge, Err: tooLarge(max(f.size, f.whole), f.most)}
 	case err == io.EOF && f.size < f.least:
 		return 0, &engine.Error{Kind: engine.KindInvalidArgument, Err: fault("EntityTooSmall", wire.Field{Name: "ProposedSize", Value: strconv.FormatInt(f.size, 10)},
 			wire.Field{Name: "MinSizeAllowed", Value: strconv.FormatInt(f.least, 10)})}
@@ -216,7 +217,7 @@ func (c *call) openForm(form *wire.Form, policy *wire.FormPolicy, h http.Header)
 		return nil, fault("EntityTooSmall", wire.Field{Name: "ProposedSize", Value: strconv.FormatInt(length, 10)},
 			wire.Field{Name: "MinSizeAllowed", Value: strconv.FormatInt(policy.SizeMin, 10)})
 	}
-	t := &content{call: c, body: &formFile{Form: form, least: policy.SizeMin, most: min(policy.SizeMax, engine.PutBytesMax)}, size: -1, left: -1}
+	t := &content{call: c, body: &formFile{Form: form, least: policy.SizeMin, most: min(policy.SizeMax, engine.PutBytesMax), whole: c.contentLength()}, size: -1, left: -1}
 	return t, t.chooseChecksum(h, algorithmNamed("CRC64NVME"))
 }
 
