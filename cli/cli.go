@@ -25,7 +25,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	app := &cli.App{
 		Name: "holdfast", Usage: "erasure-coded storage that keeps what it acknowledged", Version: config.Version,
 		Description: "Start a server on four drives:\n\n    holdfast server /srv/drive{1...4}\n\nand see how well everything is protected:\n\n    holdfast status\n\nholdfast help COMMAND explains a command.\n\nExit status: 0 done, 1 failed, 2 called wrongly, 3 (status only) not fully protected.",
-		Commands:    []*cli.Command{serverCommand(), statusCommand(), benchCommand(), debugCommand(), versionCommand()},
+		Commands:    []*cli.Command{serverCommand(), statusCommand(), scrubCommand(), benchCommand(), debugCommand(), versionCommand()},
 		Writer:      stdout, ErrWriter: stderr, HideHelpCommand: true,
 		ExitErrHandler: func(*cli.Context, error) {},
 		OnUsageError:   wrongUsage,

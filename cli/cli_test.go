@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"holdfast/engine/disk"
 	"holdfast/engine/drive"
@@ -33,6 +34,10 @@ func TestHelp(t *testing.T) {
 		{[]string{"help", "debug", "steps"}, []string{"STATE", "The daemon may run"}},
 		{[]string{"debug", "drive", "--help"}, []string{"Stop the daemon first"}},
 		{[]string{"server", "--help"}, []string{"--s3-address", "--state", "HOLDFAST_S3_ADDRESS", "root-credentials", "DRIVE"}},
+		{[]string{"scrub"}, []string{"start", "status", "holdfast scrub start --drive 3"}},
+		{[]string{"scrub", "start", "--help"}, []string{"--drive NUMBER", "--state", "--scrub-rate", "Exits with 1"}},
+		{[]string{"help", "scrub", "status"}, []string{"--json", "--socket"}},
+		{[]string{"server", "--help"}, []string{"--scrub-period", "--scrub-rate", "HOLDFAST_SCRUB_RATE"}},
 		{[]string{"status", "--help"}, []string{"--json", "--state", "--socket", "--config", "Exits with 3"}},
 		{[]string{"debug", "--help"}, []string{"drive", "log", "index", "extent"}},
 		{[]string{"bench", "--help"}, []string{"put", "mixed", "AWS_ACCESS_KEY_ID", "Ctrl-C"}},
@@ -89,6 +94,13 @@ func TestWrongCalls(t *testing.T) {
 		{[]string{"status", "--state", state}, 1, "is it running"},
 		{[]string{"status", "--socket", "off"}, 2, "nothing to ask"},
 		{[]string{"status", "now"}, 2, "status takes no argument now"},
+		{[]string{"server", "--scrub-period", "1m", drive}, 2, "1h to 8784h are possible, or off"},
+		{[]string{"server", "--scrub-rate", "fast", drive}, 2, "--scrub-rate"},
+		{[]string{"scrub", "begin"}, 2, "there is no command scrub begin"},
+		{[]string{"scrub", "start", "--drive", "two"}, 2, "drive"},
+		{[]string{"scrub", "start", "2"}, 2, "scrub start takes no argument 2"},
+		{[]string{"scrub", "status", "--socket", "off"}, 2, "nothing to ask"},
+		{[]string{"scrub", "start", "--state", state}, 1, "is it running"},
 		{[]string{"version", "now"}, 2, "version takes no argument now"},
 		{[]string{"debug", "drive"}, 2, "one drive"},
 		{[]string{"debug", "drive", state}, 1, ""},
@@ -122,6 +134,7 @@ func TestWrongCalls(t *testing.T) {
 
 // TestStatus wants that whatever makes the exit status 3 is said in words.
 func TestStatus(t *testing.T) {
+	utc(t)
 	const sound = `{"drive": 1, "path": "/d1", "state": "in", "shards": 15}`
 	for _, c := range []struct {
 		body string
@@ -129,7 +142,10 @@ func TestStatus(t *testing.T) {
 		want []string
 	}{
 		{`{"drives": [` + sound + `], "keepers": {"shards_rebuilt": 7}}`, 0,
-			[]string{"7 shards rebuilt", "protection, as it is recorded: every shard is where it should be; damage that nobody has read yet is not known"}},
+			[]string{"7 shards rebuilt", "protection, as it is recorded: every shard is where it should be; damage that neither a reader nor the scrub has met yet is not known"}},
+		{`{"drives": [{"drive": 1, "state": "in", "scrub": ` + scrubbed + `}, {"drive": 5, "state": "in", "witness": true}], "keepers": {"shards_scrubbed_damaged": 2}}`, 0,
+			[]string{"scrub of drive 1: complete 2026-11-02 10:30, in 1h30m0s: 12 shards, 3.3 MiB, 2 damaged; next 2026-12-02 09:00", "2 by the scrub",
+				"damage that came after 2026-11-02 09:00, and that nobody has met yet, is not known"}},
 		{`{"drives": [` + sound + `, {"drive": 2, "path": "/d2", "state": "out", "problem": "gone", "shards": 15}], "shards_on_lost_drives": 15}`, 3,
 			[]string{"/d2 gone", "not fully protected: drive 2 is out; 15 extents have a shard on a drive that is out"}},
 		{`{"drives": [` + sound + `, {"drive": 3, "state": "out", "witness": true}]}`, 3,
@@ -154,6 +170,45 @@ func TestStatus(t *testing.T) {
 		code, out, errors = call("status", "--json", "--socket", socket)
 		if code != c.code || out != c.body || (c.code == 3) != strings.Contains(errors, "not fully protected: ") {
 			t.Errorf("as JSON: %d, %s, %q", code, out, errors)
+		}
+	}
+}
+
+// utc has times shown as they are written in these tests.
+func utc(t *testing.T) {
+	local := time.Local
+	time.Local = time.UTC
+	t.Cleanup(func() { time.Local = local })
+}
+
+// scrubbed is the state of a scrub after a complete pass.
+const scrubbed = `{"known": true, "last": {"started": "2026-11-02T09:00:00Z", "ended": "2026-11-02T10:30:00Z", "shards": 12, "bytes": 3444736, "damaged": 2}, "due": "2026-12-02T09:00:00Z"}`
+
+// TestScrub wants that what the daemon says of the scrub is said in words, and that what was not begun is.
+func TestScrub(t *testing.T) {
+	utc(t)
+	const running = `{"known": true, "under_way": {"started": "2026-11-02T09:00:00Z", "percent": 42.123, "shards": 1, "bytes": 4096, "damaged": 3}`
+	for _, c := range []struct {
+		args []string
+		body string
+		code int
+		want []string // in what is said, errors too
+	}{
+		{[]string{"status"}, `{"period": "720h", "rate": "64MiB/s", "drives": [{"drive": 1, "state": "in", "scrub": ` + scrubbed + `}, {"drive": 2, "state": "in", "scrub": ` + running + `}},
+			{"drive": 3, "state": "out", "scrub": ` + running + `, "problem": "no quorum"}}, {"drive": 4, "state": "in", "scrub": {"known": false, "problem": "not read yet"}},
+			{"drive": 6, "state": "in", "scrub": {"known": true}}]}`, 0,
+			[]string{"scrub period 720h, rate at most 64MiB/s", "drive 1: complete 2026-11-02 10:30, in 1h30m0s: 12 shards, 3.3 MiB, 2 damaged; next 2026-12-02 09:00\n",
+				"drive 2: never complete; under way since 2026-11-02 09:00, 42.1 %, 3 damaged\n", "42.1 %, 3 damaged; rests while the drive is out; waits: no quorum\n",
+				"drive 4: not known; not read yet\n", "drive 6: never complete; next when it is asked for\n"}},
+		{[]string{"status", "--json"}, `{"period": "720h"}`, 0, []string{`{"period": "720h"}`}},
+		{[]string{"start"}, `[{"drive": 1, "path": "/d1"}, {"drive": 2, "path": "/d2", "problem": "drive 2 is out"}]`, 1, []string{"drive 1: a pass has begun", "holdfast: drive 2 is out"}},
+		{[]string{"start", "--drive", "1"}, `[{"drive": 1, "path": "/d1"}]`, 0, []string{"drive 1: a pass has begun"}},
+	} {
+		code, out, errors := call(append(append([]string{"scrub"}, c.args...), "--socket", serveStatus(t, c.body))...)
+		for _, want := range c.want {
+			if code != c.code || !strings.Contains(out+errors, want) {
+				t.Errorf("%q: %d, lacks %q:\n%s%s", c.args, code, want, out, errors)
+			}
 		}
 	}
 }

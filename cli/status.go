@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,14 +30,7 @@ func statusCommand() *cli.Command {
 			if err := noArguments(c); err != nil {
 				return err
 			}
-			loaded, err := load(c, nil)
-			if err != nil {
-				return err
-			}
-			if loaded.Socket == config.Off {
-				return usageError{errors.New("the socket is off, so there is nothing to ask; start the daemon with a --socket, and name the same here")}
-			}
-			body, err := ask(c.Context, loaded.Socket, "/status")
+			body, err := askLocal(c, http.MethodGet, "/status")
 			if err != nil {
 				return err
 			}
@@ -119,15 +113,27 @@ func count(n int, one, more string) string {
 	return fmt.Sprintf("%d %s", n, more)
 }
 
-// ask gets a path of the local API.
-func ask(ctx context.Context, socket, path string) ([]byte, error) {
+// askLocal asks the daemon whose socket the command's flags, the environment or the file name.
+func askLocal(c *cli.Context, method, path string) ([]byte, error) {
+	loaded, err := load(c, nil)
+	if err != nil {
+		return nil, err
+	}
+	if loaded.Socket == config.Off {
+		return nil, usageError{errors.New("the socket is off, so there is nothing to ask; start the daemon with a --socket, and name the same here")}
+	}
+	return ask(c.Context, loaded.Socket, method, path)
+}
+
+// ask asks for a path of the local API.
+func ask(ctx context.Context, socket, method, path string) ([]byte, error) {
 	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
 	}}
 	defer client.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://local"+path, nil)
+	request, err := http.NewRequestWithContext(ctx, method, "http://local"+path, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +144,7 @@ func ask(ctx context.Context, socket, path string) ([]byte, error) {
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, 16<<20))
 	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("the daemon says: %s", body)
+		err = fmt.Errorf("the daemon says: %s", bytes.TrimSpace(body))
 	}
 	return body, err
 }
@@ -179,6 +185,7 @@ func printStatus(w io.Writer, s *daemon.Status, causes []string) error {
 		line := fmt.Sprintf("%-6d %-8s %-6s %10s %10s %8d  %s %s", d.Drive, role, d.State, bytesText(d.Free), bytesText(d.Total), d.Shards, d.Path, d.Problem)
 		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
+	printScrubs(w, s.Drives)
 	for _, g := range s.Groups {
 		quorum := ""
 		if !g.Quorum {
@@ -189,17 +196,32 @@ func printStatus(w io.Writer, s *daemon.Status, causes []string) error {
 			fmt.Fprintf(w, "  %s\n", problem)
 		}
 	}
-	fmt.Fprintf(w, "keepers: %d shards rebuilt, %d extents widened, %d shards swept, %d contents freed, %d waiting; %d reported by readers\n",
-		s.Keeper.ShardsRebuilt, s.Keeper.ExtentsWidened, s.Keeper.ShardsSwept, s.Keeper.ContentsFreed, s.Garbage, s.Keeper.Reported)
+	fmt.Fprintf(w, "keepers: %d shards rebuilt, %d extents widened, %d shards swept, %d contents freed, %d waiting; %d reported by readers, %d by the scrub\n",
+		s.Keeper.ShardsRebuilt, s.Keeper.ExtentsWidened, s.Keeper.ShardsSwept, s.Keeper.ContentsFreed, s.Garbage, s.Keeper.Reported, s.Keeper.ScrubDamaged)
 	verdict := "every shard is where it should be"
 	if missing := missing(s); len(missing) > 0 {
 		verdict = strings.Join(missing, "; ")
 	}
-	_, err := fmt.Fprintf(w, "protection, as it is recorded: %s; damage that nobody has read yet is not known\n", verdict)
+	_, err := fmt.Fprintf(w, "protection, as it is recorded: %s; %s\n", verdict, unknown(s))
 	if len(causes) > 0 {
 		_, err = fmt.Fprintf(w, "not fully protected: %s\n", strings.Join(causes, "; "))
 	}
 	return err
+}
+
+// unknown says which damage may be there that nobody knows of.
+func unknown(s *daemon.Status) string {
+	since := time.Now()
+	for _, d := range s.Drives {
+		switch {
+		case d.Witness:
+		case d.Scrub == nil || d.Scrub.Last == nil:
+			return "damage that neither a reader nor the scrub has met yet is not known"
+		case d.Scrub.Last.Started.Before(since):
+			since = d.Scrub.Last.Started
+		}
+	}
+	return "damage that came after " + timeText(since) + ", and that nobody has met yet, is not known"
 }
 
 func bytesText(n int64) string {

@@ -83,7 +83,7 @@ func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) er
 	d := &daemon{config: c, logger: logger(c), started: time.Now()}
 	settings := node.Config{
 		State: c.State, Drives: c.Drives, Standard: c.Redundancy, Reduced: c.ReducedRedundancy, Memory: c.MemoryBytes, Logger: d.logger,
-		Locked: d.record,
+		ScrubPeriod: c.ScrubEvery, ScrubRate: c.ScrubBytes, Locked: d.record,
 	}
 	for _, check := range []func() error{
 		func() error { return Check(c) }, func() error { return checkFolders(c) }, func() error { return node.Examine(settings) },
@@ -361,6 +361,8 @@ func (d *daemon) localAPI() http.Handler {
 		}
 		_ = json.NewEncoder(w).Encode(s) // the client may be gone
 	})
+	mux.HandleFunc("GET /scrub", d.scrubStatus)
+	mux.HandleFunc("POST /scrub", d.scrubStart)
 	return mux
 }
 

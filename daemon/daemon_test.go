@@ -196,17 +196,54 @@ func checkStatus(t *testing.T, socket string) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
 	}}
 	defer transport.CloseIdleConnections()
-	response, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Get("http://local/status")
+	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	var status Status
+	askLocal(t, client, http.MethodGet, "/status", http.StatusOK, &status)
+	if status.Redundancy != "1+1" || len(status.Drives) < 2 || status.Version != config.Version || !status.Protected() {
+		t.Errorf("got %+v", status)
+	}
+	for _, wrong := range []string{"99", "3", "x", "-1"} { // 3 is the witness
+		askLocal(t, client, http.MethodPost, "/scrub?drive="+wrong, http.StatusNotFound, nil)
+	}
+	var begun []ScrubStart
+	if askLocal(t, client, http.MethodPost, "/scrub?drive=2", http.StatusOK, &begun); len(begun) != 1 || begun[0].Drive != 2 || begun[0].Problem != "" {
+		t.Errorf("a scrub of one drive: %+v", begun)
+	}
+	if askLocal(t, client, http.MethodPost, "/scrub", http.StatusOK, &begun); len(begun) != 2 {
+		t.Errorf("a scrub of all: %+v", begun)
+	}
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		var scrub Scrub
+		askLocal(t, client, http.MethodGet, "/scrub", http.StatusOK, &scrub)
+		if scrub.Period == "720h" && scrub.Rate == "64MiB/s" && len(scrub.Drives) == 2 && scrub.Drives[0].Scrub.Last != nil && scrub.Drives[1].Scrub.Last != nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the scrub is not complete: %+v", scrub)
+		}
+	}
+}
+
+// askLocal asks the socket and reads the answer, unless it is to be an error.
+func askLocal(t *testing.T, client *http.Client, method, path string, want int, answer any) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, "http://local"+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := client.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	var status Status
-	if err := json.NewDecoder(response.Body).Decode(&status); err != nil || response.StatusCode != http.StatusOK {
-		t.Fatalf("%s, %v", response.Status, err)
+	if response.StatusCode != want {
+		t.Fatalf("%s %s: %s", method, path, response.Status)
 	}
-	if status.Redundancy != "1+1" || len(status.Drives) < 2 || status.Version != config.Version || !status.Protected() {
-		t.Errorf("got %+v", status)
+	if answer == nil {
+		return
+	}
+	if err := json.NewDecoder(response.Body).Decode(answer); err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
 	}
 }
 

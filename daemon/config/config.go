@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pelletier/go-toml/v2"
 	"golang.org/x/sys/unix"
@@ -26,7 +27,7 @@ import (
 	"holdfast/engine"
 )
 
-// Off disables a listener.
+// Off disables a listener, or what goes on by itself.
 const Off = "off"
 
 // AccessInLog is the access log that goes into the daemon's own.
@@ -51,6 +52,8 @@ type Config struct {
 	Standard       string   `toml:"standard" help:"redundancy of the STANDARD storage class as DATA+PARITY, for what is written from this start on; what is stored keeps its own. Default by the number of drives: 1+0, 1+1, 2+1, 2+2, 3+2, 4+2, 4+3, then four parity shards and at most twelve of data"`
 	Reduced        string   `toml:"reduced" help:"redundancy of the REDUCED_REDUNDANCY storage class as DATA+PARITY, with at most the parity of the standard one; for new writes only, too. Default: as many shards as standard has, one of them parity"`
 	Memory         string   `toml:"memory" help:"budget of block buffers, such as 256MiB, at least 16MiB; requests wait for it, and are told to slow down. Default: a quarter of the machine's memory, at most 256MiB"`
+	ScrubPeriod    string   `toml:"scrub_period" help:"every shard on every drive is read and proven once in this time, such as 720h, from 1h to 8784h; off: only when holdfast scrub start asks for it. Default 720h, which is 30 days"`
+	ScrubRate      string   `toml:"scrub_rate" help:"the most that the scrub reads of one drive in a second, such as 64MiB/s, from 1MiB/s to 16GiB/s. Where the period leaves time it reads less, but no less than 1MiB/s. Default 64MiB/s"`
 	LogLevel       string   `toml:"log_level" help:"debug, info, warn or error. Default info"`
 	LogFormat      string   `toml:"log_format" help:"text or json. Default text"`
 	AccessLog      string   `toml:"access_log" help:"where a line for each request goes: log (among the daemon's own lines, at info), off, or a file, which has them all whatever the log_level, in the log_format, and is opened anew on SIGHUP. Default log"`
@@ -64,11 +67,14 @@ type Config struct {
 	FTPSAddress    string   `toml:"ftps_address" help:"reserved for implicit FTPS, port 9990; this build has none, so only off is possible"`
 	SFTPAddress    string   `toml:"sftp_address" help:"reserved for SFTP, port 9022; this build has none, so only off is possible"`
 
-	// Redundancy, ReducedRedundancy, MemoryBytes and Domains are what Standard, Reduced, Memory and S3Domains say; a zero redundancy means the default.
+	// Redundancy, ReducedRedundancy, MemoryBytes, Domains, ScrubEvery and ScrubBytes are what Standard, Reduced, Memory, S3Domains, ScrubPeriod and
+	// ScrubRate say; a zero redundancy means the default, a zero period that the scrub is off.
 	Redundancy        engine.Redundancy `toml:"-"`
 	ReducedRedundancy engine.Redundancy `toml:"-"`
 	MemoryBytes       int64             `toml:"-"`
 	Domains           []string          `toml:"-"`
+	ScrubEvery        time.Duration     `toml:"-"`
+	ScrubBytes        int64             `toml:"-"` // in a second
 }
 
 // Field is one option, for manuals and flags.
@@ -210,6 +216,8 @@ func (c *Config) complete() (err error) {
 	defaulted(&c.Socket, filepath.Join(c.State, "holdfast.sock"))
 	defaulted(&c.Region, "us-east-1")
 	defaulted(&c.S3SignatureV2, "on")
+	defaulted(&c.ScrubPeriod, "720h")
+	defaulted(&c.ScrubRate, "64MiB/s")
 	defaulted(&c.LogLevel, "info")
 	defaulted(&c.LogFormat, "text")
 	defaulted(&c.AccessLog, AccessInLog)
@@ -218,7 +226,7 @@ func (c *Config) complete() (err error) {
 	if err := c.completeDrives(); err != nil {
 		return err
 	}
-	for _, check := range []func() error{c.checkReserved, c.checkAddresses, c.completePaths, c.checkCredential, c.checkWords, c.parseStandard, c.parseMemory, c.parseDomains} {
+	for _, check := range []func() error{c.checkReserved, c.checkAddresses, c.completePaths, c.checkCredential, c.checkWords, c.parseStandard, c.parseMemory, c.parseDomains, c.parseScrub} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -423,14 +431,49 @@ func (c *Config) parseMemory() error {
 		}
 		return nil
 	}
-	digits := strings.TrimRight(c.Memory, "KMGiB")
-	n, err := strconv.ParseInt(digits, 10, 64)
-	shift, ok := map[string]int{"": 0, "B": 0, "KiB": 10, "MiB": 20, "GiB": 30}[c.Memory[len(digits):]]
-	if err != nil || !ok || n < 0 || n > 1<<20<<(30-shift) {
+	n, ok := parseBytes(c.Memory)
+	if !ok {
 		return fmt.Errorf("--memory is %q; write a number with KiB, MiB or GiB", c.Memory)
 	}
-	if c.MemoryBytes = n << shift; c.MemoryBytes < memoryMin {
+	if c.MemoryBytes = n; n < memoryMin {
 		return fmt.Errorf("--memory is %q; at least %d MiB are needed", c.Memory, memoryMin>>20)
+	}
+	return nil
+}
+
+// parseBytes reads a number of bytes, at most 1 PiB, with a unit or without.
+func parseBytes(text string) (n int64, ok bool) {
+	digits := strings.TrimRight(text, "KMGiB")
+	n, err := strconv.ParseInt(digits, 10, 64)
+	shift, ok := map[string]int{"": 0, "B": 0, "KiB": 10, "MiB": 20, "GiB": 30}[text[len(digits):]]
+	if err != nil || !ok || n < 0 || n > 1<<20<<(30-shift) {
+		return 0, false
+	}
+	return n << shift, true
+}
+
+// Bounds of the scrub.
+const (
+	scrubPeriodMin, scrubPeriodMax = time.Hour, 366 * 24 * time.Hour
+	scrubRateMin, scrubRateMax     = 1 << 20, 16 << 30
+)
+
+func (c *Config) parseScrub() (err error) {
+	if c.ScrubPeriod != Off {
+		c.ScrubEvery, err = time.ParseDuration(c.ScrubPeriod)
+		if err != nil {
+			return fmt.Errorf("--scrub-period is %q; write hours such as 720h, or off", c.ScrubPeriod)
+		}
+		if c.ScrubEvery < scrubPeriodMin || c.ScrubEvery > scrubPeriodMax {
+			return fmt.Errorf("--scrub-period is %q; %gh to %gh are possible, or off", c.ScrubPeriod, scrubPeriodMin.Hours(), scrubPeriodMax.Hours())
+		}
+	}
+	ok := false
+	if c.ScrubBytes, ok = parseBytes(strings.TrimSuffix(c.ScrubRate, "/s")); !ok {
+		return fmt.Errorf("--scrub-rate is %q; write bytes in a second such as 64MiB/s", c.ScrubRate)
+	}
+	if c.ScrubBytes < scrubRateMin || c.ScrubBytes > scrubRateMax {
+		return fmt.Errorf("--scrub-rate is %q; 1MiB/s to 16GiB/s are possible", c.ScrubRate)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 var update = flag.Bool("update", false, "write docs/configuration.md")
@@ -60,6 +61,7 @@ func TestRefused(t *testing.T) {
 	for key, cases := range map[string][]string{
 		"console_address": {":9001"}, "metrics_address": {"127.0.0.1", "9005"}, "metrics_auth": {"none"}, "sftp_address": {":9022"}, "s3_address": {"9000", "host"},
 		"root_user": {"root"}, "root_password": {"12345678"}, "standard": {"2", "1+2", "x+1", "0+0"}, "reduced": {"2", "1+2", "x+1", "0+0"}, "memory": {"1", "many", "1TB"}, "region": {"a b", "Mars"},
+		"scrub_period": {"30", "30d", "59m", "8785h", "-1h", "never"}, "scrub_rate": {"off", "0", "1023KiB", "17GiB", "64MB/s", "64MiB/h"},
 		"log_level": {"loud"}, "s3_signature_v2": {"no", "true"}, "log_format": {"xml"}, "drives": {"/d{1..4}", "/d{4...1}", "/d{1...4"},
 	} {
 		for _, value := range cases {
@@ -81,6 +83,26 @@ func TestEnvironment(t *testing.T) {
 		err := CheckEnvironment([]string{"PATH=/bin", name + "=x"})
 		if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), name+" ")) {
 			t.Errorf("%s: %v; want %q", name, err, want)
+		}
+	}
+}
+
+func TestScrub(t *testing.T) {
+	for _, c := range []struct {
+		period, rate string
+		every        time.Duration
+		bytes        int64
+	}{
+		{"", "", 720 * time.Hour, 64 << 20}, {"off", "1MiB/s", 0, 1 << 20}, {"1h", "16GiB", time.Hour, 16 << 30}, {"36h30m", "100000000", 36*time.Hour + 30*time.Minute, 100_000_000},
+	} {
+		got, err := load(t, "", map[string]string{"HOLDFAST_SCRUB_PERIOD": c.period}, map[string][]string{"scrub_rate": {c.rate}})
+		if err != nil || got.ScrubEvery != c.every || got.ScrubBytes != c.bytes {
+			t.Errorf("%q, %q: %+v, %v", c.period, c.rate, got, err)
+		}
+	}
+	for value, want := range map[string]string{"30d": "write hours such as 720h, or off", "1m": "1h to 8784h are possible, or off"} {
+		if _, err := load(t, "", nil, map[string][]string{"scrub_period": {value}}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", value, err)
 		}
 	}
 }

@@ -9,8 +9,11 @@
 package disk
 
 import (
+	"errors"
 	"io"
 	"io/fs"
+	"slices"
+	"syscall"
 	"unsafe"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -85,6 +88,9 @@ type File interface {
 	Allocate(offset, length int64) error
 	// Punch gives the room of the range back; it reads as zeros afterwards. The length of the file stays.
 	Punch(offset, length int64) error
+	// Forget drops what the page cache has of the range, and perhaps more, so that the next read through it comes from the disk. What was not
+	// synced is kept.
+	Forget(offset, length int64) error
 	// Direct reports whether the file bypasses the page cache.
 	Direct() bool
 	Close() error
@@ -103,6 +109,15 @@ func AlignedBytes(n int) []byte {
 		skip = Align - r
 	}
 	return b[skip : skip+n : skip+n]
+}
+
+// unreadable are the errors by which the operating system says that the disk cannot give what was written: EIO, and those that a read past the page
+// cache is answered with in its place (blk_status_to_errno in Linux), or a file system that keeps checksums of its own.
+var unreadable = []error{syscall.EIO, syscall.ENODATA, syscall.EREMOTEIO, syscall.EILSEQ, syscall.EUCLEAN, syscall.EBADMSG}
+
+// Unreadable reports whether an error of a read says that the bytes are lost, rather than that they could not be had just now.
+func Unreadable(err error) bool {
+	return slices.ContainsFunc(unreadable, func(lost error) bool { return errors.Is(err, lost) })
 }
 
 // checkName returns an error for names that are not plain relative paths.

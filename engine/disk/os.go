@@ -262,6 +262,15 @@ func (f *osFile) Punch(offset, length int64) error {
 	return err
 }
 
+// folioBytes is the most that the page cache keeps as one: of such a piece a part is not dropped.
+const folioBytes = 2 << 20
+
+func (f *osFile) Forget(offset, length int64) error {
+	end := (offset + length + folioBytes - 1) / folioBytes * folioBytes
+	offset = offset / folioBytes * folioBytes
+	return f.call("fadvise", func(fd int) error { return unix.Fadvise(fd, offset, end-offset, unix.FADV_DONTNEED) })
+}
+
 // call runs a system call on the descriptor, again after EINTR, and adds the name of the file to its error.
 func (f *osFile) call(op string, fn func(fd int) error) error {
 	if err := control(f.file, fn); err != nil {

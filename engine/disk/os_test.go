@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"unsafe"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -168,5 +169,77 @@ func TestIndexStaysBelow(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "index", "escape")); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestForget wants that what was read lately is in the page cache no more, and that what was not synced is not lost.
+func TestForget(t *testing.T) {
+	f, dir := open(t)
+	file, err := f.Open("a", disk.Flags{Create: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	want := bytes.Repeat([]byte("holdfast"), 1<<17)
+	if _, err := file.WriteAt(want, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Forget(0, int64(len(want))); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(want))
+	if _, err := file.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("what was not synced: %v", err)
+	}
+	if err := file.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if cached(t, filepath.Join(dir, "a")) == 0 {
+		t.Skip("this file system has no page cache")
+	}
+	if err := file.Forget(4096, 8192); err != nil {
+		t.Fatal(err)
+	}
+	if left := cached(t, filepath.Join(dir, "a")); left > 0 {
+		t.Errorf("%d pages are left in the cache", left)
+	}
+	if _, err := file.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("afterwards: %v", err)
+	}
+}
+
+// cached counts the pages of a file that are in the page cache, as mincore(2) has it.
+func cached(t *testing.T, name string) (pages int) {
+	t.Helper()
+	file, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mapped, err := syscall.Mmap(int(file.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Munmap(mapped)
+	resident := make([]byte, (len(mapped)+os.Getpagesize()-1)/os.Getpagesize())
+	if _, _, errno := syscall.Syscall(syscall.SYS_MINCORE, uintptr(unsafe.Pointer(&mapped[0])), uintptr(len(mapped)), uintptr(unsafe.Pointer(&resident[0]))); errno != 0 {
+		t.Fatal(errno)
+	}
+	for _, b := range resident {
+		pages += int(b & 1)
+	}
+	return pages
+}
+
+// TestUnreadable tells bytes that are lost from those that could not be had just now.
+func TestUnreadable(t *testing.T) {
+	for errno, want := range map[syscall.Errno]bool{syscall.EIO: true, syscall.ENODATA: true, syscall.EMFILE: false, syscall.ENOENT: false} {
+		if got := disk.Unreadable(&fs.PathError{Op: "read", Path: "a", Err: errno}); got != want {
+			t.Errorf("%v: %v", errno, got)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package drive_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"syscall"
@@ -229,6 +230,56 @@ func TestRottenUnitIsNamed(t *testing.T) {
 	}
 	if err := drivetest.CheckShard(d, id, data); err != nil {
 		t.Fatalf("written again: %v", err)
+	}
+}
+
+// TestVerifyTrustsNoCache has bits of a shard rot on the disk beneath a cache that has them as they were: readers go on, and who verifies finds it.
+func TestVerifyTrustsNoCache(t *testing.T) {
+	for _, o := range []sim.Options{{}, {NoDirect: true}} {
+		t.Run(fmt.Sprintf("%+v", o), func(t *testing.T) {
+			fs, d := newDrive(t, o)
+			data := drivetest.Data(1, 300_000)
+			id := drivetest.Shard(1)
+			if err := drivetest.WriteShard(d, id, data, 64<<10); err != nil {
+				t.Fatal(err)
+			}
+			file, offset, _, err := d.ShardPlace(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			verify := func(off, length int64) error { return d.VerifyShard(id, off, disk.AlignedBytes(int(length))) }
+			if err := verify(0, 300_000); err != nil {
+				t.Fatal(err)
+			}
+			if err := fs.Rot(file, offset+2*checksum.UnitBytes+5, 0); err != nil {
+				t.Fatal(err)
+			}
+			if err := drivetest.CheckShard(d, id, data); err != nil {
+				t.Fatalf("through the cache: %v", err)
+			}
+			var bad *drive.BadShard
+			if err := verify(checksum.UnitBytes, 2*checksum.UnitBytes); !errors.As(err, &bad) || bad.Unit != 2 || d.Stats().ShardsBad != 1 {
+				t.Fatalf("from the disk: %v, %+v", err, d.Stats())
+			}
+			if err := verify(3*checksum.UnitBytes, 300_000-3*checksum.UnitBytes); err != nil {
+				t.Fatalf("the units behind: %v", err)
+			}
+			if err := drivetest.WriteShard(d, id, data, 64<<10); err != nil {
+				t.Fatal(err)
+			}
+			if err := verify(0, 300_000); err != nil {
+				t.Fatalf("written again: %v", err)
+			}
+			fs.Inject(func(c sim.Call) *sim.Fault {
+				if c.Op == "read" && strings.HasPrefix(c.File, "data/") {
+					return &sim.Fault{Err: syscall.EIO}
+				}
+				return nil
+			})
+			if err := verify(0, 300_000); !errors.Is(err, syscall.EIO) || d.Failed() != nil {
+				t.Fatalf("a read error: %v, failed %v", err, d.Failed())
+			}
+		})
 	}
 }
 

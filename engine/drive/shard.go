@@ -387,12 +387,41 @@ func decodeShardRow(key, value []byte) (ShardInfo, place, error) {
 // again past the page cache before it is called bad. ErrNoShard, ErrBadShard with the unit, KindInvalidArgument beyond the shard's end,
 // else the disk's error, which does not fail the drive.
 func (d *Drive) ReadShard(id engine.ShardID, off int64, dst []byte) error {
+	return d.whereItIs(id, func(p place) error { return d.readPlace(id, p, off, dst) })
+}
+
+// VerifyShard is ReadShard of what the disk itself has, whatever the page cache says: off is a multiple of 64 KiB, and so is the length, or it
+// reaches the shard's end. It reads whole blocks of 4096 bytes, and what dst has room for beyond its length may be written over. It is quickest with
+// memory that is aligned to that.
+func (d *Drive) VerifyShard(id engine.ShardID, off int64, dst []byte) error {
+	return d.whereItIs(id, func(p place) error {
+		end := off + int64(len(dst))
+		if off < 0 || off%checksum.UnitBytes != 0 || end > p.bytes || end%checksum.UnitBytes != 0 && end != p.bytes {
+			return engine.E(engine.KindInvalidArgument, "shard %s has %d bytes: %d at %d exceed it, or are no whole units", shardString(id), p.bytes, len(dst), off)
+		}
+		blocks := dst
+		if whole := roundUp(int64(len(dst))); whole <= int64(cap(dst)) {
+			blocks = dst[:whole]
+		}
+		if err := d.readDirect(id, p, off, blocks); err != nil {
+			return err
+		}
+		first := int(off / checksum.UnitBytes)
+		if bad, ok := checksum.Verify(id, first, dst, p.sums[first:]); !ok {
+			return badShard(id, bad)
+		}
+		return nil
+	})
+}
+
+// whereItIs reads a shard where its row says that it is, and again where it is then if it was moved meanwhile.
+func (d *Drive) whereItIs(id engine.ShardID, read func(place) error) error {
 	p, err := d.lookup(id)
 	if err != nil {
 		return err
 	}
 	for {
-		err := d.readPlace(id, p, off, dst)
+		err := read(p)
 		if !errors.Is(err, ErrBadShard) {
 			return err
 		}
@@ -469,7 +498,7 @@ func (d *Drive) readUnits(id engine.ShardID, p place, f disk.File, start int64, 
 	return nil
 }
 
-// readDirect reads past the page cache.
+// readDirect reads past the page cache, or what that does not have any more.
 func (d *Drive) readDirect(id engine.ShardID, p place, start int64, b []byte) error {
 	f, err := d.fsys.Open(segmentName(p.segment), disk.Flags{ReadOnly: true, Direct: true})
 	if isNotExist(err) {
@@ -479,8 +508,19 @@ func (d *Drive) readDirect(id engine.ShardID, p place, start int64, b []byte) er
 		return d.readError(id, err)
 	}
 	defer f.Close()
-	aligned := disk.AlignedBytes(int(roundUp(int64(len(b)))))
-	if err := d.readAt(f, aligned, p.offset+start); err != nil && !errors.Is(err, io.EOF) {
+	aligned := b
+	if !disk.Aligned(b, 0) {
+		aligned = disk.AlignedBytes(int(roundUp(int64(len(b)))))
+	}
+	if !f.Direct() {
+		if err := d.forget(f, p.offset+start, int64(len(aligned))); err != nil {
+			return d.readError(id, err)
+		}
+	}
+	err = d.readAt(f, aligned, p.offset+start)
+	if errors.Is(err, io.EOF) { // the segment was cut off
+		clear(aligned)
+	} else if err != nil {
 		return d.readError(id, err)
 	}
 	copy(b, aligned)
@@ -491,6 +531,11 @@ func (d *Drive) readAt(f disk.File, b []byte, off int64) error {
 	defer d.watch.begin()()
 	_, err := f.ReadAt(b, off)
 	return err
+}
+
+func (d *Drive) forget(f disk.File, off, length int64) error {
+	defer d.watch.begin()()
+	return f.Forget(off, length)
 }
 
 func (d *Drive) readError(id engine.ShardID, err error) error {

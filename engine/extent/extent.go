@@ -17,6 +17,7 @@ package extent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -54,6 +55,9 @@ type ShardStore interface {
 	CreateShard(id engine.ShardID, bytes int64) (ShardWriter, error)
 	// ReadShard fills dst with the shard's bytes from off on, after their checksums have proven them; on an error dst is arbitrary.
 	ReadShard(id engine.ShardID, off int64, dst []byte) error
+	// VerifyShard is ReadShard of what the disk itself has, whatever a cache says. Off and the end of the range are multiples of 64 KiB, or the
+	// shard's end; what dst has room for beyond its length may be written over.
+	VerifyShard(id engine.ShardID, off int64, dst []byte) error
 	// DeleteShards deletes shards durably; absent ones are no error.
 	DeleteShards(ctx context.Context, ids []engine.ShardID) error
 }
@@ -154,6 +158,12 @@ func Within(ctx context.Context, f func() error, late func()) error {
 
 // hung says that a call was given up and still uses its memory.
 type hung struct{ err error }
+
+// GivenUp reports whether an error of Within says that the call is still under way.
+func GivenUp(err error) bool {
+	var h *hung
+	return errors.As(err, &h)
+}
 
 func (h *hung) Error() string { return h.err.Error() }
 func (h *hung) Unwrap() error { return h.err }

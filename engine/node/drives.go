@@ -32,10 +32,8 @@ func (s *slot) usable() bool { return s.drive != nil && s.problem == nil && s.dr
 
 // Store implements extent.Stores.
 func (n *Node) Store(id engine.DriveID) extent.ShardStore {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if s := n.find(id); s != nil && s.usable() {
-		return store{s.drive}
+	if d := n.atHand(id); d != nil {
+		return store{d}
 	}
 	return nil
 }
@@ -86,14 +84,27 @@ func (n *Node) All() []engine.DriveID {
 	return all
 }
 
+// atHand returns a drive that is, or nil.
+func (n *Node) atHand(id engine.DriveID) *drive.Drive {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if s := n.find(id); s != nil && s.usable() {
+		return s.drive
+	}
+	return nil
+}
+
+// Held returns how many bytes the shards of a drive take; 0 if it is not at hand.
+func (n *Node) Held(id engine.DriveID) int64 {
+	if d := n.atHand(id); d != nil {
+		return d.Stats().ShardBytes
+	}
+	return 0
+}
+
 // Shards lists shards of a drive for the sweep.
 func (n *Node) Shards(id engine.DriveID, after engine.ShardID, max int) (list []repair.Found, ok bool, err error) {
-	n.mu.Lock()
-	var d *drive.Drive
-	if s := n.find(id); s != nil && s.usable() {
-		d = s.drive
-	}
-	n.mu.Unlock()
+	d := n.atHand(id)
 	if d == nil {
 		return nil, false, nil
 	}

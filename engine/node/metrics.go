@@ -10,6 +10,7 @@ import (
 	"holdfast/engine/drive"
 	"holdfast/engine/group"
 	"holdfast/engine/meta"
+	"holdfast/engine/repair"
 	"holdfast/observe/metrics"
 )
 
@@ -38,6 +39,12 @@ var (
 	driveCalls    = driveCounter("calls_total", "Calls to the disk that returned")
 	driveSeconds  = driveCounter("call_seconds_total", "Time that calls to the disk took together")
 	driveErrors   = driveCounter("read_errors_total", "Reads that the disk answered with an error")
+
+	scrubShards   = driveCounter("scrub_shards_total", "Shards that the scrub has read from the drive; the scrub's metrics are of data drives alone")
+	scrubBytes    = driveCounter("scrub_bytes_total", "Bytes that the scrub has read from the drive")
+	scrubDamaged  = driveCounter("scrub_damaged_total", "Shards that the scrub found missing or rotten on the drive")
+	scrubProgress = driveGauge("scrub_progress_ratio", "How much of the drive the pass of the scrub that is under way has read, from 0 to 1; 0 without one")
+	scrubLast     = driveGauge("scrub_last_timestamp_seconds", "When the last complete pass of the scrub over the drive ended, in Unix time; 0 if there was none")
 )
 
 func driveGauge(name, help string) *metrics.Metric {
@@ -104,6 +111,7 @@ var (
 
 var nodeMetrics = []*metrics.Metric{
 	driveIn, driveCapacity, driveFree, driveUsed, driveOldest, driveUnderWay, driveShards, driveCalls, driveSeconds, driveErrors,
+	scrubShards, scrubBytes, scrubDamaged, scrubProgress, scrubLast,
 	groupLeader, groupTerm, groupIndex, groupQuorum, groupReplicas, groupVoters, groupLive, writable, dataShards, parityShard,
 	bufferBudget, bufferHeld, bufferHeldMax, bufferWaiting, bufferAcquired, bufferRefused,
 	keeperRebuilt, keeperFailed, keeperWidened, keeperSwept, keeperSweeps, keeperFreed, keeperReported,
@@ -158,6 +166,9 @@ func (n *Node) measureDrives(emit metrics.Emit) {
 		if census != nil {
 			emit(driveShards, float64(census.placed[d.Drive]), labels...)
 		}
+		if !d.Witness {
+			measureScrub(n.keeper.ScrubStatus(d.Drive), emit, labels)
+		}
 	}
 	if census == nil {
 		return
@@ -168,6 +179,24 @@ func (n *Node) measureDrives(emit metrics.Emit) {
 	emit(garbage, float64(census.garbage))
 	emit(censusAge, time.Since(at).Seconds())
 	emit(censusTime, took.Seconds())
+}
+
+func measureScrub(s repair.ScrubStatus, emit metrics.Emit, labels []string) {
+	emit(scrubShards, float64(s.Done.Shards), labels...)
+	emit(scrubBytes, float64(s.Done.Bytes), labels...)
+	emit(scrubDamaged, float64(s.Done.Damaged), labels...)
+	if !s.Known {
+		return
+	}
+	last, progress := 0.0, 0.0
+	if s.Last != nil {
+		last = float64(s.Last.Ended.Unix())
+	}
+	if s.Pass != nil {
+		progress = s.Pass.Percent / 100
+	}
+	emit(scrubLast, last, labels...)
+	emit(scrubProgress, progress, labels...)
 }
 
 func roleOf(witness bool) string {

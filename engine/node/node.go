@@ -52,6 +52,12 @@ type Config struct {
 	KeeperInterval time.Duration
 	// HangQuiet is how long a drive that hung must be quick before it takes part again; 0 means 10 s.
 	HangQuiet time.Duration
+	// ScrubPeriod is the time that a pass of the scrub over a drive is spread over; 0: none begins by itself.
+	ScrubPeriod time.Duration
+	// ScrubRate bounds the bytes that the scrub reads of a drive in a second; 0 means 64 MiB.
+	ScrubRate int64
+	// ScrubClock is the time as the scrub sees it; nil means that of the machine.
+	ScrubClock repair.Clock
 	// ApplyEverywhere makes every replica apply commands by itself and compares; for tests.
 	ApplyEverywhere bool
 }
@@ -288,6 +294,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.keeper = repair.Start(repair.Config{
 		Writer: n.writers[1], Drives: n, OldestPin: n.Coordinator.OldestPin, Source: n.Coordinator.Source,
 		Logger: n.logger, Interval: n.config.KeeperInterval,
+		Scrub: repair.ScrubConfig{Root: n.writers[0], Period: n.config.ScrubPeriod, Rate: n.config.ScrubRate, Clock: n.config.ScrubClock},
 	})
 	n.census.read, n.census.rest = n.takeCensus, censusRest
 	n.usage.read, n.usage.rest = n.readUsage, usageRest

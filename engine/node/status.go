@@ -21,6 +21,8 @@ type DriveStatus struct {
 	Total   int64          `json:"bytes_total"`
 	Free    int64          `json:"bytes_free"`
 	Shards  int            `json:"shards"` // recorded on it
+	// Scrub tells how far the scrub of the drive is; nil for a witness, which has no shards.
+	Scrub *repair.ScrubStatus `json:"scrub,omitempty"`
 }
 
 // GroupStatus describes a group.
@@ -64,12 +66,28 @@ func (n *Node) Redundancy() string { return codeText(n.code) }
 // Drives describes the drives without what is recorded on them, which Status counts.
 func (n *Node) Drives() []DriveStatus {
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	drives := make([]DriveStatus, len(n.slots))
 	for i, s := range n.slots {
 		drives[i] = driveStatus(s)
 	}
+	n.mu.Unlock()
+	for i := range drives {
+		if !drives[i].Witness {
+			scrub := n.keeper.ScrubStatus(drives[i].Drive)
+			drives[i].Scrub = &scrub
+		}
+	}
 	return drives
+}
+
+// ScrubNow begins a pass of the scrub over a drive, at the rate limit, and returns once that is durable: it goes on after a restart. A pass that began
+// by itself gives way to it. KindInvalidArgument if the node has no such drive, or it is a witness; KindConflict if such a pass is under way;
+// KindUnavailable if the drive is out, or with the root group's error.
+func (n *Node) ScrubNow(ctx context.Context, drive engine.DriveID) error {
+	if n.Gone(drive) {
+		return engine.E(engine.KindInvalidArgument, "there is no drive %d with shards; holdfast status lists the drives", drive)
+	}
+	return n.keeper.ScrubNow(ctx, drive)
 }
 
 // Status reads the state. That takes time in proportion to the number of extents. A group without a majority is no error.

@@ -1,5 +1,6 @@
 // Package repair keeps what is stored as safe as it should be: it makes missing shards again, moves those of drives that are out to
-// others, collects garbage that nobody reads any more, takes apart what was thrown away, and sweeps shards that no command names.
+// others, collects garbage that nobody reads any more, takes apart what was thrown away, sweeps shards that no command names, and reads every shard
+// now and then, so that damage is found before it is too much.
 //
 // Promise: nothing is deleted because a drive lacks something. A shard is deleted only when its content is garbage that no reader can
 // see, or when its writer's epoch is closed or its extent has its row, and the group's state, read after whatever could place it there was
@@ -11,13 +12,11 @@ package repair
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"holdfast/engine"
@@ -44,6 +43,8 @@ type Drives interface {
 	Shards(drive engine.DriveID, after engine.ShardID, max int) (list []Found, ok bool, err error)
 	// All lists the drives that are at hand.
 	All() []engine.DriveID
+	// Held returns how many bytes the shards of a drive take; 0 if it is not at hand.
+	Held(drive engine.DriveID) int64
 }
 
 // Found is a shard that a drive lists. Lost says that the drive knows it and has its bytes no more.
@@ -63,6 +64,7 @@ type Config struct {
 	Logger *slog.Logger
 	// Interval is the longest that the keeper rests while nobody wakes it; 0 means 10 s.
 	Interval time.Duration
+	Scrub    ScrubConfig
 }
 
 // Stats count what a Keeper has done since it was started.
@@ -74,6 +76,10 @@ type Stats struct {
 	SweepsComplete uint64 `json:"sweeps_complete"`
 	ExtentsWidened uint64 `json:"extents_widened"` // written anew with the parity of their class
 	Reported       uint64 `json:"shards_reported"` // by readers, who found them missing or rotten
+	ShardsScrubbed uint64 `json:"shards_scrubbed"`
+	BytesScrubbed  uint64 `json:"bytes_scrubbed"`
+	ScrubDamaged   uint64 `json:"shards_scrubbed_damaged"` // that the scrub found missing or rotten
+	ScrubsComplete uint64 `json:"scrubs_complete"`         // passes over a drive
 }
 
 // The steps of the keepers that the recorder knows.
@@ -90,7 +96,8 @@ type Keeper struct {
 	config Config
 	wake   chan struct{}
 	cancel context.CancelFunc
-	done   chan struct{}
+	done   sync.WaitGroup
+	scrubs *scrubs
 
 	turn sync.Mutex // held for a pass or a sweep: what one has written and not committed yet, the other would take for stray
 
@@ -112,7 +119,7 @@ type damage struct {
 type origin byte
 
 const (
-	fromReader origin = iota // who read the extent's row: where there is none any more, nothing is left to repair
+	fromReader origin = iota // or from the scrub, who read the extent's row: where there is none any more, nothing is left to repair
 	fromSweep                // of a shard whose extent had no row yet
 )
 
@@ -125,15 +132,18 @@ func Start(config Config) *Keeper {
 		config.Interval = 10 * time.Second
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	k := &Keeper{config: config, wake: make(chan struct{}, 1), cancel: cancel, done: make(chan struct{}), damaged: map[damage]origin{}}
-	go k.run(ctx)
+	k := &Keeper{config: config, wake: make(chan struct{}, 1), cancel: cancel, damaged: map[damage]origin{}}
+	k.scrubs = newScrubs(k)
+	k.done.Go(func() { k.run(ctx) })
+	k.scrubs.look(ctx)
+	k.done.Go(func() { k.scrubs.run(ctx) })
 	return k
 }
 
 // Close stops the keepers and waits for them.
 func (k *Keeper) Close() {
 	k.cancel()
-	<-k.done
+	k.done.Wait()
 }
 
 // Wake makes the keepers look for work now.
@@ -197,7 +207,6 @@ func (k *Keeper) count(f func(*Stats)) {
 }
 
 func (k *Keeper) run(ctx context.Context) {
-	defer close(k.done)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -245,56 +254,75 @@ func (k *Keeper) report(ctx context.Context) error {
 	k.mu.Unlock()
 	var failed error
 	for d, from := range reports {
-		later, err := k.reportOne(ctx, d, from)
+		became, err := k.reportOne(ctx, d, from)
 		failed = cmp.Or(failed, err)
-		if later {
+		if became == unclear {
 			k.note(d, from)
 		}
 	}
 	return failed
 }
 
-func (k *Keeper) reportOne(ctx context.Context, d damage, from origin) (later bool, err error) {
+// verdict is what a look at a reported shard came to.
+type verdict byte
+
+const (
+	unclear  verdict = iota // it tells nothing; a later one may
+	sound                   // the shard is whole, or nobody needs it there
+	recorded                // as missing
+)
+
+func (k *Keeper) reportOne(ctx context.Context, d damage, from origin) (verdict, error) {
 	store := k.config.Drives.Store(d.drive)
 	if store == nil {
-		return false, nil // the whole drive is away, and known to be
+		return sound, nil // the whole drive is away, and known to be
 	}
 	view, err := k.view(ctx)
 	if err != nil {
-		return true, err
+		return unclear, err
 	}
 	x, err := meta.LoadExtent(view, d.id.Extent)
 	if err == meta.ErrAbsent {
+		later := false
 		if err = nil; from == fromSweep {
 			later, err = k.mayCome(view, d)
 		}
 		_ = view.Close() // a snapshot that was only read
-		return later || err != nil, err
+		if later || err != nil {
+			return unclear, err
+		}
+		return sound, nil
 	}
 	used := true
 	if err == nil {
 		used, err = meta.InUse(view, x)
 	}
 	_ = view.Close() // a snapshot that was only read
-	if err != nil || !used {
-		return err != nil, err
+	switch {
+	case err != nil:
+		return unclear, err
+	case !used:
+		return sound, nil
 	}
 	source, err := k.config.Source(x)
 	if err != nil {
-		return false, err
+		return sound, err
 	}
-	err = readShard(ctx, store, d.id, source.Code.ShardBytes(x.Size))
+	err = readWhole(ctx, store, d.id, source.Code.ShardBytes(x.Size))
 	switch {
 	case err == nil:
-		return false, nil
-	case !engine.Is(err, engine.KindDamaged) && !errors.Is(err, syscall.EIO):
-		return true, nil
+		return sound, nil
+	case !lost(err):
+		return unclear, nil
 	}
 	_, err = k.do(ctx, &meta.ReportMissing{Extent: d.id.Extent, Index: int(d.id.Index), Drive: d.drive})
-	if engine.Is(err, engine.KindConflict) {
-		return false, nil // it is no longer there that it should be
+	switch {
+	case engine.Is(err, engine.KindConflict):
+		return sound, nil // it is no longer there that it should be
+	case err != nil:
+		return unclear, err
 	}
-	return err != nil, err
+	return recorded, nil
 }
 
 // mayCome reports whether a command may be on the way that makes the extent of a shard: its writer's epoch is open, and nobody has had the drive
@@ -317,19 +345,6 @@ func before(id engine.ShardID) engine.ShardID {
 	id.Extent.Counter-- // the first extent has 1
 	id.Index = 0xff
 	return id
-}
-
-// readShard reads a whole shard, so that its checksums speak.
-func readShard(ctx context.Context, store extent.ShardStore, id engine.ShardID, size int64) error {
-	for off := int64(0); off < size; {
-		buffer := make([]byte, min(1<<20, size-off)) // a new one: a read that was given up still has the last
-		err := extent.Within(ctx, func() error { return store.ReadShard(id, off, buffer) }, func() {})
-		if err != nil {
-			return err
-		}
-		off += int64(len(buffer))
-	}
-	return nil
 }
 
 func (k *Keeper) clearTrash(ctx context.Context) error {

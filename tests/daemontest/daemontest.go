@@ -184,6 +184,12 @@ func (d *Daemon) AwaitRepair(limit time.Duration) time.Duration {
 	return time.Since(begin)
 }
 
+// Command runs the command line on the daemon and returns what it printed to standard output.
+func (d *Daemon) Command(args ...string) (string, error) {
+	out, err := exec.Command(d.binary, append(args, "--state", d.State())...).Output()
+	return string(out), err
+}
+
 // Status is what the tests read of `holdfast status --json`.
 type Status struct {
 	Missing int `json:"extents_missing_shards"`

@@ -172,7 +172,7 @@ var operations = []operation{
 		m.disks["/d2"] = sim.New(m.seed*16+100, sim.Options{TotalBytes: 1 << 30})
 	}},
 	{name: "repair", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
-		if err := loseShard(ctx, n); err != nil {
+		if err := loseShard(ctx, n, false); err != nil {
 			return err
 		}
 		for _, key := range keys[:4] {
@@ -182,6 +182,7 @@ var operations = []operation{
 		}
 		return quiet(ctx, n)
 	}},
+	{name: "scrub", prepare: some, do: loseAndScrub, holds: scrubbed},
 	{name: "widened", prepare: some, thin: true, whole: true, do: widened},
 	{name: "bucket", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
 		if _, err := n.CreateBucket(ctx, "other", engine.CreateBucketOptions{}); err != nil {
@@ -229,21 +230,50 @@ func (o *operation) writeThin(t *testing.T, m *machine, states model) error {
 	return err
 }
 
-// loseShard deletes a data shard from its drive, which nobody is told. The loss of a parity shard is for the scrub to find: readers do not ask
-// for one.
-func loseShard(ctx context.Context, n *node.Node) error {
+// loseShard deletes a shard of data or of parity from its drive, which nobody is told. The loss of a parity shard is for the scrub to find: readers do
+// not ask for one.
+func loseShard(ctx context.Context, n *node.Node, parity bool) error {
 	for _, drive := range n.All() {
 		list, _, err := n.Shards(drive, engine.ShardID{}, 100)
 		if err != nil {
 			return err
 		}
 		for _, f := range list {
-			if f.ID.Index < 2 {
+			if parity == (f.ID.Index >= 2) {
 				return n.Store(drive).DeleteShards(ctx, []engine.ShardID{f.ID})
 			}
 		}
 	}
-	return errors.New("no drive has a data shard")
+	return errors.New("no drive has such a shard")
+}
+
+func loseAndScrub(ctx context.Context, n *node.Node, states model) error {
+	return errors.Join(loseShard(ctx, n, true), scrubbed(ctx, n, states), quiet(ctx, n))
+}
+
+// scrubbed has all drives scrubbed, and waits until that is done, or a drive failed. A pass that goes on from before a cut will do: what it found until
+// then is recorded.
+func scrubbed(ctx context.Context, n *node.Node, _ model) error {
+	for _, drive := range n.All() {
+		if err := n.ScrubNow(ctx, drive); err != nil && !engine.Is(err, engine.KindConflict) {
+			return err
+		}
+	}
+	for {
+		done, failed := true, false
+		for _, d := range n.Drives() {
+			failed = failed || d.Problem != ""
+			done = done && (d.Witness || d.Scrub.Last != nil && d.Scrub.Pass == nil)
+		}
+		if done || failed {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New("the drives are not scrubbed")
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 // stopping is a body whose client goes away.

@@ -42,6 +42,9 @@ func (f *file) readAt(site string, p []byte, off int64) (int, error) {
 		return 0, f.failed("read", fault, io.EOF)
 	}
 	n := copy(p, f.node.data[off:])
+	if f.direct {
+		f.node.decay(p[:n], off)
+	}
 	if n < len(p) {
 		return n, f.failed("read", fault, io.EOF)
 	}
@@ -150,6 +153,10 @@ func (f *file) Allocate(offset, length int64) error {
 
 func (f *file) Punch(offset, length int64) error {
 	return f.change("punch", func() error { f.node.punch(offset, length); return nil })
+}
+
+func (f *file) Forget(offset, length int64) error {
+	return f.change("forget", func() error { f.node.forget(offset, length); return nil })
 }
 
 func (f *file) Close() error {

@@ -17,6 +17,7 @@ type node struct {
 
 	data, durable []byte
 	writes        []write
+	rot           map[int64]byte     // bits that the platter has inverted beneath what the cache has of it in data, by offset
 	room          map[int64]struct{} // numbers of the 4096-byte units that occupy room
 }
 
@@ -67,6 +68,7 @@ func (n *node) write(data []byte, offset int64) {
 	w := write{offset: offset, data: slices.Clone(data), length: -1}
 	n.data = w.apply(n.data)
 	n.writes = append(n.writes, w)
+	n.overwritten(offset, int64(len(data)))
 	n.occupy(offset, int64(len(data)))
 }
 
@@ -91,8 +93,37 @@ func (n *node) punch(offset, length int64) {
 	w := write{offset: offset, data: make([]byte, length), length: -1}
 	n.data = w.apply(n.data)
 	n.writes = append(n.writes, w)
+	n.overwritten(offset, length)
 	for unit := (offset + disk.Align - 1) / disk.Align; (unit+1)*disk.Align <= offset+length; unit++ {
 		delete(n.room, unit)
+	}
+}
+
+// decay makes of p, which the cache has at offset, what the platter has.
+func (n *node) decay(p []byte, offset int64) {
+	for at, bits := range n.rot {
+		if at >= offset && at < offset+int64(len(p)) {
+			p[at-offset] ^= bits
+		}
+	}
+}
+
+// forget takes the range from the platter again.
+func (n *node) forget(offset, length int64) {
+	for at, bits := range n.rot {
+		if at >= offset && at < offset+length && at < int64(len(n.data)) {
+			n.data[at] ^= bits
+			delete(n.rot, at)
+		}
+	}
+}
+
+// overwritten forgets the rot beneath a write.
+func (n *node) overwritten(offset, length int64) {
+	for at := range n.rot {
+		if at >= offset && at < offset+length {
+			delete(n.rot, at)
+		}
 	}
 }
 

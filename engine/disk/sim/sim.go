@@ -39,7 +39,7 @@ type Options struct {
 
 // Call is one call of the file system. Ordinals count from 1. Site is the function that called, "drive.(*ring).write", or
 // "index:<file type>:<op>" for Pebble's files. Op is one of create open read write sync truncate allocate punch remove rename mkdir list
-// stat syncdir usage lock.
+// stat syncdir usage lock forget.
 type Call struct {
 	Ordinal int
 	Site    string
@@ -205,6 +205,27 @@ func (f *FS) Flip(name string, offset int64, bit uint) error {
 			b[offset] ^= 1 << (bit % 8)
 		}
 	}
+	return nil
+}
+
+// Rot inverts one bit of a synced file on the platter, beneath a cache that keeps the byte as it was: who reads through the cache sees it once Forget
+// has dropped the range, who reads past it at once.
+func (f *FS) Rot(name string, offset int64, bit uint) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n, err := f.walk("rot", name)
+	if err != nil {
+		return err
+	}
+	dirty := slices.ContainsFunc(n.writes, func(w write) bool { return w.length < 0 && offset >= w.offset && offset < w.offset+int64(len(w.data)) })
+	if dirty || offset >= int64(len(n.durable)) {
+		return &fs.PathError{Op: "rot", Path: name, Err: syscall.EINVAL}
+	}
+	n.durable[offset] ^= 1 << (bit % 8)
+	if n.rot == nil {
+		n.rot = map[int64]byte{}
+	}
+	n.rot[offset] ^= 1 << (bit % 8)
 	return nil
 }
 

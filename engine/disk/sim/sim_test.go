@@ -277,3 +277,60 @@ func openPebble(t *testing.T, f *FS) *pebble.DB {
 	}
 	return db
 }
+
+// TestRotBeneathTheCache wants that a bit that rots on the platter is hidden by the cache until that forgets, and is gone once it is written over.
+func TestRotBeneathTheCache(t *testing.T) {
+	f := New(1, Options{})
+	want := bytes.Repeat([]byte{7}, 2*disk.Align)
+	file := put(t, f, "a", want, true)
+	if err := f.SyncDir("."); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Rot("a", disk.Align+3, 0); err != nil {
+		t.Fatal(err)
+	}
+	direct, err := f.Open("a", disk.Flags{ReadOnly: true, Direct: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	past := func() byte {
+		b := disk.AlignedBytes(disk.Align)
+		if _, err := direct.ReadAt(b, disk.Align); err != nil {
+			t.Fatal(err)
+		}
+		return b[3]
+	}
+	through := func() byte { return read(t, f, "a")[disk.Align+3] }
+	if through() != 7 || past() != 6 {
+		t.Errorf("through the cache %d, past it %d", through(), past())
+	}
+	if after := read(t, f.Image(2), "a"); after[disk.Align+3] != 6 {
+		t.Errorf("a start finds %d", after[disk.Align+3])
+	}
+	forget := func(length int64) {
+		if err := file.Forget(0, length); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if forget(disk.Align); through() != 7 {
+		t.Error("another range was forgotten")
+	}
+	if forget(2 * disk.Align); through() != 6 || past() != 6 {
+		t.Errorf("once forgotten: through the cache %d, past it %d", through(), past())
+	}
+	if err := f.Rot("a", 5, 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.WriteAt(want, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Rot("a", 5, 1); err == nil {
+		t.Error("what is not synced has rotted")
+	}
+	if err := file.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if through() != 7 || past() != 7 || read(t, f.Image(3), "a")[5] != 7 {
+		t.Error("what was written over has rotted")
+	}
+}

@@ -43,6 +43,7 @@ func Run(t *testing.T, newDisk func(t *testing.T) disk.FS) {
 		{"Store", testStore},
 		{"Shards", testShards},
 		{"ShardsUnaligned", testShardsUnaligned},
+		{"ShardsVerified", testShardsVerified},
 		{"ShardsConcurrent", testShardsConcurrent},
 		{"SegmentsComeAndGo", testSegments},
 		{"Witness", testWitness},
@@ -451,6 +452,39 @@ func testShardsUnaligned(t *testing.T, fsys disk.FS) {
 }
 
 // testShardsConcurrent writes, reads and deletes at once; a reader gets the right bytes or ErrNoShard.
+// testShardsVerified has shards of all sorts of lengths read from the disk, in parts, into memory of all sorts.
+func testShardsVerified(t *testing.T, fsys disk.FS) {
+	Format(t, fsys, Identity(1))
+	d := Open(t, fsys)
+	for i, size := range []int{1, 4096, 65_536, 65_537, 300_001} {
+		id, want := Shard(uint64(i+1)), Data(uint64(i), size)
+		if err := WriteShard(d, id, want, 64<<10); err != nil {
+			t.Fatal(err)
+		}
+		aligned := disk.AlignedBytes(128 << 10)
+		for _, memory := range [][]byte{aligned, make([]byte, 128<<10+1)[1:], aligned[: size%len(aligned) : size%len(aligned)]} {
+			part := len(memory) / checksum.UnitBytes * checksum.UnitBytes
+			if size <= len(memory) {
+				part = size
+			}
+			for at := 0; at < size && part > 0; at += part {
+				dst := memory[:min(part, size-at)]
+				if err := d.VerifyShard(id, int64(at), dst); err != nil || !bytes.Equal(dst, want[at:at+len(dst)]) {
+					t.Fatalf("%d bytes of %d at %d: %v", len(dst), size, at, err)
+				}
+			}
+		}
+	}
+	for _, wrong := range [][2]int64{{-65_536, 65_536}, {1, 65_536}, {0, 65_535}, {262_144, 65_536}, {65_536 * 5, 1}} {
+		if err := d.VerifyShard(Shard(5), wrong[0], make([]byte, wrong[1])); !engine.Is(err, engine.KindInvalidArgument) {
+			t.Errorf("%d bytes at %d: %v", wrong[1], wrong[0], err)
+		}
+	}
+	if err := d.VerifyShard(Shard(6), 0, disk.AlignedBytes(4096)); !errors.Is(err, drive.ErrNoShard) {
+		t.Errorf("a shard that is not there: %v", err)
+	}
+}
+
 func testShardsConcurrent(t *testing.T, fsys disk.FS) {
 	Format(t, fsys, Identity(1))
 	d := Open(t, fsys)
