@@ -96,6 +96,10 @@ func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) er
 	defer d.closeListeners()
 	defer d.catchHangups()()
 	root, file, fresh, err := d.open(ctx, settings)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		d.logger.Warn("stopped before everything was open; the next start goes on from there")
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -128,7 +132,10 @@ func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) er
 	case err = <-failed:
 	}
 	notify("STOPPING=1")
-	return errors.Join(err, d.stop())
+	d.logger.Info("the daemon stops; requests in progress may end", "within", drainTime)
+	err = errors.Join(err, d.stop())
+	d.logger.Info("the daemon has stopped")
+	return err
 }
 
 // open makes the state folder where it is absent, and opens what is in it: the socket, the root credential, the node. If it fails, what it
@@ -410,6 +417,9 @@ func (d *daemon) warn(b *strings.Builder) {
 	}
 	if before := d.node.StandardBefore(); before != "" {
 		fmt.Fprintf(b, "warning: the redundancy is %s, and was %s; it holds for new writes, and what is stored keeps its own\n", redundancy, before)
+	}
+	if d.config.Exposed != "" {
+		fmt.Fprintf(b, "warning: everybody on this machine may read the root password in %s; chmod o= on it\n", d.config.Exposed)
 	}
 	if d.certs != nil {
 		for _, text := range d.certs.Warnings() {

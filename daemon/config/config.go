@@ -75,6 +75,8 @@ type Config struct {
 	Domains           []string          `toml:"-"`
 	ScrubEvery        time.Duration     `toml:"-"`
 	ScrubBytes        int64             `toml:"-"` // in a second
+	// Exposed is the configuration file if it has the root password and all may read it.
+	Exposed string `toml:"-"`
 }
 
 // Field is one option, for manuals and flags.
@@ -140,6 +142,9 @@ func (c *Config) readFile(file string) error {
 	}
 	if err := c.decode(b); err != nil {
 		return fmt.Errorf("the configuration file %s, %w", name, err)
+	}
+	if info, err := os.Stat(name); err == nil && info.Mode().Perm()&0o007 != 0 && c.RootPassword != "" {
+		c.Exposed = name
 	}
 	return nil
 }

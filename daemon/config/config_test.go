@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -30,6 +31,24 @@ func TestPrecedence(t *testing.T) {
 	got := fmt.Sprint(c.S3Address, c.Region, c.LogLevel, c.Drives, c.Socket)
 	if want := ":1environmentdebug[/m1 /m2]/s/holdfast.sock"; got != want {
 		t.Fatalf("got %s, want %s", got, want)
+	}
+}
+
+func TestExposed(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "holdfast.toml")
+	for text, exposed := range map[string]bool{"drives = ['/f']\nroot_user = 'user'\nroot_password = 'password'\n": true, "drives = ['/f']\n": false} {
+		for _, mode := range []os.FileMode{0o600, 0o640, 0o644} {
+			if err := errors.Join(os.WriteFile(file, []byte(text), mode), os.Chmod(file, mode)); err != nil {
+				t.Fatal(err)
+			}
+			c, err := load(t, file, nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := c.Exposed != ""; got != (exposed && mode == 0o644) {
+				t.Errorf("mode %o, %q: exposed %v", mode, text, got)
+			}
+		}
 	}
 }
 
