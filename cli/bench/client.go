@@ -102,7 +102,7 @@ type Error struct {
 func (e *Error) Error() string {
 	text := fmt.Sprintf("%s is answered with %d %s", e.Request, e.Status, http.StatusText(e.Status))
 	switch {
-	case e.Code != "":
+	case e.Code+e.Message != "":
 		return text + ": " + strings.TrimSpace(e.Code+" "+e.Message)
 	case e.Status == http.StatusForbidden: // the answer to HEAD has no content
 		return text + ": the credential is wrong, or may not do this"
