@@ -30,6 +30,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -630,6 +631,14 @@ func round(ctx context.Context, t *testing.T, d *daemontest.Daemon, journals []*
 			}
 		}()
 	}
+	var over atomic.Bool
+	if target == scrubStep { // passes that begin by themselves are weeks apart
+		wg.Go(func() {
+			for !over.Load() && ctx.Err() == nil {
+				_, _ = d.Command("scrub", "start") // refused while a pass is under way
+			}
+		})
+	}
 	if target != "" {
 		time.Sleep(length / 4) // some work before
 		seen = awaitStep(t, d, target, length)
@@ -637,9 +646,13 @@ func round(ctx context.Context, t *testing.T, d *daemontest.Daemon, journals []*
 		time.Sleep(length) // the instant of the kill is what is random here; nothing waits for a condition
 	}
 	d.Kill()
+	over.Store(true)
 	wg.Wait()
 	return seen
 }
+
+// scrubStep is the step of the scrub.
+const scrubStep = "repair: the progress of the scrub is made durable"
 
 // scan waits until the keepers have nothing left to do, stops the daemon, and counts the shards on each drive by itself.
 func scan(t *testing.T, running *daemontest.Daemon) {
