@@ -22,6 +22,12 @@ func call(args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), err.String()
 }
 
+// TestMain has times shown as they are written in these tests, wherever they run.
+func TestMain(m *testing.M) {
+	time.Local = time.UTC
+	os.Exit(m.Run())
+}
+
 func TestHelp(t *testing.T) {
 	for _, c := range []struct {
 		args []string
@@ -134,7 +140,6 @@ func TestWrongCalls(t *testing.T) {
 
 // TestStatus wants that whatever makes the exit status 3 is said in words.
 func TestStatus(t *testing.T) {
-	utc(t)
 	const sound = `{"drive": 1, "path": "/d1", "state": "in", "shards": 15}`
 	for _, c := range []struct {
 		body string
@@ -174,19 +179,11 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// utc has times shown as they are written in these tests.
-func utc(t *testing.T) {
-	local := time.Local
-	time.Local = time.UTC
-	t.Cleanup(func() { time.Local = local })
-}
-
 // scrubbed is the state of a scrub after a complete pass.
 const scrubbed = `{"known": true, "last": {"started": "2026-11-02T09:00:00Z", "ended": "2026-11-02T10:30:00Z", "shards": 12, "bytes": 3444736, "damaged": 2}, "due": "2026-12-02T09:00:00Z"}`
 
 // TestScrub wants that what the daemon says of the scrub is said in words, and that what was not begun is.
 func TestScrub(t *testing.T) {
-	utc(t)
 	const running = `{"known": true, "under_way": {"started": "2026-11-02T09:00:00Z", "percent": 42.123, "shards": 1, "bytes": 4096, "damaged": 3}`
 	for _, c := range []struct {
 		args []string
