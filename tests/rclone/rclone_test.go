@@ -24,7 +24,7 @@ import (
 // little, so that it is told that a bucket that exists is an error, and that listings may be of version 2, encoded, and ETags of uploads known.
 var remotes = map[string]string{
 	"Minio": "provider = Minio\n",
-	"Other": "provider = Other\nlist_version = 2\nlist_url_encode = true\nuse_multipart_etag = true\n",
+	"Other": "provider = Other\nuse_already_exists = true\nlist_version = 2\nlist_url_encode = true\nuse_multipart_etag = true\n",
 }
 
 // testsMin is how many tests of the back end a run has at least: without a server it has but a few.
