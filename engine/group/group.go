@@ -383,7 +383,10 @@ func (v *View) Confirm() error {
 func (g *Group) Read(ctx context.Context) (*View, error) {
 	for {
 		if rows, l := readUnderLease(g.clock, g.lease.Load); rows != nil {
-			return &View{Snapshot: rows, group: g, lease: l}, nil
+			if !g.unseat(l) {
+				return &View{Snapshot: rows, group: g, lease: l}, nil
+			}
+			_ = rows.Close() // of a failed drive
 		}
 		if err := g.awaitLease(ctx); err != nil {
 			return nil, err
@@ -396,7 +399,7 @@ func (g *Group) Get(ctx context.Context, key []byte) (value []byte, ok bool, err
 	for {
 		if before := g.lease.Load(); before.held(g.clock.Boot()) {
 			value, ok, err = before.store.Get(key)
-			if stillHeld(g.clock, g.lease.Load, before) {
+			if stillHeld(g.clock, g.lease.Load, before) && (err == nil || !g.unseat(before)) {
 				return value, ok, err
 			}
 		}
@@ -404,6 +407,20 @@ func (g *Group) Get(ctx context.Context, key []byte) (value []byte, ok bool, err
 			return nil, false, err
 		}
 	}
+}
+
+// unseat reports whether the drive of a leaseholder has failed, and then ends the replica there: a read that comes upon the failure before
+// DriveFailed is called waits for the next leader.
+func (g *Group) unseat(l *lease) bool {
+	h := g.hostOf(l.replica)
+	if h == nil {
+		return false
+	}
+	why := h.Stores.Failed()
+	if why != nil {
+		g.post(failEvent{l.replica, why})
+	}
+	return why != nil
 }
 
 // Rows returns a reader of single rows by Get: each is as of an instant after it was asked for, and later than the one before.

@@ -228,6 +228,29 @@ func TestLeaderDriveFails(t *testing.T) {
 	}
 }
 
+// TestReadsOfAFailedLeader reads from a group at rest whose leader's drive has failed, of which nobody has told the group.
+func TestReadsOfAFailedLeader(t *testing.T) {
+	c := newCluster(t, 5)
+	c.propose("x")
+	for i := range 2 {
+		leader := c.status().Leader
+		c.drives[leader-1].Fail()
+		if i == 0 {
+			if v, ok, err := c.group.Get(t.Context(), []byte("v")); err != nil || !ok || string(v) != "x" {
+				t.Fatalf("%q, %v, %v", v, ok, err)
+			}
+		}
+		c.expect("x")
+		if s := c.status(); s.Leader == leader || s.Members[leader-1].Failed == nil {
+			t.Fatalf("status after a read: %+v", s)
+		}
+	}
+	c.drives[c.status().Leader-1].Fail()
+	if _, _, err := c.group.Get(t.Context(), []byte("v")); !engine.Is(err, engine.KindUnavailable) {
+		t.Fatal(err)
+	}
+}
+
 func TestLeaderDriveHangs(t *testing.T) {
 	c := newCluster(t, 3)
 	c.propose("before")

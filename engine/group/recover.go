@@ -31,6 +31,8 @@ type Log interface {
 type Stores interface {
 	Store(prefix []byte) meta.Store
 	DropStore(prefix []byte) error
+	// Failed returns why the drive is not believed any more, or nil.
+	Failed() error
 }
 
 // Host is a drive of this process on which a replica of the group lives or may live. A drive that is known but not there has neither Log

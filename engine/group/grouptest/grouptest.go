@@ -290,6 +290,13 @@ func (d *Drive) health() error {
 	return d.failed
 }
 
+// Failed implements group.Stores.
+func (d *Drive) Failed() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.failed
+}
+
 // Store implements group.Stores.
 func (d *Drive) Store(prefix []byte) meta.Store {
 	d.mu.Lock()
