@@ -152,6 +152,7 @@ type Redundancy struct {
 type Engine interface {
 	Buckets
 	Objects
+	Files
 	Uploads
 }
 

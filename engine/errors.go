@@ -77,6 +77,18 @@ const (
 	KindBucketState
 	// KindInvalidOffset: an append does not begin where the object ends.
 	KindInvalidOffset
+	// KindExists: the name is taken.
+	KindExists
+	// KindNotDirectory: what should be a directory is a file.
+	KindNotDirectory
+	// KindIsDirectory: what should be a file is a directory.
+	KindIsDirectory
+	// KindNotEmpty: the directory holds names or versions.
+	KindNotEmpty
+	// KindTooManyLinks: the file has as many names as it may have.
+	KindTooManyLinks
+	// KindNoSuchAttribute: the node has no such extended attribute.
+	KindNoSuchAttribute
 	kindEnd
 )
 
@@ -85,7 +97,8 @@ var kindNames = [...]string{
 	"no such key", "no such version", "delete marker", "no such upload", "invalid part", "invalid part order", "part too small",
 	"precondition failed", "not modified", "conflict", "invalid range", "bad digest", "incomplete body", "entity too large",
 	"access denied", "slow down", "unavailable", "drives full", "quota exceeded", "damaged", "not implemented",
-	"canceled", "locked", "no locks", "bucket state", "invalid offset",
+	"canceled", "locked", "no locks", "bucket state", "invalid offset", "name exists", "not a directory", "is a directory",
+	"directory not empty", "too many links", "no such attribute",
 }
 
 // String returns the Kind in words.
