@@ -171,7 +171,7 @@ type Buckets interface {
 	// BucketVersioning returns what SetVersioning said last, VersioningOff if nothing. KindNoSuchBucket.
 	BucketVersioning(ctx context.Context, name BucketName) (Versioning, error)
 	// SetVersioning applies to every change that begins after it returns. KindNoSuchBucket; KindInvalidArgument for VersioningOff;
-	// KindBucketState for VersioningSuspended where locks are enabled.
+	// KindBucketState for VersioningSuspended where locks are enabled, and where a file has several names, see LinkFile.
 	SetVersioning(ctx context.Context, name BucketName, v Versioning) error
 	// BucketLock returns what SetBucketLock said last, or CreateBucket. KindNoSuchBucket.
 	BucketLock(ctx context.Context, name BucketName) (BucketLock, error)
@@ -213,7 +213,8 @@ type Objects interface {
 	// KindInvalidArgument for a retention until a time that has passed.
 	SetLock(ctx context.Context, ref Ref, change LockChange) (ObjectInfo, error)
 	// Append puts what body gives behind the content of the current version of ref.Key, in one commit; o.Offset is the size that this must have. At
-	// offset 0 there need be no object, and then Append is Put. The former content is not copied. The ETag is that of an upload of one part more.
+	// offset 0 there need be no object, and then Append is Put. The former content is not copied. The ETag is that of an upload of one part more, but
+	// for content that PatchFile changed last: that has no parts, and then the ETag is that of a patch with the one piece that was appended.
 	// Errors as for Put; KindInvalidOffset if the object has another size; KindNoSuchKey; KindBucketState unless versioning is off;
 	// KindEntityTooLarge beyond ObjectBytesMax or PartNumberMax parts, or if so many parts are shared with a copy that it would take long.
 	Append(ctx context.Context, ref Ref, body io.Reader, o AppendOptions) (ObjectInfo, error)

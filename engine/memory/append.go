@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"holdfast/engine"
 )
@@ -55,7 +54,7 @@ func (e *Engine) append(ctx context.Context, ref engine.Ref, body io.Reader, o e
 		info: engine.ObjectInfo{
 			Size: int64(len(c.data)), ETag: engine.ETag(hex.EncodeToString(c.md5[:])), Class: class(o.Class), Attributes: o.Attributes, Tags: o.Tags, Checksum: c.checksum,
 		},
-		data: c.data,
+		content: whole(c.data),
 	}
 	switch {
 	case before == nil:
@@ -66,7 +65,13 @@ func (e *Engine) append(ctx context.Context, ref engine.Ref, body io.Reader, o e
 	case len(c.data) == 0:
 		return info, engine.E(engine.KindInvalidArgument, "there is nothing to append")
 	}
-	longer := &object{info: before.info, token: before.token, data: slices.Concat(before.data, c.data), parts: slices.Clone(before.parts)}
+	longer := &object{info: before.info, token: before.token, content: join(before.content, whole(c.data)), parts: slices.Clone(before.parts)}
+	longer.info.Size = longer.content.size
+	if patched(before) { // it goes on as one, without parts
+		piece := engine.PatchedPiece{Offset: before.info.Size, Length: int64(len(c.data)), Sum: c.md5}
+		longer.info.ETag, longer.info.Checksum = patchTag(before.info.ETag, []engine.PatchedPiece{piece}, longer.info.Size), engine.Checksum{}
+		return e.setCurrent(b, ref.Key, longer), nil
+	}
 	if len(longer.parts) == 0 {
 		longer.parts = []engine.VersionPart{{Number: 1, Size: before.info.Size}}
 	}
@@ -75,13 +80,13 @@ func (e *Engine) append(ctx context.Context, ref engine.Ref, body io.Reader, o e
 		return info, engine.E(engine.KindEntityTooLarge, "the object's last part has number %d, the highest that there may be; put it anew", number-1)
 	}
 	longer.parts = append(longer.parts, engine.VersionPart{Number: number, Offset: before.info.Size, Size: int64(len(c.data)), Checksum: c.checksum})
-	longer.info.Size, longer.info.Parts = int64(len(longer.data)), len(longer.parts)
+	longer.info.Parts = len(longer.parts)
 	sum := md5.New()
-	former, _ := hex.DecodeString(strings.SplitN(string(before.info.ETag), "-", 2)[0])
-	sum.Write(former)
+	former := tagSum(before.info.ETag)
+	sum.Write(former[:])
 	sum.Write(c.md5[:])
 	longer.info.ETag = engine.ETag(fmt.Sprintf("%x-%d", sum.Sum(nil), len(longer.parts)))
-	longer.info.Checksum = joined(before.info.Checksum, c.checksum, longer.data)
+	longer.info.Checksum = joined(before.info.Checksum, c.checksum, longer.content.bytes())
 	return e.setCurrent(b, ref.Key, longer), nil
 }
 

@@ -106,6 +106,9 @@ func (e *Engine) setVersioning(ctx context.Context, name engine.BucketName, v en
 	if b.lock.Enabled && v != engine.VersioningEnabled {
 		return engine.E(engine.KindBucketState, "the bucket has locks; its versioning stays enabled")
 	}
+	if b.linked() {
+		return engine.E(engine.KindBucketState, "a file in the bucket has several names, which files with versions cannot have; remove the others first")
+	}
 	b.versioning = v
 	return nil
 }

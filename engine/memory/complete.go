@@ -86,7 +86,7 @@ func (u *upload) assemble(o engine.CompleteUploadOptions) (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &object{data: data, upload: u.info.ID, parts: made, info: engine.ObjectInfo{
+	return &object{content: whole(data), upload: u.info.ID, parts: made, info: engine.ObjectInfo{
 		Size: size, ETag: tag(sums), Class: u.info.Class, Attributes: u.info.Attributes, Tags: u.info.Tags, Checksum: sum, Parts: len(parts),
 	}}, nil
 }

@@ -48,7 +48,7 @@ func (e *Engine) copy(ctx context.Context, from, to engine.Ref, o engine.CopyOpt
 	}
 	sum := source.info.Checksum
 	if o.Hash != nil {
-		if sum, err = digest(source.data, o.Hash, o.Checksum); err != nil {
+		if sum, err = digest(source.content.bytes(), o.Hash, o.Checksum); err != nil {
 			return info, err
 		}
 	}
@@ -69,9 +69,10 @@ func (e *Engine) copy(ctx context.Context, from, to engine.Ref, o engine.CopyOpt
 		Lock: lock, Size: source.info.Size, ETag: source.info.ETag, Class: class(o.Class), Attributes: source.info.Attributes, Tags: source.info.Tags, Checksum: sum,
 		Parts: source.info.Parts,
 	}
-	parts := source.parts
+	parts, data := source.parts, source.content
 	if copied.Class != source.info.Class { // stored anew, as one
-		sum := md5.Sum(source.data)
+		data = whole(source.content.bytes())
+		sum := md5.Sum(data.bytes())
 		copied.ETag, copied.Parts, parts = engine.ETag(hex.EncodeToString(sum[:])), 0, nil
 		if copied.Checksum.Composite {
 			copied.Checksum = engine.Checksum{}
@@ -83,7 +84,7 @@ func (e *Engine) copy(ctx context.Context, from, to engine.Ref, o engine.CopyOpt
 	if o.Tags != nil {
 		copied.Tags = *o.Tags
 	}
-	info = e.setCurrent(b, to.Key, &object{info: copied, data: source.data, parts: parts})
+	info = e.setCurrent(b, to.Key, &object{info: copied, content: data, parts: parts})
 	info.Source = versionCopied(source)
 	return info, nil
 }
@@ -127,7 +128,7 @@ func (e *Engine) copyPart(ctx context.Context, from, ref engine.Ref, id engine.U
 	if err := judgeSource(o.From, source); err != nil {
 		return info, err
 	}
-	c := content{data: source.data[start : start+length]}
+	c := content{data: source.content.slice(start, length).bytes()}
 	c.md5 = md5.Sum(c.data)
 	if o.Hash != nil {
 		if c.checksum, err = digest(c.data, o.Hash, o.Checksum); err != nil {

@@ -44,9 +44,9 @@ func (e *Engine) delete(ctx context.Context, ref engine.Ref, o engine.DeleteOpti
 			return engine.DeleteResult{}, engine.E(engine.KindLocked, "%s", why)
 		}
 		r.Marker = found.info.Marker
-		b.setVersions(ref.Key, without(b.versions(ref.Key), found.info.Version))
 		b.sequence++
 		e.stamp(b)
+		b.setVersions(ref.Key, without(b.versions(ref.Key), found.info.Version))
 	}
 	return r, nil
 }

@@ -2,7 +2,6 @@ package memory
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"holdfast/engine"
@@ -99,17 +98,14 @@ func (e *Engine) setLock(ctx context.Context, ref engine.Ref, change engine.Lock
 	if change.Hold != nil {
 		changed.info.Lock.Hold, changed.info.Lock.Lifted = *change.Hold, !*change.Hold
 	}
-	return e.exchange(b, ref.Key, before, &changed), nil
+	return e.exchange(b, before, &changed), nil
 }
 
-// exchange puts a version in the place of one that differs from it in nothing but tags or lock.
-func (e *Engine) exchange(b *bucket, key engine.Key, before, after *object) engine.ObjectInfo {
-	after.info = clone(after.info)
-	versions := slices.Clone(b.versions(key))
-	versions[slices.Index(versions, before)] = after
-	b.setVersions(key, versions)
+// exchange puts a version in the place of one that differs from it in nothing but tags or lock, under all its names.
+func (e *Engine) exchange(b *bucket, before, after *object) engine.ObjectInfo {
 	b.sequence++
 	e.stamp(b)
+	b.change(before, func(o *object) { o.info.Tags, o.info.Lock = after.info.Tags, after.info.Lock })
 	info := b.answer(after)
 	info.Class, info.Attributes, info.Tags, info.Checksum, info.Parts = "", engine.Attributes{}, nil, engine.Checksum{}, 0
 	return info

@@ -59,6 +59,12 @@ type bucket struct {
 	versioning engine.Versioning
 	lock       engine.BucketLock
 	documents  map[string][]byte
+
+	// The file view: setVersions keeps it as the stacks have it.
+	lastNode    engine.NodeID
+	keys        map[engine.NodeID][]engine.Key // of the versions with a number, more than one for a file with several names; the slices are immutable
+	directories map[string]directory           // by prefix, "" for the root: those beneath which a version lies
+	prefixes    map[engine.NodeID]string       // of directories
 }
 
 // stack has the versions of a key, the newest first, at least one. It is immutable: a change puts another in its place.
@@ -69,11 +75,12 @@ type stack struct {
 
 // object is a version, or a delete marker. It is immutable. upload is the upload that made it, if any.
 type object struct {
-	info   engine.ObjectInfo
-	data   []byte
-	upload engine.UploadID
-	parts  []engine.VersionPart
-	token  string // of the rename that brought it here
+	info    engine.ObjectInfo
+	content sparse
+	upload  engine.UploadID
+	parts   []engine.VersionPart
+	token   string // of the rename that brought it here
+	node    node   // all names of a file have the same
 }
 
 // upload is an upload in progress; its parts are ordered by number.
@@ -91,7 +98,10 @@ type part struct {
 }
 
 func newBucket(info engine.BucketInfo) *bucket {
+	root := directory{node: newNode(engine.RootNode, info.Created)}
 	return &bucket{
+		lastNode: engine.RootNode, keys: map[engine.NodeID][]engine.Key{},
+		directories: map[string]directory{"": root}, prefixes: map[engine.NodeID]string{engine.RootNode: ""},
 		info:   info,
 		stacks: btree.NewG(degree, func(a, b *stack) bool { return a.key < b.key }),
 		uploads: btree.NewG(degree, func(a, b *upload) bool {
@@ -130,11 +140,14 @@ func (b *bucket) versions(key engine.Key) []*object {
 
 // setVersions puts other versions in the place of those that a key has.
 func (b *bucket) setVersions(key engine.Key, versions []*object) {
+	before := b.versions(key)
 	if len(versions) == 0 {
 		b.stacks.Delete(&stack{key: key})
-		return
+	} else {
+		b.stacks.ReplaceOrInsert(&stack{key, versions})
 	}
-	b.stacks.ReplaceOrInsert(&stack{key, versions})
+	b.number(key, before, versions)
+	b.count(key, before, versions)
 }
 
 // object returns the current version of a key, or nil.
@@ -155,11 +168,14 @@ func (b *bucket) version(ref engine.Ref) *object {
 	return nil
 }
 
-// push puts a version on top of those of its key: a null version in the place of the one that there is.
+// push puts a version on top of those of its key: a null version in the place of the one that there is. It makes a node for a version that has none.
 func (e *Engine) push(b *bucket, key engine.Key, o *object) {
 	b.sequence++
 	o.info.Bucket, o.info.Key = b.info.Name, key
 	o.info.Modified, o.info.Sequence = e.stamp(b), b.sequence
+	if !o.info.Marker {
+		b.dress(&o.node, o.info.Modified)
+	}
 	kept := b.versions(key)
 	if o.info.Version = engine.FormatVersion(b.sequence); b.versioning != engine.VersioningEnabled {
 		o.info.Version = engine.NullVersion

@@ -1,7 +1,6 @@
 package memory
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"io/fs"
@@ -27,7 +26,7 @@ func (e *Engine) open(ctx context.Context, ref engine.Ref, o engine.OpenOptions)
 	if err != nil {
 		return nil, err
 	}
-	return &reader{ctx: ctx, info: clone(current.info), offset: start, length: length, rest: bytes.NewReader(current.data[start : start+length])}, nil
+	return &reader{ctx: ctx, info: clone(current.info), offset: start, length: length, rest: current.content.slice(start, length).reader()}, nil
 }
 
 // Stat is Open without the content.
@@ -54,10 +53,15 @@ func (e *Engine) current(ctx context.Context, ref engine.Ref, c engine.Condition
 	if err != nil {
 		return nil, err
 	}
+	return b.opened(o), judgeRead(c, o)
+}
+
+// opened is a version with what a read tells of it.
+func (b *bucket) opened(o *object) *object {
 	opened := *o
 	opened.info = b.answer(o)
 	opened.info.Locks, opened.info.Lock = b.lock.Enabled, o.info.Lock
-	return &opened, judgeRead(c, o)
+	return &opened
 }
 
 // readable finds the version that ref names, or the current one, which must be an object. The caller holds the lock.
@@ -105,7 +109,7 @@ type reader struct {
 	ctx            context.Context
 	info           engine.ObjectInfo
 	offset, length int64
-	rest           *bytes.Reader // nil when closed
+	rest           *sparseReader // nil when closed
 }
 
 func (r *reader) Info() engine.ObjectInfo { return r.info }

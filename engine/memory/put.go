@@ -58,7 +58,7 @@ func (e *Engine) put(ctx context.Context, ref engine.Ref, body io.Reader, o engi
 			Lock: lock,
 			Size: int64(len(c.data)), ETag: engine.ETag(hex.EncodeToString(c.md5[:])), Class: class(o.Class), Attributes: o.Attributes, Tags: o.Tags, Checksum: c.checksum,
 		},
-		data: c.data,
+		content: whole(c.data),
 	}), nil
 }
 

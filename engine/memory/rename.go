@@ -53,10 +53,10 @@ func (e *Engine) rename(ctx context.Context, from, to engine.Ref, o engine.Renam
 	}
 	moved := *source
 	moved.info.Key, moved.token = to.Key, token
-	b.setVersions(from.Key, nil)
-	b.setVersions(to.Key, []*object{&moved})
 	b.sequence++
 	e.stamp(b)
+	b.setVersions(to.Key, []*object{&moved}) // first, so that a directory of both is not forgotten in between
+	b.setVersions(from.Key, nil)
 	return b.renamed(&moved), nil
 }
 
@@ -118,18 +118,10 @@ func (e *Engine) renamePrefix(ctx context.Context, name engine.BucketName, from,
 	case held > 0:
 		return engine.PrefixInfo{}, engine.E(engine.KindLocked, "%d versions whose keys begin with %q have a retention or legal hold", held, from)
 	}
-	for _, s := range moving {
-		key := engine.Key(to + strings.TrimPrefix(string(s.key), from))
-		versions := make([]*object, len(s.versions))
-		for i, o := range s.versions {
-			moved := *o
-			moved.info.Key = key
-			versions[i] = &moved
-		}
-		b.setVersions(s.key, nil)
-		b.setVersions(key, versions)
-	}
 	b.sequence++
 	e.stamp(b)
+	var m moves
+	m.directory(b, from, to)
+	m.apply(b)
 	return info, nil
 }

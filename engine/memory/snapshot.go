@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/google/btree"
 )
@@ -17,6 +18,7 @@ func (e *Engine) Clone() *Engine {
 	e.buckets.Ascend(func(b *bucket) bool {
 		own := newBucket(b.info)
 		own.sequence, own.last, own.versioning, own.lock, own.documents = b.sequence, b.last, b.versioning, b.lock, maps.Clone(b.documents)
+		own.lastNode, own.keys, own.directories, own.prefixes = b.lastNode, maps.Clone(b.keys), maps.Clone(b.directories), maps.Clone(b.prefixes)
 		b.stacks.Ascend(func(s *stack) bool { own.stacks.ReplaceOrInsert(s); return true })
 		b.uploads.Ascend(func(u *upload) bool {
 			parts := btree.NewG(degree, func(a, b *part) bool { return a.info.Number < b.info.Number })
@@ -30,7 +32,7 @@ func (e *Engine) Clone() *Engine {
 	return c
 }
 
-// Digest is the SHA-256 of everything that the engine holds: buckets with their versioning, locks and documents, all versions and uploads with content,
+// Digest is the SHA-256 of everything that the engine holds: buckets with their versioning, locks and documents, all versions, directories and uploads with content,
 // attributes, tags, locks and times, and the counters. Two digests are equal if no change was made between them.
 func (e *Engine) Digest() [sha256.Size]byte {
 	e.mu.RLock()
@@ -38,14 +40,20 @@ func (e *Engine) Digest() [sha256.Size]byte {
 	h := sha256.New()
 	fmt.Fprintf(h, "%d %d\n", e.lastID, e.uploads)
 	e.buckets.Ascend(func(b *bucket) bool {
-		fmt.Fprintf(h, "bucket %+v %d %v %v %+v %q\n", b.info, b.sequence, b.last, b.versioning, b.lock, b.documents)
+		fmt.Fprintf(h, "bucket %+v %d %d %v %v %+v %q\n", b.info, b.sequence, b.lastNode, b.last, b.versioning, b.lock, b.documents)
 		b.stacks.Ascend(func(s *stack) bool {
 			for _, o := range s.versions {
-				fmt.Fprintf(h, "version %q %+v %q %+v %q %d\n", s.key, o.info, o.upload, o.parts, o.token, len(o.data))
-				h.Write(o.data)
+				fmt.Fprintf(h, "version %q %+v %q %+v %q %+v %d\n", s.key, o.info, o.upload, o.parts, o.token, o.node, o.content.size)
+				for _, r := range o.content.runs {
+					fmt.Fprintf(h, "run %d %d\n", r.offset, len(r.data))
+					h.Write(r.data)
+				}
 			}
 			return true
 		})
+		for _, prefix := range slices.Sorted(maps.Keys(b.directories)) {
+			fmt.Fprintf(h, "directory %q %+v\n", prefix, b.directories[prefix])
+		}
 		b.uploads.Ascend(func(u *upload) bool {
 			fmt.Fprintf(h, "upload %+v %+v\n", u.info, u.lock)
 			u.parts.Ascend(func(p *part) bool {

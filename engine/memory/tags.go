@@ -33,7 +33,7 @@ func (e *Engine) setTags(ctx context.Context, ref engine.Ref, tags engine.Tags) 
 	}
 	tagged := *before
 	tagged.info.Tags = tags
-	return e.exchange(b, ref.Key, before, &tagged), nil
+	return e.exchange(b, before, &tagged), nil
 }
 
 // Parts returns a page of the parts of which an upload made the version.
