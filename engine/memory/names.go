@@ -37,6 +37,9 @@ func (b *bucket) number(key engine.Key, before, after []*object) {
 	for len(before) > 0 && len(after) > 0 && before[len(before)-1] == after[len(after)-1] {
 		before, after = before[:len(before)-1], after[:len(after)-1]
 	}
+	if slices.EqualFunc(before, after, func(a, b *object) bool { return a.node.id == b.node.id }) {
+		return
+	}
 	for _, o := range before {
 		keys := slices.DeleteFunc(slices.Clone(b.keys[o.node.id]), func(k engine.Key) bool { return k == key })
 		if b.keys[o.node.id] = keys; len(keys) == 0 {
