@@ -80,6 +80,9 @@ type fileScript struct {
 	// versions were made lately, and nodes got extended attributes; some are gone.
 	versions []engine.Ref
 	dressed  []dressed
+	// directories are places where one was made lately, regular are files that were regular ones.
+	directories []place
+	regular     map[engine.BucketName][]twins
 }
 
 // dressed is a node that got an extended attribute.
@@ -92,7 +95,7 @@ type dressed struct {
 func newFileScript(t *testing.T, seed uint64, engines [2]engine.Engine, counts map[string]map[string]int) *fileScript {
 	return &fileScript{
 		T: t, ctx: t.Context(), random: rand.New(rand.NewPCG(seed, 2)), engines: engines, counts: counts,
-		known: map[engine.BucketName][]twins{}, twin: [2]map[engine.File]engine.NodeID{{}, {}},
+		known: map[engine.BucketName][]twins{}, regular: map[engine.BucketName][]twins{}, twin: [2]map[engine.File]engine.NodeID{{}, {}},
 	}
 }
 
@@ -296,8 +299,14 @@ func (r *fileScript) place(bucket engine.BucketName) place {
 func (r *fileScript) file(bucket engine.BucketName) (n twins, info engine.FileInfo, ok bool) {
 	for range 1 + r.random.IntN(7) {
 		if n, info, ok = r.lookup(r.place(bucket), ""); ok && (info.Type == engine.TypeRegular || r.random.IntN(20) == 0) {
+			if info.Type == engine.TypeRegular {
+				r.regular[bucket] = append(r.regular[bucket], n)
+			}
 			return n, info, true
 		}
+	}
+	if regular := r.regular[bucket]; len(regular) > 0 && r.random.IntN(3) > 0 {
+		return regular[len(regular)-1-r.random.IntN(min(len(regular), 30))], engine.FileInfo{}, false
 	}
 	return r.someone(bucket), engine.FileInfo{}, false
 }
@@ -480,7 +489,7 @@ func (r *fileScript) append() {
 
 // upload makes an object of one part, of which a range of another object is one.
 func (r *fileScript) upload() {
-	ref, from := r.ref(), r.ref()
+	ref, from := r.ref(), r.versionRef()
 	var ids [2]engine.UploadID
 	r.ask("start upload", fmt.Sprintf("of %s/%s", ref.Bucket, ref.Key), ref.Bucket, func(i int, e engine.Engine) (any, error) {
 		info, err := e.StartUpload(r.ctx, ref, engine.StartUploadOptions{})
@@ -518,8 +527,13 @@ func (r *fileScript) setVersioning() {
 }
 
 func (r *fileScript) setHold() {
-	ref, hold := r.versionRef(), r.random.IntN(4) == 0
-	ref.Bucket = heldBucket
+	ref, hold := engine.Ref{Bucket: heldBucket, Key: r.key()}, r.random.IntN(4) == 0
+	for range 10 { // mostly a version that is there
+		if made := r.versionRef(); made.Bucket == heldBucket {
+			ref = made
+			break
+		}
+	}
 	r.ask("set hold", fmt.Sprintf("of %s/%s %s to %v", ref.Bucket, ref.Key, ref.Version, hold), ref.Bucket, func(_ int, e engine.Engine) (any, error) {
 		return e.SetLock(r.ctx, ref, engine.LockChange{Hold: &hold})
 	})
@@ -548,6 +562,9 @@ func (r *fileScript) makeFile() {
 	values, err := r.ask("make file", fmt.Sprintf("%v of type %d", p, o.Type), p.bucket, func(i int, e engine.Engine) (any, error) { return e.MakeFile(r.ctx, p.at(i), o) })
 	if info, ok := values[0].(engine.FileInfo); ok && err == nil {
 		r.remember(p.bucket, engine.Key(p.path+p.name), info.Version)
+		if info.Type == engine.TypeDirectory {
+			r.directories = append(r.directories, p)
+		}
 	}
 }
 
@@ -575,6 +592,9 @@ func (r *fileScript) linkFile() {
 
 func (r *fileScript) removeFile() {
 	p := r.place(r.bucket())
+	if n := len(r.directories); n > 0 && r.random.IntN(3) == 0 { // it may be empty still
+		p = r.directories[n-1-r.random.IntN(min(n, 3))]
+	}
 	_, info, ok := r.lookup(p, "")
 	o := engine.RemoveFileOptions{Directory: ok && info.Type == engine.TypeDirectory}
 	if r.random.IntN(8) == 0 {

@@ -458,7 +458,7 @@ func (b *bucket) empty(prefix string) bool {
 
 // held reports whether a version beneath a prefix is locked.
 func (b *bucket) held(prefix string) (held bool) {
-	b.beneath(prefix, func(s *stack) {
+	b.each(prefix, func(s *stack) {
 		held = held || slices.ContainsFunc(s.versions, func(o *object) bool { return o.info.Lock.Held() })
 	})
 	return held
@@ -469,7 +469,7 @@ func (b *bucket) fits(n entry, to engine.Key) (err error) {
 	if !n.directory {
 		return checkLength(string(to))
 	}
-	b.beneath(n.prefix(), func(s *stack) {
+	b.each(n.prefix(), func(s *stack) {
 		if longer := len(to) - len(n.key); err == nil && longer > 0 {
 			err = checkLength(string(to) + string(s.key)[len(n.key):])
 		}
@@ -477,8 +477,8 @@ func (b *bucket) fits(n entry, to engine.Key) (err error) {
 	return err
 }
 
-// beneath calls f for what has versions beneath a prefix, in order.
-func (b *bucket) beneath(prefix string, f func(*stack)) {
+// each calls f for what has versions beneath a prefix, in order.
+func (b *bucket) each(prefix string, f func(*stack)) {
 	b.stacks.AscendGreaterOrEqual(&stack{key: engine.Key(prefix)}, func(s *stack) bool {
 		if !strings.HasPrefix(string(s.key), prefix) {
 			return false
@@ -535,7 +535,7 @@ func (m *moves) stack(s *stack, key engine.Key) {
 
 // directory gives all keys that begin with a prefix another one in its place, and the directories beneath too.
 func (m *moves) directory(b *bucket, from, to string) {
-	b.beneath(from, func(s *stack) { m.stack(s, engine.Key(to+string(s.key)[len(from):])) })
+	b.each(from, func(s *stack) { m.stack(s, engine.Key(to+string(s.key)[len(from):])) })
 	for prefix, d := range b.directories {
 		if strings.HasPrefix(prefix, from) {
 			if m.nodes == nil {
@@ -583,7 +583,7 @@ func (e *Engine) usage(ctx context.Context, name engine.BucketName, prefix strin
 	if err != nil {
 		return info, err
 	}
-	b.beneath(prefix, func(s *stack) {
+	b.each(prefix, func(s *stack) {
 		info.Versions += uint64(len(s.versions))
 		if o := s.versions[0]; !o.info.Marker {
 			info.Objects++

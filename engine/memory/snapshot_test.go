@@ -13,6 +13,14 @@ func TestSnapshot(t *testing.T) {
 	e, ctx := memory.New(), t.Context()
 	ref := engine.Ref{Bucket: "bucket", Key: "k"}
 	var upload engine.UploadInfo
+	at, mode, size := engine.Place{Bucket: "bucket", Directory: engine.RootNode, Name: "file"}, uint32(0o600), int64(1<<40)
+	file := func() engine.File {
+		info, err := e.Lookup(ctx, at, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return engine.File{Bucket: "bucket", Node: info.Node}
+	}
 	seen := map[[32]byte]int{e.Digest(): -1}
 	for i, change := range []func() error{
 		func() error {
@@ -39,6 +47,17 @@ func TestSnapshot(t *testing.T) {
 			return err
 		},
 		func() error { return e.AbortUpload(ctx, ref, upload.ID) },
+		func() error { _, err := e.MakeFile(ctx, at, engine.MakeFileOptions{}); return err },
+		func() error { _, err := e.SetFile(ctx, file(), engine.FileChange{Mode: &mode}); return err },
+		func() error { return e.SetXattr(ctx, file(), "user.a", []byte("x"), engine.SetXattrOptions{}) },
+		func() error { _, err := e.PatchFile(ctx, file(), engine.Patch{Size: &size}); return err },
+		func() error {
+			return e.MoveFile(ctx, at, engine.Place{Bucket: "bucket", Directory: engine.RootNode, Name: "moved"}, engine.MoveFileOptions{})
+		},
+		func() error {
+			_, err := e.SetFile(ctx, engine.File{Bucket: "bucket", Node: engine.RootNode}, engine.FileChange{Mode: &mode})
+			return err
+		},
 	} {
 		before, clone := e.Digest(), e.Clone()
 		if clone.Digest() != before {
