@@ -20,6 +20,7 @@ var fileCases = []struct {
 }{
 	{"Files", files},
 	{"FilesHidden", filesHidden},
+	{"FilesListLong", filesListLong},
 	{"FilesMake", filesMake},
 	{"FilesMakeErrors", filesMakeErrors},
 	{"FilesLink", filesLink},
@@ -38,6 +39,7 @@ var fileCases = []struct {
 	{"FilesUsage", filesUsage},
 	{"FilesNowhere", filesNowhere},
 	{"ConcurrentFiles", concurrentFiles},
+	{"ConcurrentMoves", concurrentMoves},
 }
 
 // node names a node of the case's bucket.
@@ -284,6 +286,28 @@ func filesHidden(s *suite) {
 	s.remove("g/")
 	if g := s.look("g"); g.Type != engine.TypeRegular || string(s.bytesOf(g.Node)) != "put beside the directory" {
 		s.Errorf("without the directory there is %+v", g)
+	}
+}
+
+// filesListLong: a directory with more names than a page has.
+func filesListLong(s *suite) {
+	var keys, names []string
+	for i := range engine.PageMax + 20 {
+		name := fmt.Sprintf("%04d", i)
+		keys, names = append(keys, "d/"+name), append(names, name)
+		if i%100 == 7 {
+			keys[i], names[i] = keys[i]+"/below", name+"/"
+		}
+	}
+	s.fill(keys)
+	d := s.look("d").Node
+	for _, page := range []int{0, engine.PageMax, 2 * engine.PageMax, 333} {
+		if got := s.entries(d, page); !slices.Equal(got, names) {
+			s.Errorf("in pages of %d there are %d names, %q and on", page, len(got), got[:min(len(got), 10)])
+		}
+	}
+	if p, err := s.ListDirectory(s.ctx, s.node(d), engine.ListDirectoryOptions{}); err != nil || len(p.Entries) != engine.PageMax || !p.Truncated {
+		s.Errorf("a page has %d names, %v", len(p.Entries), err)
 	}
 }
 
@@ -722,6 +746,13 @@ func filesExchange(s *suite) {
 	exchange("f", "e") // and the other way
 	s.holds("f", []byte("g"))
 	s.holds("e/g", []byte("f"))
+	s.put("e", []byte("hidden by the directory")) // and not to be lost by an exchange
+	for _, names := range [][2]string{{"f", "e"}, {"e", "f"}} {
+		s.fails(engine.KindExists, s.MoveFile(s.ctx, s.place(names[0]), s.place(names[1]), engine.MoveFileOptions{Exchange: true}), "exchange with a directory that hides an object")
+	}
+	s.holds("e", []byte("hidden by the directory"))
+	exchange("d", "e") // another directory hides it then
+	s.holds("e", []byte("hidden by the directory"))
 	s.setVersioning(engine.VersioningEnabled)
 	s.fails(engine.KindBucketState, s.MoveFile(s.ctx, s.place("d"), s.place("e"), engine.MoveFileOptions{Exchange: true}), "exchange where versions are kept")
 }
@@ -1096,9 +1127,12 @@ func filesVersions(s *suite) {
 	s.fails(engine.KindNoSuchVersion, err, "look up no null version")
 	_, err = s.Lookup(s.ctx, s.place("d/f"), "not a version")
 	s.fails(engine.KindInvalidArgument, err, "look up what is no version")
-	s.remove("d/f")
+	marker, err := s.Delete(s.ctx, s.ref("d/f"), engine.DeleteOptions{})
+	s.ok(err, "delete")
 	s.put("d/g", nil)
 	s.missing("d/f")
+	_, err = s.Lookup(s.ctx, s.place("d/f"), marker.Version)
+	s.fails(engine.KindNoSuchVersion, err, "look up a delete marker, which is no file")
 	if info, err := s.Lookup(s.ctx, s.place("d/f"), second.Version); err != nil || info.Node != second.Node {
 		s.Errorf("the version under the marker is %+v, %v", info, err)
 	}
@@ -1250,4 +1284,66 @@ func concurrentFiles(s *suite) {
 			s.Errorf("made in a directory that was removed: %v and %v", makes, removes)
 		}
 	}
+}
+
+// concurrentMoves: who looks while directories move sees them in one place, and with all that is in them.
+func concurrentMoves(s *suite) {
+	s.put("x/sub/f", []byte("f"))
+	s.put("y/g", []byte("g"))
+	x := s.look("x")
+	watched, stop := s.node(x.Node), make(chan struct{})
+	var watchers sync.WaitGroup
+	failed := make(chan error, 4)
+	for range 2 {
+		watchers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				page, err := s.ListDirectory(s.ctx, s.node(engine.RootNode), engine.ListDirectoryOptions{})
+				seen := 0
+				for _, entry := range page.Entries {
+					if entry.Info.Node == x.Node {
+						seen++
+					}
+				}
+				if err == nil && (seen != 1 || len(page.Entries) != 2) {
+					err = fmt.Errorf("the root has %+v", page.Entries)
+				}
+				if err == nil {
+					var sub engine.FileInfo
+					if sub, err = s.Lookup(s.ctx, engine.Place{Bucket: s.bucket, Directory: watched.Node, Name: "sub"}, ""); err == nil {
+						_, err = s.Lookup(s.ctx, engine.Place{Bucket: s.bucket, Directory: sub.Node, Name: "f"}, "")
+					}
+				}
+				if err == nil {
+					var key engine.Key
+					if key, err = s.FileKey(s.ctx, watched); err == nil && key != "x/" && key != "y/" && key != "z/" {
+						err = fmt.Errorf("the key is %q", key)
+					}
+				}
+				if err != nil {
+					failed <- err
+					return
+				}
+			}
+		})
+	}
+	ended := sync.OnceFunc(func() { close(stop); watchers.Wait() })
+	defer ended()
+	for range 10 {
+		s.moved("x", "z")
+		s.moved("z", "x")
+		s.ok(s.MoveFile(s.ctx, s.place("x"), s.place("y"), engine.MoveFileOptions{Exchange: true}), "exchange")
+		s.ok(s.MoveFile(s.ctx, s.place("x"), s.place("y"), engine.MoveFileOptions{Exchange: true}), "exchange back")
+	}
+	ended()
+	close(failed)
+	for err := range failed {
+		s.Errorf("who looked meanwhile: %v", err)
+	}
+	s.holds("x/sub/f", []byte("f"))
+	s.holds("y/g", []byte("g"))
 }

@@ -33,6 +33,7 @@ var patchCases = []struct {
 	{"PatchVersions", patchVersions},
 	{"PatchByKey", patchByKey},
 	{"ConcurrentPatches", concurrentPatches},
+	{"PatchWhole", patchWhole},
 }
 
 // patched changes a file.
@@ -746,5 +747,47 @@ func concurrentPatches(s *suite) {
 	}
 	if won != 1 {
 		s.Errorf("%d writers found the sequence that they had seen", won)
+	}
+}
+
+// patchWhole: who reads while a file is patched reads all pieces of a patch or none.
+func patchWhole(s *suite) {
+	const size = 200_000
+	of := func(i int) []byte { return bytes.Repeat([]byte{'a' + byte(i%26)}, size) }
+	s.put("f", of(0))
+	n, stop := s.look("f").Node, make(chan struct{})
+	var readers sync.WaitGroup
+	failed := make(chan error, 2)
+	for range 2 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				got, _, err := fetchFile(s.ctx, s.Engine, s.node(n), nil)
+				if err == nil && (len(got) < size || !bytes.Equal(got, bytes.Repeat(got[:1], len(got)))) {
+					err = fmt.Errorf("a reader has %s", brief(got))
+				}
+				if err != nil {
+					failed <- err
+					return
+				}
+			}
+		})
+	}
+	ended := sync.OnceFunc(func() { close(stop); readers.Wait() })
+	defer ended()
+	for i := range 30 {
+		data, length := of(i+1), int64(size+i)
+		s.patchedBy(n, engine.Patch{Size: &length, Pieces: []engine.Piece{
+			body(100_000, data[:100_000]), {Offset: 300_000, Length: 5}, body(0, data[:100_000]), body(size, data[:100]),
+		}})
+	}
+	ended()
+	close(failed)
+	for err := range failed {
+		s.Errorf("%v", err)
 	}
 }

@@ -19,9 +19,9 @@ import (
 )
 
 // RandomFiles gives the same operations of engine.Files, mixed with those by key on the same names, to a model and to a real engine, which open makes
-// empty for each of seeds scripts, and compares every answer; every 200 operations, and at the end, the whole tree too, with contents, holes and attributes. The
-// numbers of nodes may differ, but each of one engine must go on being one of the other. It counts operations and their answers, which go test -v shows, and an
-// operation that never succeeded is an error.
+// empty for each of seeds scripts, and compares every answer; every 200 operations, and at the end, the whole tree too, with contents, holes and
+// attributes. The numbers of nodes may differ, but each of one engine must go on being one of the other. It counts operations and their answers,
+// which go test -v shows, and an operation that never succeeded is an error.
 //
 // HOLDFAST_RANDOM_SEEDS, HOLDFAST_RANDOM_FROM and HOLDFAST_RANDOM_OPERATIONS in the environment set the number of scripts, the first seed and the
 // operations of each script.

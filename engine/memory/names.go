@@ -488,7 +488,8 @@ func (b *bucket) each(prefix string, f func(*stack)) {
 	})
 }
 
-// moveVersion moves a file where versions are kept: its node has a version more, at the target, and what was current at the source is an older one under a marker.
+// moveVersion moves a file where versions are kept: its node has a version more, at the target, and what was current at the source is an older one
+// under a marker.
 func (e *Engine) moveVersion(b *bucket, source, target entry) error {
 	lock, err := e.newLock(b, engine.Lock{})
 	if err != nil {
