@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"strings"
 
 	"holdfast/engine"
 	"holdfast/engine/meta"
@@ -39,7 +40,7 @@ func (c *Coordinator) append(ctx context.Context, ref engine.Ref, body io.Reader
 	}
 	class := cmp.Or(before.Class, o.Class, engine.ClassStandard)
 	store := c.store
-	if before.Parts >= inlinePartsMax {
+	if before.Parts >= inlinePartsMax || patched(&before) {
 		store = c.storeExtents
 	}
 	stored, err := store(ctx, body, o.Size, class, o.MD5)
@@ -62,11 +63,14 @@ func (c *Coordinator) append(ctx context.Context, ref engine.Ref, body io.Reader
 	if before.Sequence != 0 {
 		info.Attributes, info.Tags = before.Attributes, before.Tags
 	}
-	if before.Size > 0 {
+	if before.Size > 0 && !patched(&before) {
 		info.Parts = max(1, before.Parts) + 1
 	}
 	return info, nil
 }
+
+// patched reports whether an object's ETag is that of a patch: it has no parts then, but for that many pieces.
+func patched(o *engine.ObjectInfo) bool { return o.Parts == 0 && strings.HasSuffix(string(o.ETag), "-1") }
 
 // commitAppend sends the command for the object as it is. While another writer changes the object in between and leaves its size, it is sent again.
 func (c *Coordinator) commitAppend(ctx context.Context, ref engine.Ref, command *meta.Append, before *engine.ObjectInfo, o *engine.AppendOptions) (*meta.Answer, error) {

@@ -100,14 +100,18 @@ func (c *Coordinator) openView(ctx context.Context, view meta.View, record meta.
 	if err := checkRead(&o.If, &found.Info); err != nil {
 		return nil, err
 	}
-	opened := &object{c: c, ctx: ctx, ref: ref, info: found.Info, length: found.Info.Size}
-	if o.Range != nil {
-		if opened.offset, opened.length, err = cut(o.Range, found.Info.Size); err != nil {
+	return c.openContent(ctx, view, ref, found.Info, found.Content, o.Range)
+}
+
+func (c *Coordinator) openContent(ctx context.Context, view meta.View, ref engine.Ref, info engine.ObjectInfo, content uint64, r *engine.Range) (opened *object, err error) {
+	opened = &object{c: c, ctx: ctx, ref: ref, info: info, length: info.Size}
+	if r != nil {
+		if opened.offset, opened.length, err = cut(r, info.Size); err != nil {
 			return nil, err
 		}
 	}
 	opened.position = opened.offset
-	if err := opened.load(view, found.Content, 0, 0); err != nil {
+	if err := opened.load(view, content, opened.offset, opened.length, opened.offset, 0); err != nil {
 		return nil, err
 	}
 	return opened, nil
@@ -127,12 +131,13 @@ func cut(r *engine.Range, size int64) (offset, length int64, err error) {
 	return r.Start, min(r.Length, size-r.Start), nil
 }
 
-// piece is a part of an open object: bytes at hand, or a range of an extent.
+// piece is a part of an open object: bytes at hand, or a range of an extent, or a hole.
 type piece struct {
 	start, length int64 // within the object
 	inline        []byte
 	extent        engine.ExtentID
 	offset        int64 // within the extent
+	hole          bool  // zeros that nothing keeps
 }
 
 // object is an open version. Its pieces were read from one view, and its pin keeps their extents.
@@ -152,62 +157,37 @@ type object struct {
 	err            error
 }
 
-// maxDepth bounds how deep contents may name contents; the commands that exist make three levels: a version, its parts, what those were copied from.
+// maxDepth bounds how deep contents may name contents; those that patches change have a few levels beneath them.
 const maxDepth = 16
 
-// load appends the pieces of a content that the selection needs; base is where the content begins within the object.
-func (o *object) load(view meta.View, id uint64, base int64, depth int) error {
-	content, err := meta.LoadContent(view, id)
+// load appends the pieces of length bytes of a content from offset on, which lie from at on in the object.
+func (o *object) load(view meta.View, id uint64, offset, length, at int64, depth int) error {
+	content, err := meta.LoadRange(view, id, offset, length)
 	if err != nil || depth > maxDepth {
 		return engine.E(engine.KindDamaged, "the metadata lacks content %d: %w", id, errors.Join(err))
 	}
 	if content.IsInline {
-		o.pieces = append(o.pieces, piece{start: base, length: content.Size, inline: content.Inline})
+		if int64(len(content.Inline)) != length {
+			return engine.E(engine.KindDamaged, "content %d has %d of the %d bytes that it should have", id, len(content.Inline), length)
+		}
+		o.pieces = append(o.pieces, piece{start: at, length: length, inline: content.Inline})
 		return nil
 	}
-	for _, run := range content.Runs {
-		start := base
-		base += run.Length
-		if base <= o.offset || start >= o.offset+o.length {
-			continue
-		}
-		if run.Content == 0 {
+	for i := range content.Runs {
+		run := &content.Runs[i]
+		start := at + run.Start - offset
+		switch {
+		case run.Hole():
+			o.pieces = append(o.pieces, piece{start: start, length: run.Length, hole: true})
+		case run.Content == 0:
 			o.pieces = append(o.pieces, piece{start: start, length: run.Length, extent: run.Extent, offset: run.Offset})
-		} else if err := o.loadRange(view, run, start, depth); err != nil {
-			return err
+		default:
+			if err := o.load(view, run.Content, run.Offset, run.Length, start, depth+1); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
-}
-
-// loadRange loads a run that names a range of another content: its pieces, cut to the range.
-func (o *object) loadRange(view meta.View, run meta.Run, start int64, depth int) error {
-	first := len(o.pieces)
-	if err := o.load(view, run.Content, start-run.Offset, depth+1); err != nil {
-		return err
-	}
-	kept := o.pieces[:first]
-	for _, p := range o.pieces[first:] {
-		if before := start - p.start; before > 0 {
-			p.skip(min(before, p.length))
-		}
-		p.length = min(p.length, start+run.Length-p.start)
-		if p.length > 0 {
-			kept = append(kept, p)
-		}
-	}
-	o.pieces = kept
-	return nil
-}
-
-// skip drops bytes from the front.
-func (p *piece) skip(n int64) {
-	p.start += n
-	p.length -= n
-	p.offset += n
-	if p.inline != nil {
-		p.inline = p.inline[n:]
-	}
 }
 
 func (o *object) Info() engine.ObjectInfo { return o.info }
@@ -269,7 +249,7 @@ func (o *object) WriteTo(w io.Writer) (int64, error) {
 		case err == nil && p.isExtent():
 			err = o.reading(p, within, &n, func(source extent.Source, offset int64) error { return extent.Send(o.ctx, source, offset, n, write) })
 		case err == nil:
-			err = write(p.inline[within : within+n])
+			err = write(p.bytes(within, n))
 		}
 		o.position += written - before
 		if refused != nil {
@@ -313,6 +293,17 @@ func (o *object) fail(err error) error {
 // isExtent reports whether the piece lies in an extent.
 func (p *piece) isExtent() bool { return p.inline == nil && p.extent != engine.ExtentID{} }
 
+// zeros is what holes are read from.
+var zeros [64 << 10]byte
+
+// bytes returns n bytes of a piece that lies in no extent, or as many as are at hand.
+func (p *piece) bytes(within, n int64) []byte {
+	if p.hole {
+		return zeros[:min(n, int64(len(zeros)))]
+	}
+	return p.inline[within : within+n]
+}
+
 // fill reads the next bytes, at most to the end of a block, into held. After an error it answers the same again.
 func (o *object) fill() error {
 	p, within, n, err := o.next()
@@ -320,7 +311,8 @@ func (o *object) fill() error {
 		return err
 	}
 	if !p.isExtent() {
-		o.held = p.inline[within : within+n]
+		o.held = p.bytes(within, n)
+		n = int64(len(o.held))
 	} else {
 		err = o.reading(p, within, &n, func(source extent.Source, offset int64) error {
 			if o.buffer == nil {

@@ -96,11 +96,14 @@ func (a *apply) append(c *Append) *Answer {
 		inode.content = a.addData(&c.Data, partSum{})
 		return a.setCurrent(c.Bucket, &b, p, &inode)
 	}
+	if before.etag.patched() {
+		return a.appendPatched(c, &b, p, &before, &inode)
+	}
 	number, refusal := a.nextPart(before.content, before.etag.parts)
 	if refusal != nil {
 		return refusal
 	}
-	if inode.content, refusal = a.extended(before.content, before.etag.parts > 0); refusal != nil {
+	if inode.content, refusal = a.extended(before.content, before.etag.parts > 0, before.links > 1); refusal != nil {
 		return refusal
 	}
 	a.addRun(inode.content, Run{Content: a.addData(&c.Data, partSum{number, c.Part}), Length: c.Data.Size})
@@ -116,6 +119,28 @@ func (t etag) then(sum [16]byte) etag {
 	t.parts = max(1, t.parts) + 1
 	h.Sum(t.md5[:0])
 	return t
+}
+
+// appendPatched appends to a file that was patched, as another patch does.
+func (a *apply) appendPatched(c *Append, b *bucketRow, p *path, before, inode *inodeRow) *Answer {
+	var held contentRow
+	a.mustLoad(key8(rowContent, before.content), &held)
+	if held.count+2 > engine.FilePiecesMax {
+		return failed(engine.KindEntityTooLarge, "the object lies in %d pieces; no more than %d are allowed, write it anew", held.count, engine.FilePiecesMax)
+	}
+	id := before.content
+	a.retain(id)
+	if !held.ends || held.refs > 1 || before.links > 1 {
+		id = a.editable(id) // else the former inode, which goes, is the only other user
+	}
+	more := patching{a: a, id: id}
+	a.mustLoad(key8(rowContent, id), &more.row)
+	more.put(before.size, c.Data.Size, []Run{{Content: a.addData(&c.Data, partSum{}), Length: c.Data.Size}})
+	a.setContent(id, &more.row)
+	inode.content = id
+	piece := engine.PatchedPiece{Offset: before.size, Length: c.Data.Size, Sum: c.MD5}
+	inode.etag = etag{md5: engine.PatchTag(before.etag.md5, []engine.PatchedPiece{piece}, inode.size), parts: patchedParts}
+	return a.setCurrent(c.Bucket, b, p, inode)
 }
 
 // nextPart returns the number of the part that follows those of a content; parts is how many it has, 0 if it was not made of any.
@@ -143,13 +168,13 @@ func (a *apply) nextPart(id uint64, parts int) (number int, refusal *Answer) {
 const sharedPartsMax = 1000
 
 // extended returns a content that names contents, has the bytes of the one given, and to which runs may be added; the caller owns a reference to
-// it. That is the same content if nobody but one inode has it, for runs that are added change nothing for who reads what was there before.
-func (a *apply) extended(id uint64, parts bool) (uint64, *Answer) {
+// it. That is the same content if nobody but one inode with one name has it, for runs that are added change nothing for who reads what was there before.
+func (a *apply) extended(id uint64, parts, linked bool) (uint64, *Answer) {
 	var r contentRow
 	if !a.mustLoad(key8(rowContent, id), &r) {
 		return 0, failed(engine.KindInternal, "content %d is not there", id)
 	}
-	if parts && r.refs == 1 {
+	if parts && r.refs == 1 && !linked {
 		a.retain(id)
 		return id, nil
 	}

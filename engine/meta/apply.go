@@ -190,6 +190,20 @@ func (a *apply) execute(command Command) *Answer {
 		return a.append(c)
 	case *Rename:
 		return a.rename(c)
+	case *MakeFile:
+		return a.makeFile(c)
+	case *LinkFile:
+		return a.linkFile(c)
+	case *RemoveFile:
+		return a.removeFile(c)
+	case *MoveFile:
+		return a.moveFile(c)
+	case *SetFile:
+		return a.setFile(c)
+	case *SetXattr:
+		return a.setXattr(c)
+	case *PatchFile:
+		return a.patchFile(c)
 	case *RenamePrefix:
 		return a.renamePrefix(c)
 	case *Delete:

@@ -35,7 +35,7 @@ func (a *apply) deleteBucket(c *DeleteBucket) *Answer {
 	}
 	a.view.Delete(key)
 	a.view.Delete(aggregate)
-	a.view.Delete(key16(rowInode, uint64(c.Bucket), rootInode))
+	a.removeDirectory(c.Bucket, rootInode)
 	a.deleteAll(key8(rowDocument, uint64(c.Bucket)))
 	a.each(key8(rowUpload, uint64(c.Bucket)), func(_, _ []byte) bool {
 		a.view.Set(key8(rowTrash, uint64(c.Bucket)), []byte{rowFormat})

@@ -15,7 +15,7 @@ type Census struct {
 	Contents, Runs, Extents, Shards            int
 	Garbage, MissingExtents, Uploads, Parts    int
 	Epochs, Answers, Staged, Condemned, Trash  int
-	Documents                                  int
+	Documents, Links, Xattrs                   int
 	References                                 uint64 // to contents
 	AggregateObjects, AggregateBytes, Versions uint64 // of all buckets' roots, recounted
 }
@@ -26,7 +26,7 @@ type Census struct {
 // contradictions, at most 20, as one error. It reads all rows and keeps some bytes for each: it is for a look at a drive and for tests.
 func Check(view View) (Census, error) {
 	c := checker{view: view, refs: map[uint64]uint64{}, owned: map[engine.ExtentID]uint64{}, inodes: map[[2]uint64]*inodeSeen{}, trash: map[string]bool{}}
-	for _, f := range []func() error{c.trashRows, c.buckets, c.inodeRows, c.uploads, c.parts, c.contents, c.extents, c.placements, c.leftOver} {
+	for _, f := range []func() error{c.trashRows, c.buckets, c.links, c.xattrs, c.inodeRows, c.uploads, c.parts, c.contents, c.extents, c.placements, c.leftOver} {
 		if err := f(); err != nil {
 			return c.census, err
 		}
@@ -52,6 +52,8 @@ type inodeSeen struct {
 	name      string
 	links     uint64
 	aggregate aggregateRow // of a directory, recounted
+	linked    uint64       // rows of links
+	xattrs    uint64
 	longest   uint64       // of a directory: bytes of the longest names beneath
 }
 
@@ -154,7 +156,7 @@ func (c *checker) directory(bucket, inode uint64, b *bucketRow, seen *inodeSeen)
 		return err
 	} else if longest := engine.KeyBytesMax - r.spare; longest < seen.longest {
 		c.problem("bucket %d: directory %d says that names beneath have %d bytes at most; there are some with %d", bucket, inode, longest, seen.longest)
-	} else if r.spare = 0; r != seen.aggregate || !ok {
+	} else if r.spare, r.changed = 0, 0; r != seen.aggregate || !ok {
 		c.problem("bucket %d: directory %d counts %+v; beneath it are %+v", bucket, inode, r, seen.aggregate)
 	}
 	if inode != rootInode && seen.aggregate.versions == 0 {
@@ -208,8 +210,11 @@ func (c *checker) object(bucket uint64, b *bucketRow, child *inodeSeen) (lock ui
 	if child.entry.kind == entryMarker {
 		return 0, nil
 	}
-	if c.inodes[id] != nil {
-		c.inodes[id].links++
+	if first := c.inodes[id]; first != nil {
+		first.links++
+		if e := child.entry; e != first.entry {
+			c.problem("bucket %d: %q and %q are names of inode %d and do not say the same", bucket, first.name, child.name, id[1])
+		}
 		return 0, nil
 	}
 	c.inodes[id] = child
@@ -241,6 +246,14 @@ func (c *checker) inodeRows() error {
 		if r.links != seen.links {
 			c.problem("bucket %d: inode %d has %d links; %d entries name it", id[0], id[1], r.links, seen.links)
 		}
+		if r.xattrs != seen.xattrs {
+			c.problem("bucket %d: inode %d says %d extended attributes; %d are there", id[0], id[1], r.xattrs, seen.xattrs)
+		}
+		if several := r.kind == inodeFile && r.links > 1; several && seen.linked != r.links || !several && seen.linked != 0 {
+			c.problem("bucket %d: inode %d has %d links; %d are listed", id[0], id[1], r.links, seen.linked)
+		} else if !several && r.kind == inodeFile && r.parent != 0 && (r.parent != seen.parent || r.name != seen.name) {
+			c.problem("bucket %d: inode %d says that it is %q of %d; the tree has %q of %d", id[0], id[1], r.name, r.parent, seen.name, seen.parent)
+		}
 		if r.kind == inodeDirectory {
 			if seen.entry.kind != entryDirectory || r.parent != seen.parent || r.name != seen.name {
 				c.problem("bucket %d: inode %d is directory %q of %d; the tree has %q of %d", id[0], id[1], r.name, r.parent, seen.name, seen.parent)
@@ -258,6 +271,36 @@ func (c *checker) inodeRows() error {
 		c.problem("%d inodes are named and %d are there", len(c.inodes), found)
 	}
 	return err
+}
+
+// links holds the names that files with several have against the entries.
+func (c *checker) links() error {
+	return c.rows(rowLink, func(key, _ []byte) error {
+		c.census.Links++
+		bucket, inode, directory, name := engine.BucketID(binary.BigEndian.Uint64(key)), binary.BigEndian.Uint64(key[8:]), binary.BigEndian.Uint64(key[16:]), string(key[24:])
+		var entry entryRow
+		if ok, err := load(c.view, entryKey(bucket, directory, name), &entry); err != nil {
+			return err
+		} else if seen := c.inodes[[2]uint64{uint64(bucket), inode}]; !ok || entry.inode != inode || seen == nil {
+			c.problem("bucket %d: %q of directory %d is listed as a name of inode %d, and is not", bucket, name, directory, inode)
+		} else {
+			seen.linked++
+		}
+		return nil
+	})
+}
+
+func (c *checker) xattrs() error {
+	return c.rows(rowXattr, func(key, value []byte) error {
+		c.census.Xattrs++
+		seen := c.inodes[[2]uint64{binary.BigEndian.Uint64(key), binary.BigEndian.Uint64(key[8:])}]
+		if seen == nil {
+			c.problem("bucket %d: an extended attribute is left of inode %d", binary.BigEndian.Uint64(key), binary.BigEndian.Uint64(key[8:]))
+			return nil
+		}
+		seen.xattrs++
+		return parse(key, value, new(xattrRow))
+	})
 }
 
 func (c *checker) refer(content uint64) {
@@ -372,11 +415,14 @@ func (c *checker) contents() error {
 
 // content goes through the runs of a content.
 func (c *checker) content(id uint64, r *contentRow) error {
-	runs := r.runs
+	runs, end := r.runs, int64(0)
 	if !r.inline && len(runs) == 0 && r.count > 0 {
-		if err := scan(c.view, key8(rowRun, id), nil, func(_, value []byte) (bool, error) {
+		if err := scan(c.view, key8(rowRun, id), nil, func(key, value []byte) (bool, error) {
 			run, err := parseRun(value)
-			runs = append(runs, run)
+			runs, end = append(runs, run), end+run.Length
+			if at := int64(binary.BigEndian.Uint64(key[9:])); r.ends && r.refs > 0 && at != end {
+				c.problem("content %d has a run that ends at %d and is keyed %d", id, end, at)
+			}
 			return true, err
 		}); err != nil {
 			return err
@@ -394,6 +440,9 @@ func (c *checker) content(id uint64, r *contentRow) error {
 			c.problem("content %d has a run of itself", id)
 		case run.Content != 0:
 			c.refer(run.Content)
+		case run.Hole():
+		case r.ends:
+			c.problem("content %d, which patches change, has extent %v itself", id, run.Extent)
 		case c.owned[run.Extent] != 0 && c.owned[run.Extent] != id:
 			c.problem("extent %v has runs in contents %d and %d", run.Extent, c.owned[run.Extent], id)
 		default:

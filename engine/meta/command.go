@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"math"
@@ -17,8 +18,8 @@ const CommandBytesMax = 1 << 20
 
 // commandFormat is the format of the commands that are written. Format 2 added the versions that Source and Delete name. Format 3 added tags,
 // the class of what is copied, and Recode. Format 4 added locks, Append and the renames. Format 5 added the sender's clock to what makes versions that a
-// bucket may lock.
-const commandFormat = 5
+// bucket may lock. Format 6 added the commands of files.
+const commandFormat = 6
 
 // Header begins every command. (Epoch, Number) identifies it: a repetition is answered, not applied again. The group's leader
 // writes Stamp when it proposes.
@@ -93,10 +94,17 @@ const (
 	opAppend         = 26
 	opRename         = 27
 	opRenamePrefix   = 28
+	opMakeFile       = 29
+	opLinkFile       = 30
+	opRemoveFile     = 31
 	opReserveBucket  = 32
 	opSetBucket      = 33
 	opMapDrive       = 34
 	opSetting        = 35
+	opMoveFile       = 36
+	opSetFile        = 37
+	opSetXattr       = 38
+	opPatchFile      = 39
 )
 
 var commands = map[byte]func() Command{
@@ -132,6 +140,13 @@ var commands = map[byte]func() Command{
 	opSetBucket:      func() Command { return new(SetBucket) },
 	opMapDrive:       func() Command { return new(MapDrive) },
 	opSetting:        func() Command { return new(Setting) },
+	opMakeFile:       func() Command { return new(MakeFile) },
+	opLinkFile:       func() Command { return new(LinkFile) },
+	opRemoveFile:     func() Command { return new(RemoveFile) },
+	opMoveFile:       func() Command { return new(MoveFile) },
+	opSetFile:        func() Command { return new(SetFile) },
+	opSetXattr:       func() Command { return new(SetXattr) },
+	opPatchFile:      func() Command { return new(PatchFile) },
 }
 
 // parseCommand decodes a command; the result refers to the bytes. ErrNewer for a later version and for an opcode that is not known, for none is
@@ -980,6 +995,8 @@ type Answer struct {
 	Version    engine.VersionID
 	Marker     bool
 	Versioning engine.Versioning
+	// Node is what a command of files made or changed.
+	Node []byte
 }
 
 // ParseAnswer decodes an answer.
@@ -1013,6 +1030,9 @@ func (a *Answer) decode(d *decoder) {
 		a.Marker = d.bool()
 		a.Versioning = engine.Versioning(d.byte())
 	}
+	if d.format >= 5 {
+		a.Node = bytes.Clone(d.bytes())
+	}
 }
 
 func (a *Answer) encode() []byte {
@@ -1040,6 +1060,7 @@ func (a *Answer) encode() []byte {
 	e.string(string(a.Version))
 	e.bool(a.Marker)
 	e.byte(byte(a.Versioning))
+	e.bytes(a.Node)
 	return e.b
 }
 

@@ -175,13 +175,13 @@ func (a *apply) forget(c *Forget) *Answer {
 	}
 	removed := 0
 	drop := func(run *Run) bool {
-		if removed == forgetRuns || run.Content == 0 && !gone[run.Extent] {
+		if removed == forgetRuns || run.Content == 0 && !run.Hole() && !gone[run.Extent] {
 			return false
 		}
 		removed++
 		if run.Content != 0 {
 			a.release(run.Content)
-		} else {
+		} else if !run.Hole() {
 			a.removeExtent(run.Extent)
 		}
 		return true

@@ -107,7 +107,7 @@ func (a *apply) copyPart(c *CopyPart) *Answer {
 	if c.Offset < 0 || c.Length < 0 || c.Offset > from.size || c.Length > from.size-c.Offset {
 		return failed(engine.KindInvalidRange, "%d bytes at %d exceed the %d of the source", c.Length, c.Offset, from.size)
 	}
-	runs := a.leaves(from.content, c.Offset, c.Length, 0)
+	runs := a.leaves(from.content, c.Offset, c.Length, CopyRunsMax, 0)
 	if len(runs) > CopyRunsMax {
 		return failed(engine.KindInvalidArgument, "the bytes lie in %d pieces; at most %d can be copied as one part", len(runs), CopyRunsMax)
 	}
@@ -119,7 +119,7 @@ func (a *apply) copyPart(c *CopyPart) *Answer {
 		return failed(engine.KindDamaged, "the metadata has %d of the %d bytes that are to be copied", found, c.Length)
 	}
 	for i := range runs {
-		a.retain(runs[i].Content)
+		a.retainRun(&runs[i])
 	}
 	key := partKey(c.Bucket, c.ID, c.Number)
 	var before partRow
@@ -134,37 +134,31 @@ func (a *apply) copyPart(c *CopyPart) *Answer {
 	return &Answer{Stamp: part.stamp, Size: part.size, ETag: engine.ETag(etag{md5: c.MD5}.String())}
 }
 
-// leaves returns the runs that make up a range of a content, each of a content that has bytes or extents of its own: a run never names one that
-// names others, so that copies of copies do not grow deep. It stops when there are too many.
-func (a *apply) leaves(id uint64, offset, length int64, depth int) (runs []Run) {
-	var r contentRow
-	if length == 0 || depth > depthMax || !a.mustLoad(key8(rowContent, id), &r) {
+// leaves returns the runs that make up a range of a content, each a hole or of a content that has bytes or extents of its own: a run never names one that
+// names others, so that copies of copies do not grow deep. It stops when there are more than limit.
+func (a *apply) leaves(id uint64, offset, length int64, limit, depth int) (runs []Run) {
+	content, err := LoadRange(a.view, id, offset, length)
+	if err != nil && err != ErrAbsent {
+		panic(storeError{err})
+	}
+	if err != nil || length == 0 || depth > depthMax {
 		return nil
 	}
-	below := r.runs
-	if r.count > len(below) {
-		below = nil
-		a.each(key8(rowRun, id), func(key, value []byte) bool {
-			below = append(below, mustRun(key, value))
-			return true
-		})
-	}
-	if len(below) == 0 && !r.inline {
-		return nil
-	}
-	if r.inline || below[0].Content == 0 {
+	if content.Owns {
 		return []Run{{Content: id, Offset: offset, Length: length}}
 	}
-	start := int64(0)
-	for _, run := range below {
-		lo, hi := max(offset, start), min(offset+length, start+run.Length)
-		if lo < hi && len(runs) <= CopyRunsMax {
-			runs = append(runs, a.leaves(run.Content, run.Offset+lo-start, hi-lo, depth+1)...)
+	for _, run := range content.Runs {
+		if len(runs) > limit {
+			break
 		}
-		start += run.Length
+		if run.Hole() {
+			runs = append(runs, run.Run)
+		} else {
+			runs = append(runs, a.leaves(run.Content, run.Offset, run.Length, limit, depth+1)...)
+		}
 	}
 	return runs
 }
 
-// depthMax bounds how deep contents name contents: a version names its parts, and those name what they were copied from.
-const depthMax = 4
+// depthMax bounds how deep contents name contents: one that patches change may have depthPatched levels beneath it, and a little room is left.
+const depthMax = 2 * depthPatched

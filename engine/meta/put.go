@@ -40,6 +40,7 @@ func (a *apply) setCurrent(bucket engine.BucketID, b *bucketRow, p *path, inode 
 	a.makeDirectories(b, p)
 	b.inode++
 	b.sequence++
+	inode.parent, inode.name = p.leaf(), p.name
 	inode.kind, inode.links, inode.stamp, inode.sequence = inodeFile, 1, a.header.Stamp, b.sequence
 	entry := entryRow{
 		kind: entryObject, inode: b.inode, sequence: inode.sequence, stamp: inode.stamp, size: inode.size, etag: inode.etag,
@@ -57,18 +58,22 @@ func (a *apply) setCurrent(bucket engine.BucketID, b *bucketRow, p *path, inode 
 	}
 }
 
-// unlink takes one name from a file; with the last one the file goes and its content loses a reference.
-func (a *apply) unlink(bucket engine.BucketID, id uint64) {
-	key := key16(rowInode, uint64(bucket), id)
+// unlink takes the path's name from a file; with the last one the file goes and its content loses a reference.
+func (a *apply) unlink(p *path, id uint64) {
+	key := key16(rowInode, uint64(p.bucket), id)
 	var inode inodeRow
 	if !a.mustLoad(key, &inode) {
 		return
 	}
 	if inode.links > 1 {
-		inode.links--
+		a.dropLink(p, id, &inode)
+		inode.posix.changed = a.header.Stamp
 		a.view.Set(key, inode.encode())
 		return
 	}
 	a.view.Delete(key)
+	if inode.xattrs > 0 {
+		a.deleteAll(key16(rowXattr, uint64(p.bucket), id))
+	}
 	a.release(inode.content)
 }

@@ -24,6 +24,7 @@ type View interface {
 type Object struct {
 	Info    engine.ObjectInfo // Bucket and Key are the caller's to fill in
 	Content uint64
+	Node    engine.NodeID
 }
 
 // Lookup finds a version of a key, the current one for "". What is not there is an *engine.Error of KindNoSuchBucket, KindNoSuchKey,
@@ -52,7 +53,7 @@ func Lookup(view View, bucket engine.BucketID, key engine.Key, version engine.Ve
 	} else if !ok {
 		return nil, engine.E(engine.KindDamaged, "the metadata lacks inode %d", entry.inode)
 	}
-	found := &Object{Info: r.info(&entry), Content: r.content}
+	found := &Object{Info: r.info(&entry), Content: r.content, Node: engine.NodeID(entry.inode)}
 	found.Info.Versioning, found.Info.Locks = b.versioning, b.lock.Enabled
 	return found, nil
 }
@@ -142,7 +143,7 @@ func LookupUploaded(view View, bucket engine.BucketID, key engine.Key, raw strin
 func (r *inodeRow) info(entry *entryRow) engine.ObjectInfo {
 	return engine.ObjectInfo{
 		Version: entry.version(), Size: r.size, ETag: engine.ETag(r.etag.String()), Modified: time.Unix(0, r.stamp), Class: r.class,
-		Attributes: r.attributes, Tags: r.tags, Checksum: r.checksum, Parts: r.etag.parts, Lock: r.Lock, Sequence: r.sequence,
+		Attributes: r.attributes, Tags: r.tags, Checksum: r.checksum, Parts: r.etag.count(), Lock: r.Lock, Sequence: r.sequence,
 	}
 }
 
@@ -195,6 +196,114 @@ func LoadContent(view View, id uint64) (*Content, error) {
 		c.Runs = append(c.Runs, run)
 	}
 	return c, it.Close()
+}
+
+// Range is a range of a content: its bytes if they are in the row, or what it is made of.
+type Range struct {
+	Inline []byte // if IsInline
+	// IsInline says that the bytes are in the row. Owns says that they are there or in extents of the content's own, not in other contents.
+	IsInline, Owns bool
+	Runs           []RangeRun // cut to the range
+}
+
+// RangeRun is a run, and where in its content it begins.
+type RangeRun struct {
+	Run
+	Start int64
+}
+
+// LoadRange reads what makes up length bytes of a content from offset on. ErrAbsent.
+func LoadRange(view View, id uint64, offset, length int64) (*Range, error) {
+	var r contentRow
+	if ok, err := load(view, key8(rowContent, id), &r); err != nil || !ok {
+		return nil, cmp.Or(err, ErrAbsent)
+	}
+	if r.inline {
+		end := min(offset+length, int64(len(r.data)))
+		return &Range{Inline: r.data[min(offset, end):end], IsInline: true, Owns: true}, nil
+	}
+	found, start := &Range{Owns: !r.ends}, int64(0)
+	take := func(run Run) (more bool) {
+		end := start + run.Length
+		if run.Content != 0 || run.Hole() {
+			found.Owns = false
+		}
+		if lo, hi := max(start, offset), min(end, offset+length); lo < hi {
+			if !run.Hole() {
+				run.Offset += lo - start
+			}
+			run.Length = hi - lo
+			found.Runs = append(found.Runs, RangeRun{run, lo})
+		}
+		start = end
+		return start < offset+length
+	}
+	for _, run := range r.runs {
+		if !take(run) {
+			break
+		}
+	}
+	if len(r.runs) > 0 || r.count == 0 {
+		return found, nil
+	}
+	var from []byte
+	if r.ends {
+		from = binary.BigEndian.AppendUint64(nil, uint64(offset+1))
+	}
+	return found, scan(view, key8(rowRun, id), from, func(key, value []byte) (bool, error) {
+		run, err := parseRun(value)
+		if r.ends {
+			start = int64(binary.BigEndian.Uint64(key[9:])) - run.Length
+		}
+		return err == nil && take(run), err
+	})
+}
+
+// CountPieces returns how many runs a content has. ErrAbsent.
+func CountPieces(view Reader, id uint64) (int, error) {
+	var r contentRow
+	if ok, err := load(view, key8(rowContent, id), &r); err != nil || !ok {
+		return 0, cmp.Or(err, ErrAbsent)
+	}
+	return r.count, nil
+}
+
+// SeekContent returns the first offset from the one given on that lies in data or, if hole is set, in a hole, before end; ok is false if there is none.
+func SeekContent(view View, id uint64, offset, end int64, hole bool) (at int64, ok bool, err error) {
+	return seekContent(view, id, offset, end, hole, 0)
+}
+
+// seekBytes is how much of a content is looked at in one go.
+const seekBytes = 1 << 30
+
+func seekContent(view View, id uint64, offset, end int64, hole bool, depth int) (at int64, ok bool, err error) {
+	for ; offset < end; offset += seekBytes {
+		length := min(seekBytes, end-offset)
+		content, err := LoadRange(view, id, offset, length)
+		if err != nil || depth > depthMax {
+			return 0, false, cmp.Or(err, ErrAbsent)
+		}
+		if content.Owns {
+			if !hole {
+				return offset, true, nil
+			}
+			continue
+		}
+		for i := range content.Runs {
+			run := &content.Runs[i]
+			if run.Hole() {
+				if hole {
+					return run.Start, true, nil
+				}
+				continue
+			}
+			at, ok, err := seekContent(view, run.Content, run.Offset, run.Offset+run.Length, hole, depth+1)
+			if err != nil || ok {
+				return at - run.Offset + run.Start, ok, err
+			}
+		}
+	}
+	return 0, false, nil
 }
 
 // LoadExtent reads where an extent's shards are. ErrAbsent.

@@ -76,18 +76,28 @@ func (a *apply) rename(c *Rename) *Answer {
 	}
 	from := a.resolve(c.Bucket, c.From.Key)
 	entry := from.entry
-	inode.token = c.token()
 	a.makeDirectories(&b, to)
 	b.sequence++
-	a.view.Set(key16(rowInode, uint64(c.Bucket), entry.inode), inode.encode())
+	inode = a.moveEntry(from, to, c.token())
+	a.view.Set(key8(rowBucket, uint64(c.Bucket)), b.encode())
+	return inode.answer(&entry, &b)
+}
+
+// moveEntry gives the file that from names the name of to, in a bucket without versions, and returns its inode. What to named is gone.
+func (a *apply) moveEntry(from, to *path, token string) (inode inodeRow) {
+	entry := from.entry
 	// What the target gains is counted before what the source loses, lest a directory of both be taken for empty.
 	a.count(to, a.push(to, &entry))
 	gone := delta{versions: -1}
 	gone.hide(&entry)
-	a.view.Delete(entryKey(c.Bucket, from.leaf(), from.name))
+	a.view.Delete(entryKey(from.bucket, from.leaf(), from.name))
 	a.count(from, gone)
-	a.view.Set(key8(rowBucket, uint64(c.Bucket)), b.encode())
-	return inode.answer(&entry, &b)
+	key := key16(rowInode, uint64(from.bucket), entry.inode)
+	a.mustLoad(key, &inode) // now, since what to named may have been the same file
+	a.moveName(from, to.leaf(), to.name, entry.inode, &inode)
+	inode.token = token
+	a.view.Set(key, inode.encode())
+	return inode
 }
 
 // answer describes a version that is there.
@@ -95,6 +105,22 @@ func (r *inodeRow) answer(entry *entryRow, b *bucketRow) *Answer {
 	return &Answer{
 		Sequence: r.sequence, Stamp: r.stamp, Size: r.size, ETag: engine.ETag(r.etag.String()), Version: entry.version(), Versioning: b.versioning,
 	}
+}
+
+// moveTree gives the directory that from walks to the name, with its "/", in the directory that above walks to. Nothing is there.
+func (a *apply) moveTree(from, above *path, name string, held *aggregateRow, inode *inodeRow) {
+	moved := delta{objects: int64(held.objects), bytes: int64(held.bytes), versions: int64(held.versions), longest: engine.KeyBytesMax - held.spare, renamed: true}
+	id := from.leaf()
+	above = &path{bucket: above.bucket, names: above.names, directories: above.directories, name: name}
+	a.count(above, moved)
+	inode.parent, inode.name = above.leaf(), name
+	a.view.Set(key16(rowInode, uint64(from.bucket), id), inode.encode())
+	a.view.Set(entryKey(from.bucket, above.leaf(), name), (&entryRow{kind: entryDirectory, inode: id}).encode())
+
+	last := len(from.names) - 1
+	a.view.Delete(entryKey(from.bucket, from.directories[last], from.names[last]))
+	left := &path{bucket: from.bucket, names: from.names[:last], directories: from.directories[:last+1]}
+	a.count(left, delta{objects: -moved.objects, bytes: -moved.bytes, versions: -moved.versions, renamed: true})
 }
 
 // token is what is kept with the object of the call's token: it is one for this source alone.
@@ -152,20 +178,10 @@ func (a *apply) renamePrefix(c *RenamePrefix) *Answer {
 		return failed(engine.KindLocked, "%d versions whose keys begin with %q have a retention or legal hold", held.locked, c.From)
 	}
 	b.sequence++
-	moved := delta{objects: int64(held.objects), bytes: int64(held.bytes), versions: int64(held.versions), longest: longest}
 	name := c.To[strings.LastIndexByte(c.To[:len(c.To)-1], '/')+1:]
 	above := a.resolve(c.Bucket, engine.Key(c.To[:len(c.To)-len(name)])) // the directory that it goes into
 	a.makeDirectories(&b, above)
-	above.name = name
-	a.count(above, moved)
-	inode.parent, inode.name = above.leaf(), name
-	a.view.Set(key16(rowInode, uint64(c.Bucket), id), inode.encode())
-	a.view.Set(entryKey(c.Bucket, above.leaf(), name), (&entryRow{kind: entryDirectory, inode: id}).encode())
-
-	last := len(from.names) - 1
-	a.view.Delete(entryKey(c.Bucket, from.directories[last], from.names[last]))
-	left := &path{bucket: c.Bucket, names: from.names[:last], directories: from.directories[:last+1]}
-	a.count(left, delta{objects: -moved.objects, bytes: -moved.bytes, versions: -moved.versions})
+	a.moveTree(from, above, name, &held, &inode)
 	a.view.Set(key8(rowBucket, uint64(c.Bucket)), b.encode())
 	return &Answer{Sequence: b.sequence, Stamp: a.header.Stamp, Content: held.objects, Left: held.versions, Size: int64(held.bytes), Versioning: b.versioning}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 
@@ -23,11 +24,13 @@ const (
 	rowEpoch     = 'e' // epoch → epoch
 	rowGroup     = 'g' // → counters of the group
 	rowInode     = 'i' // bucket, inode → inode
+	rowXattr     = 'k' // bucket, inode, name → value of an extended attribute
+	rowLink      = 'l' // bucket, inode, directory inode, name → nothing: a name of a file that has several
 	rowMissing   = 'm' // slack, extent → nothing: the extent lacks shards; slack more may go
 	rowAnswer    = 'n' // epoch, number → answer
 	rowPlacement = 'p' // drive, extent → shard index
 	rowGarbage   = 'q' // index, content → nothing
-	rowRun       = 'r' // content, number → run
+	rowRun       = 'r' // content, number → run; of a content that patches change: content, end of the run within it
 	rowStaged    = 's' // epoch, content → nothing: a content that its writer still adds to
 	rowEntry     = 't' // bucket, directory inode, name → entry; a directory's name ends with "/"
 	rowUpload    = 'u' // bucket, key, upload id → upload
@@ -47,8 +50,9 @@ const (
 // later version has written: whoever adds a kind of row raises the version too.
 //
 // Format 2 added the versioning of buckets, delete markers, older versions and their ids. Format 3 added tags, documents of buckets, and in the
-// contents of parts their numbers and checksums. Format 4 added locks, and the tokens of renames.
-const rowFormat = 4
+// contents of parts their numbers and checksums. Format 4 added locks, and the tokens of renames. Format 5 added what files have: names, types and
+// attributes of inodes, links, extended attributes, contents that patches change, and holes.
+const rowFormat = 5
 
 // rootInode is the directory that a bucket's keys are walked from.
 const rootInode = 1
@@ -147,10 +151,26 @@ func sortedNames(m map[string]string) []string { return slices.Sorted(maps.Keys(
 
 func (t etag) String() string {
 	s := hex.EncodeToString(t.md5[:])
-	if t.parts > 0 {
+	switch {
+	case t.parts == patchedParts:
+		s += "-1"
+	case t.parts > 0:
 		s += "-" + strconv.Itoa(t.parts)
 	}
 	return s
+}
+
+// patchedParts, as the number of parts, marks the ETag of a file that was patched: it is that of engine.PatchTag, and there are no parts.
+const patchedParts = 1 << 20
+
+func (t etag) patched() bool { return t.parts == patchedParts }
+
+// count returns the number of parts that S3 knows of.
+func (t etag) count() int {
+	if t.patched() {
+		return 0
+	}
+	return t.parts
 }
 
 // groupRow has the counters of a group.
@@ -331,10 +351,14 @@ const (
 type inodeRow struct {
 	kind  byte
 	links uint64
-	// of a directory
+	// Where it is: of a directory the name has a trailing "/". Of a file with several names these are 0 and empty, and so they are of one that a format
+	// before 5 wrote.
 	parent uint64
-	name   string // with the trailing "/"
+	name   string
+	posix  posix
+	xattrs uint64 // how many it has
 	// of a file
+	of         engine.FileType
 	content    uint64
 	size       int64
 	stamp      int64
@@ -357,6 +381,8 @@ func (r *inodeRow) encode() []byte {
 	if r.kind == inodeDirectory {
 		e.uint(r.parent)
 		e.string(r.name)
+		e.posix(&r.posix)
+		e.uint(r.xattrs)
 		return e.b
 	}
 	e.uint(r.content)
@@ -371,6 +397,11 @@ func (r *inodeRow) encode() []byte {
 	e.tags(r.tags)
 	e.lock(&r.Lock)
 	e.string(r.token)
+	e.byte(byte(r.of))
+	e.uint(r.parent)
+	e.string(r.name)
+	e.posix(&r.posix)
+	e.uint(r.xattrs)
 	return e.b
 }
 
@@ -382,6 +413,10 @@ func (r *inodeRow) decode(d *decoder) {
 	case inodeDirectory:
 		r.parent = d.uint()
 		r.name = d.string()
+		if d.format >= 5 {
+			r.posix = d.posix()
+			r.xattrs = d.uint()
+		}
 		return
 	case inodeFile:
 	default:
@@ -403,6 +438,74 @@ func (r *inodeRow) decode(d *decoder) {
 		r.Lock = d.lock()
 		r.token = d.string()
 	}
+	if d.format >= 5 {
+		r.of = engine.FileType(d.byte())
+		r.parent = d.uint()
+		r.name = d.string()
+		r.posix = d.posix()
+		r.xattrs = d.uint()
+	}
+}
+
+// posix is what an inode has beside its content. Times are unix nanoseconds; 0 says that nobody set them: the content's stamp says when, then.
+type posix struct {
+	set                               bool // mode, uid or gid were set
+	mode, uid, gid, flags             uint32
+	device                            uint64
+	modified, accessed, changed, born int64
+}
+
+func (e *encoder) posix(p *posix) {
+	if *p == (posix{}) {
+		e.byte(0)
+		return
+	}
+	e.byte(1 + flag(p.set))
+	for _, n := range []uint32{p.mode, p.uid, p.gid, p.flags} {
+		e.uint(uint64(n))
+	}
+	e.uint(p.device)
+	for _, t := range []int64{p.modified, p.accessed, p.changed, p.born} {
+		e.int(t)
+	}
+}
+
+func (d *decoder) posix() (p posix) {
+	b := d.byte()
+	if b == 0 {
+		return p
+	}
+	if b > 2 {
+		d.fail()
+	}
+	p.set = b == 2
+	for _, n := range []*uint32{&p.mode, &p.uid, &p.gid, &p.flags} {
+		v := d.uint()
+		if v > math.MaxUint32 {
+			d.fail()
+		}
+		*n = uint32(v)
+	}
+	p.device = d.uint()
+	for _, t := range []*int64{&p.modified, &p.accessed, &p.changed, &p.born} {
+		*t = d.int()
+	}
+	return p
+}
+
+// xattrRow is the value of an extended attribute.
+type xattrRow struct{ value []byte }
+
+func (r *xattrRow) encode() []byte {
+	e := encoder{b: make([]byte, 0, len(r.value)+4)}
+	e.byte(rowFormat)
+	e.bytes(r.value)
+	return e.b
+}
+
+func (r *xattrRow) decode(d *decoder) {
+	d.version(rowFormat)
+	r.value = bytes.Clone(d.bytes())
 }
 
 // aggregateRow counts what lies beneath a directory, at any depth.
@@ -413,7 +516,8 @@ type aggregateRow struct {
 	locked   uint64 // versions with a retention, even one that has ended, or a legal hold
 	// spare is what the longest names from here to a version leave of KeyBytesMax; what went away still counts while the directory is there. Formats
 	// before 4 did not know, and have 0.
-	spare uint64
+	spare   uint64
+	changed int64 // when a name in the directory last came or went, unix nanoseconds; 0 if that was before format 5
 }
 
 func (r *aggregateRow) encode() []byte {
@@ -424,6 +528,7 @@ func (r *aggregateRow) encode() []byte {
 	e.uint(r.versions)
 	e.uint(r.locked)
 	e.uint(r.spare)
+	e.int(r.changed)
 	return e.b
 }
 
@@ -435,6 +540,9 @@ func (r *aggregateRow) decode(d *decoder) {
 	r.locked = d.uint()
 	if d.format >= 4 {
 		r.spare = d.uint()
+	}
+	if d.format >= 5 {
+		r.changed = d.int()
 	}
 }
 
@@ -451,13 +559,16 @@ func (r *placementRow) decode(d *decoder) {
 	r.index = d.byte()
 }
 
-// Run is a range of an extent or of another content, in order of the content that it is part of.
+// Run is a range of an extent or of another content, or a hole, in order of the content that it is part of.
 type Run struct {
 	Extent  engine.ExtentID // if Content is 0
 	Content uint64
 	Offset  int64 // first byte, within the extent's data or the content
 	Length  int64
 }
+
+// Hole reports whether the run is of zeros that nothing keeps: no writer has epoch 0.
+func (r *Run) Hole() bool { return r.Content == 0 && r.Extent == engine.ExtentID{} }
 
 func (e *encoder) run(r *Run) {
 	e.uint(r.Content)
@@ -492,7 +603,8 @@ func (r *runRow) decode(d *decoder) {
 // runsInRow is the most runs that a content's own row carries; more are rows keyed (content, number of the run).
 const runsInRow = 96
 
-// contentRow is a reference-counted, immutable list of runs, or a few bytes.
+// contentRow is a reference-counted list of runs, or a few bytes. It is immutable, but for that whose runs are keyed by their ends: the only inode that has
+// it may change it in place. Readers have a list of one instant, and pins keep what its runs name.
 type contentRow struct {
 	refs   uint64 // inodes, parts and runs that name it
 	size   int64
@@ -502,6 +614,8 @@ type contentRow struct {
 	count  int    // number of runs
 	staged uint64 // epoch whose writer still adds runs; 0 once it is whole
 	part   partSum
+	depth  uint64 // levels of contents beneath it; those that a format before 5 wrote have 0, and two at most
+	ends   bool   // the runs are rows keyed by their ends
 }
 
 // partSum is what a content remembers of the part of an upload that it was made for.
@@ -545,6 +659,8 @@ func (r *contentRow) encode() []byte {
 		e.run(&r.runs[i])
 	}
 	e.partSum(&r.part)
+	e.uint(r.depth)
+	e.bool(r.ends)
 	return e.b
 }
 
@@ -561,6 +677,10 @@ func (r *contentRow) decode(d *decoder) {
 	r.count = int(d.uint())
 	r.runs = d.runs()
 	r.part = d.partSum()
+	if d.format >= 5 {
+		r.depth = d.uint()
+		r.ends = d.bool()
+	}
 }
 
 func (d *decoder) runs() []Run {

@@ -30,6 +30,7 @@ type path struct {
 	name        string   // of the entry
 	entry       entryRow // if found
 	found       bool
+	made        int // directories that were there before makeDirectories made the others; 0 if it made none
 }
 
 // complete reports whether all directories exist.
@@ -64,6 +65,9 @@ func (a *apply) resolve(bucket engine.BucketID, key engine.Key) *path {
 
 // makeDirectories makes those directories of the path that do not exist.
 func (a *apply) makeDirectories(b *bucketRow, p *path) {
+	if !p.complete() {
+		p.made = len(p.directories)
+	}
 	for !p.complete() {
 		name := p.names[len(p.directories)-1]
 		b.inode++
@@ -79,11 +83,13 @@ func (a *apply) makeDirectories(b *bucketRow, p *path) {
 type delta struct {
 	objects, bytes, versions, locked int64
 	longest                          uint64 // of what lies beneath the path's own entry, for a directory that comes in
+	renamed                          bool   // a name came or went, whatever the counts say
 }
 
 // count adds d to the aggregates of all directories of p, and removes those that hold no version any more; the root stays.
 func (a *apply) count(p *path, d delta) {
 	length := uint64(len(p.name)) + d.longest
+	removed := false // the directory below
 	for i := len(p.directories) - 1; i >= 0; i-- {
 		if i < len(p.names) {
 			length += uint64(len(p.names[i]))
@@ -97,6 +103,9 @@ func (a *apply) count(p *path, d delta) {
 		r.bytes += uint64(d.bytes)
 		r.versions += uint64(d.versions)
 		r.locked += uint64(d.locked)
+		if i == len(p.directories)-1 && (d.objects != 0 || d.renamed) || i == p.made-1 || removed {
+			r.changed = a.header.Stamp
+		}
 		if d.versions > 0 {
 			r.spare = min(r.spare, engine.KeyBytesMax-min(length, engine.KeyBytesMax))
 		}
@@ -104,10 +113,20 @@ func (a *apply) count(p *path, d delta) {
 			a.view.Set(key, r.encode())
 			continue
 		}
+		removed = true
 		a.view.Delete(key)
-		a.view.Delete(key16(rowInode, uint64(p.bucket), p.directories[i]))
+		a.removeDirectory(p.bucket, p.directories[i])
 		a.view.Delete(entryKey(p.bucket, p.directories[i-1], p.names[i-1]))
 	}
+}
+
+func (a *apply) removeDirectory(bucket engine.BucketID, id uint64) {
+	key := key16(rowInode, uint64(bucket), id)
+	var inode inodeRow
+	if a.mustLoad(key, &inode) && inode.xattrs > 0 {
+		a.deleteAll(key16(rowXattr, uint64(bucket), id))
+	}
+	a.view.Delete(key)
 }
 
 // JudgeWrite judges a write's conditions against a version, which is not there if its Sequence is 0, as a command does.

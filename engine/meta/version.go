@@ -56,7 +56,7 @@ func (a *apply) push(p *path, entry *entryRow) (d delta) {
 		d.hide(&top)
 		if !entry.named && !top.named {
 			d.versions--
-			a.unlink(p.bucket, top.inode)
+			a.unlink(p, top.inode)
 		} else {
 			if !entry.named && top.nullOlder != 0 {
 				a.dropOlder(p, entry, top.nullOlder)
@@ -82,7 +82,7 @@ func (a *apply) dropOlder(p *path, top *entryRow, s engine.Sequence) {
 		return
 	}
 	a.view.Delete(key)
-	a.unlink(p.bucket, entry.inode)
+	a.unlink(p, entry.inode)
 	top.older--
 	if !entry.named {
 		top.nullOlder = 0
@@ -99,7 +99,7 @@ func (a *apply) remove(p *path, entry *entryRow) (d delta) {
 		return d
 	}
 	d.hide(&top)
-	a.unlink(p.bucket, top.inode)
+	a.unlink(p, top.inode)
 	if top.older == 0 {
 		a.view.Delete(entryKey(p.bucket, p.leaf(), p.name))
 		return d
@@ -165,10 +165,7 @@ func (a *apply) delete(c *Delete) *Answer {
 	b.sequence++
 	answer.Sequence, answer.Stamp = b.sequence, a.header.Stamp
 	if marks {
-		marker := entryRow{kind: entryMarker, sequence: b.sequence, stamp: a.header.Stamp, class: engine.ClassStandard, named: b.versioning == engine.VersioningEnabled}
-		a.makeDirectories(&b, p)
-		a.count(p, a.push(p, &marker))
-		answer.Version, answer.Marker = marker.version(), true
+		answer.Version, answer.Marker = a.mark(&b, p), true
 	} else {
 		refusal, lock := a.kept(&b, c.Bucket, &entry, c)
 		if refusal != nil {
@@ -181,6 +178,14 @@ func (a *apply) delete(c *Delete) *Answer {
 	}
 	a.view.Set(key8(rowBucket, uint64(c.Bucket)), b.encode())
 	return answer
+}
+
+// mark puts a delete marker on top of the path's name, as the change that the bucket's sequence numbers.
+func (a *apply) mark(b *bucketRow, p *path) engine.VersionID {
+	marker := entryRow{kind: entryMarker, sequence: b.sequence, stamp: a.header.Stamp, class: engine.ClassStandard, named: b.versioning == engine.VersioningEnabled}
+	a.makeDirectories(b, p)
+	a.count(p, a.push(p, &marker))
+	return marker.version()
 }
 
 func (a *apply) setTags(c *SetTags) *Answer {
@@ -219,6 +224,9 @@ func (a *apply) setVersioning(c *SetVersioning) *Answer {
 	}
 	if b.lock.Enabled && c.Versioning != engine.VersioningEnabled {
 		return failed(engine.KindBucketState, "the bucket has locks; its versioning stays enabled")
+	}
+	if a.hasRow(key8(rowLink, uint64(c.Bucket))) {
+		return failed(engine.KindBucketState, "files of the bucket have several names, and a version has one; versioning stays off while it is so")
 	}
 	b.versioning = c.Versioning
 	a.view.Set(key8(rowBucket, uint64(c.Bucket)), b.encode())

@@ -581,7 +581,7 @@ func (k *Keeper) collectOne(ctx context.Context, view meta.View, g meta.Garbage)
 	var gone []engine.ExtentID
 	left := uint64(1)
 	for i, run := range content.Runs {
-		if run.Content == 0 && k.deleteExtent(ctx, view, run.Extent) {
+		if run.Content == 0 && !run.Hole() && k.deleteExtent(ctx, view, run.Extent) {
 			gone = append(gone, run.Extent)
 		}
 		if len(gone) < forgetBatch && i < len(content.Runs)-1 {

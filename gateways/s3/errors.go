@@ -46,6 +46,13 @@ var kindCodes = map[engine.Kind]string{
 	engine.KindNoLock:             "InvalidRequest",
 	engine.KindBucketState:        "InvalidBucketState",
 	engine.KindInvalidOffset:      "InvalidWriteOffset",
+	// Calls of files alone answer with these.
+	engine.KindExists:          "InvalidRequest",
+	engine.KindNotDirectory:    "InvalidRequest",
+	engine.KindIsDirectory:     "InvalidRequest",
+	engine.KindNotEmpty:        "InvalidRequest",
+	engine.KindTooManyLinks:    "InvalidRequest",
+	engine.KindNoSuchAttribute: "InvalidRequest",
 }
 
 // retryAfter is what a client is told to wait when the server could not serve it.

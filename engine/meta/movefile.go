@@ -1,0 +1,259 @@
+package meta
+
+import (
+	"slices"
+
+	"holdfast/engine"
+)
+
+// moving is what a move takes from its place.
+type moving struct {
+	path  *path
+	below *child // the directory of that name
+}
+
+func (m *moving) directory() bool { return m.below.live }
+
+func (m *moving) there() bool { return m.below.live || m.path.live() }
+
+// inode is the number of what moves.
+func (m *moving) inode() uint64 {
+	if m.directory() {
+		return m.below.id
+	}
+	return m.path.entry.inode
+}
+
+func (a *apply) moving(r *PlaceRef) (*moving, *Answer) {
+	p, refusal := a.at(r)
+	if refusal != nil {
+		return nil, refusal
+	}
+	return &moving{p, a.child(p)}, nil
+}
+
+func (a *apply) moveFile(c *MoveFile) *Answer {
+	var b bucketRow
+	if refusal := a.loadBucket(c.From.Bucket, &b); refusal != nil {
+		return refusal
+	}
+	from, refusal := a.moving(&c.From)
+	if refusal != nil {
+		return refusal
+	}
+	to, refusal := a.moving(&c.To)
+	if refusal != nil {
+		return refusal
+	}
+	switch {
+	case !from.there():
+		return failed(engine.KindNoSuchKey, "there is no %q", c.From.Name)
+	case to.there() && from.directory() == to.directory() && from.inode() == to.inode():
+		return &Answer{Sequence: b.sequence, Stamp: a.header.Stamp, Versioning: b.versioning}
+	case c.Exchange && b.versioning != engine.VersioningOff:
+		return failed(engine.KindBucketState, "the bucket keeps versions; nothing changes places in it")
+	case c.Exchange && !to.there():
+		return failed(engine.KindNoSuchKey, "there is no %q", c.To.Name)
+	case c.NoReplace && to.there():
+		return failed(engine.KindExists, "the name %q is taken", c.To.Name)
+	}
+	switch {
+	case c.Exchange:
+		refusal = a.exchange(from, to)
+	case from.directory():
+		refusal = a.moveDirectory(from, to)
+	case to.directory():
+		refusal = failed(engine.KindIsDirectory, "%q is a directory", c.To.Name)
+	default:
+		refusal = a.moveOne(&b, from.path, to.path, c.Clock)
+	}
+	if refusal != nil {
+		return refusal
+	}
+	b.sequence++
+	a.view.Set(key8(rowBucket, uint64(c.From.Bucket)), b.encode())
+	return &Answer{Sequence: b.sequence, Stamp: a.header.Stamp, Versioning: b.versioning}
+}
+
+// moveOne moves a file. In a bucket with versions that makes a version at the target and a delete marker at the source; the node goes along, and the
+// version that stays gets a number of its own.
+func (a *apply) moveOne(b *bucketRow, from, to *path, clock int64) *Answer {
+	if refusal := to.tooLong(0); refusal != nil {
+		return refusal
+	}
+	if b.versioning == engine.VersioningOff {
+		a.moveEntry(from, to, "")
+		return nil
+	}
+	lock, refusal := a.lockNew(b, engine.Lock{}, clock)
+	if refusal != nil {
+		return refusal
+	}
+	id := from.entry.inode
+	var inode inodeRow
+	a.mustLoad(key16(rowInode, uint64(from.bucket), id), &inode)
+	a.keepVersion(b, from, &inode)
+	b.sequence++
+	a.mark(b, from)
+	inode.sequence, inode.stamp, inode.Lock, inode.upload, inode.token = b.sequence+1, a.header.Stamp, lock, "", ""
+	inode.parent, inode.name, inode.posix.changed = to.leaf(), to.name, a.header.Stamp
+	a.view.Set(key16(rowInode, uint64(to.bucket), id), inode.encode())
+	entry := inode.entry(id, b)
+	d := a.push(to, &entry)
+	d.locked += locked(&lock)
+	a.count(to, d)
+	return nil
+}
+
+// entry makes the entry of a version that the inode is.
+func (r *inodeRow) entry(id uint64, b *bucketRow) entryRow {
+	return entryRow{
+		kind: entryObject, inode: id, sequence: r.sequence, stamp: r.stamp, size: r.size, etag: r.etag, class: r.class, named: b.versioning == engine.VersioningEnabled,
+	}
+}
+
+// keepVersion gives the version that is current at p an inode of its own, so that the one that it has can go on as another version.
+func (a *apply) keepVersion(b *bucketRow, p *path, inode *inodeRow) {
+	b.inode++
+	kept := *inode
+	kept.xattrs = 0
+	kept.parent, kept.name = p.leaf(), p.name
+	a.retain(kept.content)
+	a.view.Set(key16(rowInode, uint64(p.bucket), b.inode), kept.encode())
+	p.entry.inode = b.inode
+}
+
+// moveDirectory moves a directory with all that lies beneath it.
+func (a *apply) moveDirectory(from, to *moving) *Answer {
+	source := a.into(from.path, from.below)
+	name := to.path.name + "/"
+	switch {
+	case to.path.live() && !to.below.live:
+		return failed(engine.KindNotDirectory, "%q is not a directory", to.path.name)
+	case slices.Contains(to.path.directories, from.below.id):
+		return failed(engine.KindInvalidArgument, "a directory cannot go beneath itself")
+	case to.below.found && !a.vacant(to):
+		return failed(engine.KindNotEmpty, "the directory %q holds names or versions", to.path.name)
+	}
+	if refusal := a.movable(from, to.path); refusal != nil {
+		return refusal
+	}
+	inode, above := from.below.inode, to.path
+	inode.posix.changed = a.header.Stamp
+	if to.below.found {
+		// What goes in is counted first, lest the directory above both be taken for empty.
+		target := a.into(to.path, to.below)
+		keep := delta{versions: 1}
+		a.count(above, keep)
+		a.count(target, a.remove(target, &target.entry))
+		a.moveTree(source, above, name, &from.below.held, &inode)
+		a.count(above, delta{versions: -1})
+		return nil
+	}
+	a.moveTree(source, above, name, &from.below.held, &inode)
+	return nil
+}
+
+// vacant reports whether a directory has nothing but the object that keeps it, in a bucket without versions.
+func (a *apply) vacant(m *moving) bool {
+	q := a.into(m.path, m.below)
+	return m.below.held.versions == 1 && q.found && q.entry.kind == entryObject && !q.entry.named && m.below.live && !a.keepsVersions(m.path.bucket)
+}
+
+func (a *apply) keepsVersions(bucket engine.BucketID) bool {
+	var b bucketRow
+	a.mustLoad(key8(rowBucket, uint64(bucket)), &b)
+	return b.versioning != engine.VersioningOff
+}
+
+// movable says why what lies beneath a directory cannot have longer names, or must stay where it is.
+func (a *apply) movable(m *moving, to *path) *Answer {
+	if n := m.below.held.locked; n > 0 {
+		return failed(engine.KindLocked, "%d versions beneath %q have a retention or legal hold", n, m.path.name)
+	}
+	longest := engine.KeyBytesMax - m.below.held.spare
+	if before, after := m.path.length()+1, to.length()+1; after > before && uint64(after)+longest > engine.KeyBytesMax {
+		return failed(engine.KindKeyTooLong, "names beneath %q have, or had, %d bytes; with %d before them they would have more than %d", m.path.name, longest, after, engine.KeyBytesMax)
+	}
+	return nil
+}
+
+// exchange has two names change places, in a bucket without versions.
+func (a *apply) exchange(from, to *moving) *Answer {
+	for _, pair := range [][2]*moving{{from, to}, {to, from}} {
+		m, other := pair[0], pair[1]
+		if !m.directory() {
+			if refusal := other.path.tooLong(0); refusal != nil {
+				return refusal
+			}
+			if other.directory() && other.path.live() {
+				return failed(engine.KindExists, "the directory %q hides an object of the same name", other.path.name)
+			}
+			continue
+		}
+		if slices.Contains(other.path.directories, m.below.id) {
+			return failed(engine.KindInvalidArgument, "a directory cannot go beneath itself")
+		}
+		if refusal := a.movable(m, other.path); refusal != nil {
+			return refusal
+		}
+	}
+	items := [2]item{a.item(from), a.item(to)}
+	places := [2]*path{to.path, from.path} // where each goes
+	for i, place := range places {
+		p := *place
+		p.name, p.made = items[i].name(place.name), 0
+		a.count(&p, items[i].d) // before anything goes, lest a directory be taken for empty
+	}
+	for i := range items {
+		old := *places[1-i]
+		old.name, old.made = items[i].name(old.name), 0
+		a.view.Delete(entryKey(old.bucket, old.leaf(), old.name))
+		d := items[i].d
+		a.count(&old, delta{objects: -d.objects, bytes: -d.bytes, versions: -d.versions, renamed: true})
+	}
+	links := [2]*path{from.path, to.path}
+	for i := range items {
+		it, place := &items[i], places[i]
+		name := it.name(place.name)
+		a.view.Set(entryKey(place.bucket, place.leaf(), name), it.entry.encode())
+		key := key16(rowInode, uint64(place.bucket), it.entry.inode)
+		var inode inodeRow
+		a.mustLoad(key, &inode)
+		if it.directory {
+			inode.parent, inode.name, inode.posix.changed = place.leaf(), name, a.header.Stamp
+		} else {
+			a.moveName(links[i], place.leaf(), name, it.entry.inode, &inode)
+		}
+		a.view.Set(key, inode.encode())
+	}
+	return nil
+}
+
+// item is what an exchange carries from one place to the other.
+type item struct {
+	directory bool
+	entry     entryRow
+	d         delta // what it counts for where it is
+}
+
+func (a *apply) item(m *moving) item {
+	if !m.directory() {
+		it := item{entry: m.path.entry}
+		it.d.add(&it.entry, 1)
+		it.d.renamed = true
+		return it
+	}
+	held := &m.below.held
+	return item{directory: true, entry: entryRow{kind: entryDirectory, inode: m.below.id}, d: delta{
+		objects: int64(held.objects), bytes: int64(held.bytes), versions: int64(held.versions), longest: engine.KeyBytesMax - held.spare, renamed: true,
+	}}
+}
+
+// name returns the name that the item has in its row.
+func (it *item) name(name string) string {
+	if it.directory {
+		return name + "/"
+	}
+	return name
+}
