@@ -70,7 +70,9 @@ func (c *Coordinator) append(ctx context.Context, ref engine.Ref, body io.Reader
 }
 
 // patched reports whether an object's ETag is that of a patch: it has no parts then, but for that many pieces.
-func patched(o *engine.ObjectInfo) bool { return o.Parts == 0 && strings.HasSuffix(string(o.ETag), "-1") }
+func patched(o *engine.ObjectInfo) bool {
+	return o.Parts == 0 && strings.HasSuffix(string(o.ETag), "-1")
+}
 
 // commitAppend sends the command for the object as it is. While another writer changes the object in between and leaves its size, it is sent again.
 func (c *Coordinator) commitAppend(ctx context.Context, ref engine.Ref, command *meta.Append, before *engine.ObjectInfo, o *engine.AppendOptions) (*meta.Answer, error) {

@@ -11,7 +11,9 @@ import (
 // fileRef is how errors name a node.
 func fileRef(f engine.File) engine.Ref { return engine.Ref{Bucket: f.Bucket} }
 
-func placeRef(at engine.Place) engine.Ref { return engine.Ref{Bucket: at.Bucket, Key: engine.Key(at.Name)} }
+func placeRef(at engine.Place) engine.Ref {
+	return engine.Ref{Bucket: at.Bucket, Key: engine.Key(at.Name)}
+}
 
 // file finds a node in a view of its own, which the caller closes.
 func (c *Coordinator) file(ctx context.Context, f engine.File) (found *meta.FileView, view meta.Snapshot, err error) {

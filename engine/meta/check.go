@@ -54,7 +54,7 @@ type inodeSeen struct {
 	aggregate aggregateRow // of a directory, recounted
 	linked    uint64       // rows of links
 	xattrs    uint64
-	longest   uint64       // of a directory: bytes of the longest names beneath
+	longest   uint64 // of a directory: bytes of the longest names beneath
 }
 
 const problemsMax = 20
