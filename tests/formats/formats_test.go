@@ -39,7 +39,7 @@ import (
 var update = flag.Bool("update", false, "write the newest sample anew")
 
 // newest is the folder in testdata of the sample that -update writes and that has to have everything.
-const newest = "5"
+const newest = "6"
 
 // Folders of the sample, below its root.
 var (

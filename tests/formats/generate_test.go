@@ -59,7 +59,7 @@ const nodeID = 257
 var (
 	cluster  = [16]byte{0xc1, 0xc2, 0xc3, 0xc4, 0xc5, 0xc6, 0xc7, 0xc8, 0xc9, 0xca, 0xcb, 0xcc, 0xcd, 0xce, 0xcf, 0xd0}
 	created  = time.Date(2023, 11, 14, 22, 13, 20, 123456789, time.UTC)
-	geometry = drive.Geometry{RingBytes: 512 << 10, SegmentBytes: 256 << 10, ReserveBytes: 4096}
+	geometry = drive.Geometry{RingBytes: 1 << 20, SegmentBytes: 256 << 10, ReserveBytes: 4096}
 
 	identities = []drive.Identity{
 		{Cluster: cluster, Drive: 1, Incarnation: 4097, Role: drive.RoleData, Created: created},
@@ -297,6 +297,7 @@ func (g *generator) data(s *script) {
 	s.do(&meta.SetDocument{Bucket: 3, Name: "tagging", Value: []byte("<Tagging/>")})
 	s.locks()
 	s.renames()
+	s.files()
 	s.do(&meta.CreateBucket{Bucket: 2, Name: "gone"})
 	s.do(&meta.StartUpload{Bucket: 2, Key: "never\x00done", ID: uploadID('e'), Class: engine.ClassStandard})
 	s.do(&meta.DeleteBucket{Bucket: 2})
