@@ -120,6 +120,7 @@ var operations = []operation{
 		return errors.Join(appendTo(ctx, n, states, keys[2], 70_000), appendTo(ctx, n, states, keys[2], 100), appendTo(ctx, n, states, "z", 20_000), quiet(ctx, n))
 	}},
 	{name: "rename", prepare: some, do: renameBoth, holds: renamedWhole},
+	{name: "files", prepare: some, do: changeFiles, holds: filesHold},
 	{name: "locks", prepare: prepareLocks, do: changeLocks, holds: locksHold},
 	{name: "abort", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
 		upload, err := n.StartUpload(ctx, ref("z"), engine.StartUploadOptions{})
@@ -517,7 +518,7 @@ func placed(ctx context.Context, n *node.Node) error {
 }
 
 // TestEveryPoint cuts the power at every point of every operation, and has every call fail in turn. HOLDFAST_SIM_POINTS says how many ordinals of a
-// site are taken, evenly; without it 1, and "all" is every one.
+// site are taken, evenly; without it 1, and "all" is every one. HOLDFAST_SIM_OPERATION names one operation to be taken alone.
 func TestEveryPoint(t *testing.T) {
 	most := int64(1)
 	if s := os.Getenv("HOLDFAST_SIM_POINTS"); s == "all" {
@@ -537,6 +538,9 @@ func TestEveryPoint(t *testing.T) {
 			o := &operations[i]
 			if failing && o.fresh {
 				continue // a drive that cannot be formatted ends the first start, and says so
+			}
+			if only := os.Getenv("HOLDFAST_SIM_OPERATION"); only != "" && only != o.name {
+				continue
 			}
 			began := time.Now()
 			planned, reached := o.enumerate(t, failing, most, sites)
