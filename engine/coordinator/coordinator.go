@@ -141,6 +141,9 @@ func (c *Coordinator) bucket(ctx context.Context, name engine.BucketName) (meta.
 	if err := engine.CheckBucketName(name); err != nil {
 		return meta.BucketRecord{}, err
 	}
+	if err := ctx.Err(); err != nil {
+		return meta.BucketRecord{}, err
+	}
 	record, err := meta.LookupBucket(c.Root.Group().Rows(ctx), name)
 	if err == meta.ErrAbsent || err == nil && record.State == meta.BucketCreating {
 		return record, engine.E(engine.KindNoSuchBucket, "there is no bucket %q", name)

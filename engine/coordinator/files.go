@@ -34,8 +34,9 @@ func readFile[T any](ctx context.Context, c *Coordinator, op string, f engine.Fi
 	if err == nil {
 		defer view.Close()
 		answer, err = read(view, found)
+		err = rowError(err)
 	}
-	return answer, engine.Wrap(op, fileRef(f), rowError(err))
+	return answer, engine.Wrap(op, fileRef(f), err)
 }
 
 // Lookup implements engine.Files.
@@ -80,7 +81,10 @@ func (c *Coordinator) ListDirectory(ctx context.Context, f engine.File, o engine
 }
 
 func (c *Coordinator) listDirectory(ctx context.Context, f engine.File, o engine.ListDirectoryOptions) (page engine.DirectoryPage, err error) {
-	if o.Max <= 0 || o.Max > engine.PageMax {
+	switch {
+	case o.Max < 0:
+		return page, engine.E(engine.KindInvalidArgument, "a page of %d names was asked for", o.Max)
+	case o.Max == 0 || o.Max > engine.PageMax:
 		o.Max = engine.PageMax
 	}
 	record, view, err := c.bucketView(ctx, f.Bucket)

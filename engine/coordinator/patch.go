@@ -42,6 +42,9 @@ func (c *Coordinator) stageFile(ctx context.Context, bucket engine.BucketName, b
 	if o.Class == "" {
 		o.Class = engine.ClassStandard
 	}
+	if o.Size < -1 {
+		return nil, engine.E(engine.KindInvalidArgument, "a body of %d bytes was announced", o.Size)
+	}
 	if _, err := c.bucket(ctx, bucket); err != nil {
 		return nil, err
 	}
@@ -158,6 +161,7 @@ func (p *patching) store(ctx context.Context, pieces []engine.Piece) error {
 		piece := &pieces[i]
 		put := meta.PatchPiece{Offset: piece.Offset, Length: piece.Length, Keep: piece.Keep}
 		switch {
+		case piece.Length == 0: // does nothing, whatever it is of
 		case piece.Body != nil:
 			if err := p.storeBody(ctx, piece, &put); err != nil {
 				return err

@@ -15,7 +15,7 @@ func (a *apply) createBucket(c *CreateBucket) *Answer {
 	if c.Lock {
 		b.lock.Enabled, b.versioning = true, engine.VersioningEnabled
 	}
-	root := inodeRow{kind: inodeDirectory, links: 1}
+	root := inodeRow{kind: inodeDirectory, links: 1, posix: posix{born: a.header.Stamp}}
 	a.view.Set(key, b.encode())
 	a.view.Set(key16(rowInode, uint64(c.Bucket), rootInode), root.encode())
 	a.view.Set(key16(rowAggregate, uint64(c.Bucket), rootInode), (&aggregateRow{spare: engine.KeyBytesMax}).encode())

@@ -371,7 +371,8 @@ func (a *apply) makeFile(c *MakeFile) *Answer {
 		return refusal
 	}
 	owned := posix{
-		set: c.Attributes.Set, mode: c.Attributes.Mode, uid: c.Attributes.UID, gid: c.Attributes.GID, device: c.Attributes.Device, flags: c.Attributes.Flags,
+		set:  c.Attributes.Set || c.Attributes.Mode|c.Attributes.UID|c.Attributes.GID != 0,
+		mode: c.Attributes.Mode, uid: c.Attributes.UID, gid: c.Attributes.GID, device: c.Attributes.Device, flags: c.Attributes.Flags,
 	}
 	inode := inodeRow{Lock: lock, size: int64(len(c.Data)), etag: etag{md5: md5.Sum(c.Data)}, class: c.Class}
 	inode.content = a.addData(&Data{Size: inode.size, Inline: c.Data}, partSum{})

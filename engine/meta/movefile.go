@@ -116,11 +116,29 @@ func (r *inodeRow) entry(id uint64, b *bucketRow) entryRow {
 func (a *apply) keepVersion(b *bucketRow, p *path, inode *inodeRow) {
 	b.inode++
 	kept := *inode
-	kept.xattrs = 0
 	kept.parent, kept.name = p.leaf(), p.name
 	a.retain(kept.content)
 	a.view.Set(key16(rowInode, uint64(p.bucket), b.inode), kept.encode())
+	if kept.xattrs > 0 {
+		a.copyXattrs(p.bucket, p.entry.inode, b.inode)
+	}
 	p.entry.inode = b.inode
+}
+
+func (a *apply) copyXattrs(bucket engine.BucketID, from, to uint64) {
+	var r xattrRow
+	values := map[string][]byte{}
+	prefix := key16(rowXattr, uint64(bucket), from)
+	a.each(prefix, func(key, value []byte) bool {
+		if err := parse(key, value, &r); err != nil {
+			panic(storeError{err})
+		}
+		values[string(key[len(prefix):])] = r.encode()
+		return true
+	})
+	for name, value := range values { // the order of rows is that of their keys
+		a.view.Set(xattrKey(bucket, to, name), value)
+	}
 }
 
 // moveDirectory moves a directory with all that lies beneath it.

@@ -72,7 +72,7 @@ func (a *apply) makeDirectories(b *bucketRow, p *path) {
 		name := p.names[len(p.directories)-1]
 		b.inode++
 		entry := entryRow{kind: entryDirectory, inode: b.inode}
-		inode := inodeRow{kind: inodeDirectory, links: 1, parent: p.leaf(), name: name}
+		inode := inodeRow{kind: inodeDirectory, links: 1, parent: p.leaf(), name: name, posix: posix{born: a.header.Stamp}}
 		a.view.Set(entryKey(p.bucket, p.leaf(), name), entry.encode())
 		a.view.Set(key16(rowInode, uint64(p.bucket), b.inode), inode.encode())
 		p.directories = append(p.directories, b.inode)
