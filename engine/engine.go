@@ -153,6 +153,7 @@ type Engine interface {
 	Buckets
 	Objects
 	Files
+	Owners
 	Uploads
 }
 

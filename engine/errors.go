@@ -89,6 +89,10 @@ const (
 	KindTooManyLinks
 	// KindNoSuchAttribute: the node has no such extended attribute.
 	KindNoSuchAttribute
+	// KindExpired: the owner of holds and locks has ended.
+	KindExpired
+	// KindHeld: a lock of somebody else is in the way.
+	KindHeld
 	kindEnd
 )
 
@@ -98,7 +102,7 @@ var kindNames = [...]string{
 	"precondition failed", "not modified", "conflict", "invalid range", "bad digest", "incomplete body", "entity too large",
 	"access denied", "slow down", "unavailable", "drives full", "quota exceeded", "damaged", "not implemented",
 	"canceled", "locked", "no locks", "bucket state", "invalid offset", "name exists", "not a directory", "is a directory",
-	"directory not empty", "too many links", "no such attribute",
+	"directory not empty", "too many links", "no such attribute", "expired", "lock held",
 }
 
 // String returns the Kind in words.

@@ -71,7 +71,8 @@ type FileAttributes struct {
 type FileInfo struct {
 	Node       NodeID
 	Type       FileType
-	Links      uint64 // names of a file; 1 for a directory
+	Links      uint64 // names of a file, 0 of one that is held without any; 1 for a directory
+	Held       bool   // an owner holds it
 	Size       int64  // of a file
 	ETag       ETag   // of a file
 	Sequence   Sequence
@@ -97,13 +98,14 @@ type Files interface {
 	Lookup(ctx context.Context, at Place, version VersionID) (FileInfo, error)
 	// StatFile describes a node.
 	StatFile(ctx context.Context, f File) (FileInfo, error)
-	// FileKey returns the key of a node: of a directory with "/" at its end, "" for the root; of a file with several names any of them.
+	// FileKey returns the key of a node: of a directory with "/" at its end, "" for the root; of a file with several names any of them. KindNoSuchKey for a
+	// file without a name.
 	FileKey(ctx context.Context, f File) (Key, error)
 	// ListDirectory returns a page of what a directory has. The names of a page are in an order that never changes; each page is of one instant.
 	ListDirectory(ctx context.Context, f File, o ListDirectoryOptions) (DirectoryPage, error)
 	// MakeFile makes an empty file, a directory, or another node. KindExists if the name is taken.
 	MakeFile(ctx context.Context, at Place, o MakeFileOptions) (FileInfo, error)
-	// LinkFile gives a file one more name. KindExists; KindIsDirectory; KindTooManyLinks beyond LinksMax; KindBucketState unless versioning is off.
+	// LinkFile gives a file one more name, or a held one without a name its first. KindExists; KindIsDirectory; KindTooManyLinks beyond LinksMax; KindBucketState for a second name unless versioning is off.
 	LinkFile(ctx context.Context, f File, at Place) (FileInfo, error)
 	// RemoveFile takes a name away, as the bucket's Versioning says; with the last one its file goes. o.Directory says that it is that of a
 	// directory. KindIsDirectory and KindNotDirectory if it is not what was said; KindNotEmpty for a directory that has names.

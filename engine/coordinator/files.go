@@ -71,7 +71,12 @@ func (c *Coordinator) StatFile(ctx context.Context, f engine.File) (engine.FileI
 
 // FileKey implements engine.Files.
 func (c *Coordinator) FileKey(ctx context.Context, f engine.File) (engine.Key, error) {
-	return readFile(ctx, c, "find key", f, func(_ meta.View, found *meta.FileView) (engine.Key, error) { return found.Key(), nil })
+	return readFile(ctx, c, "find key", f, func(_ meta.View, found *meta.FileView) (engine.Key, error) {
+		if found.Info.Links == 0 {
+			return "", engine.E(engine.KindNoSuchKey, "the file %d has no name", f.Node)
+		}
+		return found.Key(), nil
+	})
 }
 
 // ListDirectory implements engine.Files.
@@ -169,7 +174,7 @@ func (c *Coordinator) linkFile(ctx context.Context, f engine.File, at engine.Pla
 	if err != nil {
 		return info, err
 	}
-	return c.change(ctx, &meta.LinkFile{File: ref, At: place})
+	return c.change(ctx, &meta.LinkFile{File: ref, At: place, Clock: time.Now().UnixNano()})
 }
 
 // RemoveFile implements engine.Files.

@@ -204,6 +204,16 @@ func (a *apply) execute(command Command) *Answer {
 		return a.setXattr(c)
 	case *PatchFile:
 		return a.patchFile(c)
+	case *OpenOwner:
+		return a.openOwner(c)
+	case *RenewOwner:
+		return a.renewOwner(c)
+	case *CloseOwner:
+		return a.closeOwner(c)
+	case *HoldFile:
+		return a.holdFile(c)
+	case *LockFile:
+		return a.lockFile(c)
 	case *RenamePrefix:
 		return a.renamePrefix(c)
 	case *Delete:

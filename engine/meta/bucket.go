@@ -37,10 +37,9 @@ func (a *apply) deleteBucket(c *DeleteBucket) *Answer {
 	a.view.Delete(aggregate)
 	a.removeDirectory(c.Bucket, rootInode)
 	a.deleteAll(key8(rowDocument, uint64(c.Bucket)))
-	a.each(key8(rowUpload, uint64(c.Bucket)), func(_, _ []byte) bool {
+	if a.hasRow(key8(rowUpload, uint64(c.Bucket))) || a.hasRow(key8(rowOwner, uint64(c.Bucket))) {
 		a.view.Set(key8(rowTrash, uint64(c.Bucket)), []byte{rowFormat})
-		return false
-	})
+	}
 	return &Answer{}
 }
 

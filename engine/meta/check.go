@@ -16,6 +16,7 @@ type Census struct {
 	Garbage, MissingExtents, Uploads, Parts    int
 	Epochs, Answers, Staged, Condemned, Trash  int
 	Documents, Links, Xattrs                   int
+	Owners, Held, Nameless                     int // nameless files are held
 	References                                 uint64 // to contents
 	AggregateObjects, AggregateBytes, Versions uint64 // of all buckets' roots, recounted
 }
@@ -25,8 +26,8 @@ type Census struct {
 // run of it, placement and missing shards are those that the extents have, and nothing is left over. It returns the first
 // contradictions, at most 20, as one error. It reads all rows and keeps some bytes for each: it is for a look at a drive and for tests.
 func Check(view View) (Census, error) {
-	c := checker{view: view, refs: map[uint64]uint64{}, owned: map[engine.ExtentID]uint64{}, inodes: map[[2]uint64]*inodeSeen{}, trash: map[string]bool{}}
-	for _, f := range []func() error{c.trashRows, c.buckets, c.links, c.xattrs, c.inodeRows, c.uploads, c.parts, c.contents, c.extents, c.placements, c.leftOver} {
+	c := checker{view: view, refs: map[uint64]uint64{}, owned: map[engine.ExtentID]uint64{}, holds: map[[2]uint64]uint64{}, inodes: map[[2]uint64]*inodeSeen{}, trash: map[string]bool{}}
+	for _, f := range []func() error{c.trashRows, c.buckets, c.owners, c.nameless, c.links, c.xattrs, c.inodeRows, c.uploads, c.parts, c.contents, c.extents, c.placements, c.leftOver} {
 		if err := f(); err != nil {
 			return c.census, err
 		}
@@ -40,6 +41,7 @@ type checker struct {
 	problems []error
 	refs     map[uint64]uint64          // found, by content
 	owned    map[engine.ExtentID]uint64 // content that has a run of it
+	holds    map[[2]uint64]uint64       // by bucket and inode
 	inodes   map[[2]uint64]*inodeSeen   // by bucket and inode
 	trash    map[string]bool            // keys without the first byte
 	older    uint64                     // older versions of all entries
@@ -243,6 +245,9 @@ func (c *checker) inodeRows() error {
 			return nil
 		}
 		found++
+		if r.holds != c.holds[id] {
+			c.problem("bucket %d: inode %d says that %d owners hold it; %d do", id[0], id[1], r.holds, c.holds[id])
+		}
 		if r.links != seen.links {
 			c.problem("bucket %d: inode %d has %d links; %d entries name it", id[0], id[1], r.links, seen.links)
 		}
@@ -271,6 +276,75 @@ func (c *checker) inodeRows() error {
 		c.problem("%d inodes are named and %d are there", len(c.inodes), found)
 	}
 	return err
+}
+
+// owners holds what owners have against what they say, and counts the holders of each file.
+func (c *checker) owners() error {
+	has, locked := map[[2]uint64]uint64{}, map[[3]uint64]bool{}
+	err := c.rows(rowHeld, func(key, value []byte) error {
+		c.census.Held++
+		var h heldRow
+		if err := parse(key, value, &h); err != nil {
+			return err
+		}
+		bucket, owner, inode := binary.BigEndian.Uint64(key), binary.BigEndian.Uint64(key[8:]), binary.BigEndian.Uint64(key[16:])
+		has[[2]uint64{bucket, owner}]++
+		if h.held {
+			c.holds[[2]uint64{bucket, inode}]++
+		}
+		if h.locked {
+			locked[[3]uint64{bucket, owner, inode}] = true
+		}
+		return nil
+	})
+	err = errors.Join(err, c.rows(rowOwner, func(key, value []byte) error {
+		c.census.Owners++
+		var r ownerRow
+		if err := parse(key, value, &r); err != nil {
+			return err
+		}
+		id := [2]uint64{binary.BigEndian.Uint64(key), binary.BigEndian.Uint64(key[8:])}
+		if r.has != has[id] && !r.closed && c.inodes[[2]uint64{id[0], rootInode}] != nil {
+			c.problem("bucket %d: owner %d says that it has %d nodes; it has %d", id[0], id[1], r.has, has[id])
+		}
+		delete(has, id)
+		return nil
+	}))
+	if len(has) > 0 {
+		c.problem("rows are left of %d owners that are not there", len(has))
+	}
+	err = errors.Join(err, c.rows(rowLocks, func(key, value []byte) error {
+		var r locksRow
+		if err := parse(key, value, &r); err != nil {
+			return err
+		}
+		bucket, inode := binary.BigEndian.Uint64(key), binary.BigEndian.Uint64(key[8:])
+		for i := range r.locks {
+			if !locked[[3]uint64{bucket, uint64(r.locks[i].Owner), inode}] {
+				c.problem("bucket %d: inode %d has a lock of owner %d, who is not listed with it", bucket, inode, r.locks[i].Owner)
+			}
+		}
+		return nil
+	}))
+	return err
+}
+
+// nameless notes files that somebody holds and that have no name.
+func (c *checker) nameless() error {
+	return c.rows(rowInode, func(key, value []byte) error {
+		var r inodeRow
+		if err := parse(key, value, &r); err != nil || r.kind != inodeFile || r.links > 0 {
+			return err
+		}
+		c.census.Nameless++
+		id := [2]uint64{binary.BigEndian.Uint64(key), binary.BigEndian.Uint64(key[8:])}
+		if c.inodes[id] != nil || r.holds == 0 {
+			c.problem("bucket %d: inode %d has no links; it has a name: %v, and %d holders", id[0], id[1], c.inodes[id] != nil, r.holds)
+			return nil
+		}
+		c.inodes[id] = &inodeSeen{entry: r.entry(id[1], &bucketRow{})}
+		return nil
+	})
 }
 
 // links holds the names that files with several have against the entries.

@@ -105,6 +105,11 @@ const (
 	opSetFile        = 37
 	opSetXattr       = 38
 	opPatchFile      = 39
+	opOpenOwner      = 43
+	opRenewOwner     = 44
+	opCloseOwner     = 45
+	opHoldFile       = 46
+	opLockFile       = 47
 )
 
 var commands = map[byte]func() Command{
@@ -147,6 +152,11 @@ var commands = map[byte]func() Command{
 	opSetFile:        func() Command { return new(SetFile) },
 	opSetXattr:       func() Command { return new(SetXattr) },
 	opPatchFile:      func() Command { return new(PatchFile) },
+	opOpenOwner:      func() Command { return new(OpenOwner) },
+	opRenewOwner:     func() Command { return new(RenewOwner) },
+	opCloseOwner:     func() Command { return new(CloseOwner) },
+	opHoldFile:       func() Command { return new(HoldFile) },
+	opLockFile:       func() Command { return new(LockFile) },
 }
 
 // parseCommand decodes a command; the result refers to the bytes. ErrNewer for a later version and for an opcode that is not known, for none is
@@ -995,8 +1005,9 @@ type Answer struct {
 	Version    engine.VersionID
 	Marker     bool
 	Versioning engine.Versioning
-	// Node is what a command of files made or changed.
-	Node []byte
+	// Node is what a command of files made or changed, or the lock that is in the way of one.
+	Node  []byte
+	Nodes []engine.NodeID
 }
 
 // ParseAnswer decodes an answer.
@@ -1032,6 +1043,9 @@ func (a *Answer) decode(d *decoder) {
 	}
 	if d.format >= 5 {
 		a.Node = bytes.Clone(d.bytes())
+		for range d.count() {
+			a.Nodes = append(a.Nodes, engine.NodeID(d.uint()))
+		}
 	}
 }
 
@@ -1061,6 +1075,10 @@ func (a *Answer) encode() []byte {
 	e.bool(a.Marker)
 	e.byte(byte(a.Versioning))
 	e.bytes(a.Node)
+	e.uint(uint64(len(a.Nodes)))
+	for _, id := range a.Nodes {
+		e.uint(uint64(id))
+	}
 	return e.b
 }
 

@@ -370,8 +370,11 @@ func (a *apply) clearUpload(trash []byte, bucket engine.BucketID, id string) {
 	}
 }
 
-// clearBucket puts the uploads of a deleted bucket under trash.
+// clearBucket frees what owners have in a deleted bucket, and puts its uploads under trash.
 func (a *apply) clearBucket(trash []byte, bucket engine.BucketID) {
+	if a.clearOwners(bucket) {
+		return
+	}
 	var keys [][]byte
 	a.each(key8(rowUpload, uint64(bucket)), func(key, _ []byte) bool {
 		keys = append(keys, append([]byte(nil), key...))

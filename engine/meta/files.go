@@ -55,6 +55,7 @@ type MakeFile struct {
 	Class      engine.StorageClass
 	Data       []byte
 	Clock      int64
+	Owner      engine.OwnerID // if not 0, the file has no name, and this owner holds it
 }
 
 func (*MakeFile) opcode() byte { return opMakeFile }
@@ -70,6 +71,7 @@ func (c *MakeFile) encode(e *encoder) {
 	e.string(shortClass(c.Class))
 	e.bytes(c.Data)
 	e.int(c.Clock)
+	e.uint(uint64(c.Owner))
 }
 func (c *MakeFile) decode(d *decoder) {
 	c.At = d.place()
@@ -80,17 +82,19 @@ func (c *MakeFile) decode(d *decoder) {
 	c.Class = longClass(d.string())
 	c.Data = d.bytes()
 	c.Clock = d.int()
+	c.Owner = engine.OwnerID(d.uint())
 }
 
-// LinkFile gives a file the name At too.
+// LinkFile gives a file the name At too. Clock is as in Put.
 type LinkFile struct {
-	File NodeRef
-	At   PlaceRef
+	File  NodeRef
+	At    PlaceRef
+	Clock int64
 }
 
 func (*LinkFile) opcode() byte        { return opLinkFile }
-func (c *LinkFile) encode(e *encoder) { e.node(&c.File); e.place(&c.At) }
-func (c *LinkFile) decode(d *decoder) { c.File = d.node(); c.At = d.place() }
+func (c *LinkFile) encode(e *encoder) { e.node(&c.File); e.place(&c.At); e.int(c.Clock) }
+func (c *LinkFile) decode(d *decoder) { c.File = d.node(); c.At = d.place(); c.Clock = d.int() }
 
 // RemoveFile takes a name away, of a directory if Directory is set.
 type RemoveFile struct {
@@ -265,7 +269,10 @@ func (a *apply) moveName(from *path, directory uint64, name string, id uint64, i
 
 // names returns the paths of all names of a file.
 func (a *apply) names(n *node) []*path {
-	if n.inode.links == 1 {
+	switch n.inode.links {
+	case 0:
+		return nil
+	case 1:
 		return []*path{n.path}
 	}
 	var places []PlaceRef
@@ -350,6 +357,9 @@ func (a *apply) makeFile(c *MakeFile) *Answer {
 	if err := engine.CheckMakeFile(o); err != nil {
 		return failed(engine.KindInvalidArgument, "%v", err)
 	}
+	if c.Owner != 0 {
+		return a.makeTemporary(c, &b)
+	}
 	p, refusal := a.at(&c.At)
 	if refusal != nil {
 		return refusal
@@ -370,10 +380,7 @@ func (a *apply) makeFile(c *MakeFile) *Answer {
 	} else if refusal := p.tooLong(0); refusal != nil {
 		return refusal
 	}
-	owned := posix{
-		set:  c.Attributes.Set || c.Attributes.Mode|c.Attributes.UID|c.Attributes.GID != 0,
-		mode: c.Attributes.Mode, uid: c.Attributes.UID, gid: c.Attributes.GID, device: c.Attributes.Device, flags: c.Attributes.Flags,
-	}
+	owned := c.posix()
 	inode := inodeRow{Lock: lock, size: int64(len(c.Data)), etag: etag{md5: md5.Sum(c.Data)}, class: c.Class}
 	inode.content = a.addData(&Data{Size: inode.size, Inline: c.Data}, partSum{})
 	if c.Type != engine.TypeDirectory {
@@ -391,6 +398,15 @@ func (a *apply) makeFile(c *MakeFile) *Answer {
 	return a.fileAnswer(&b, c.At.Bucket, p.leaf())
 }
 
+// posix returns what the node has of the attributes.
+func (c *MakeFile) posix() posix {
+	o := &c.Attributes
+	return posix{set: o.Set || o.Mode|o.UID|o.GID != 0, mode: o.Mode, uid: o.UID, gid: o.GID, device: o.Device, flags: o.Flags}
+}
+
+// emptyMD5 is the MD5 of no bytes.
+var emptyMD5 = md5.Sum(nil)
+
 // into walks from a place into the directory of that name, to the entry that keeps it: the one with the empty name.
 func (a *apply) into(p *path, below *child) *path {
 	q := &path{bucket: p.bucket, names: append(p.names[:len(p.names):len(p.names)], p.name+"/"), directories: p.directories[:len(p.directories):len(p.directories)]}
@@ -406,15 +422,15 @@ func (a *apply) linkFile(c *LinkFile) *Answer {
 	if refusal := a.loadBucket(c.File.Bucket, &b); refusal != nil {
 		return refusal
 	}
-	if b.versioning != engine.VersioningOff {
-		return failed(engine.KindBucketState, "the bucket keeps versions, and a version has one name")
-	}
 	n, refusal := a.current(&c.File)
 	if refusal != nil {
 		return refusal
 	}
 	if n.inode.kind == inodeDirectory {
 		return failed(engine.KindIsDirectory, "a directory has one name")
+	}
+	if b.versioning != engine.VersioningOff && n.inode.links > 0 {
+		return failed(engine.KindBucketState, "the bucket keeps versions, and a version has one name")
 	}
 	to, refusal := a.at(&c.At)
 	if refusal != nil {
@@ -425,6 +441,9 @@ func (a *apply) linkFile(c *LinkFile) *Answer {
 	}
 	if to.live() || a.child(to).live {
 		return failed(engine.KindExists, "the name %q is taken", c.At.Name)
+	}
+	if n.inode.links == 0 {
+		return a.nameFile(c, &b, n, to)
 	}
 	if n.inode.links >= engine.LinksMax {
 		return failed(engine.KindTooManyLinks, "the file has %d names; more are not allowed", n.inode.links)
@@ -442,6 +461,29 @@ func (a *apply) linkFile(c *LinkFile) *Answer {
 	b.sequence++
 	a.view.Set(key8(rowBucket, uint64(c.File.Bucket)), b.encode())
 	return a.fileAnswer(&b, c.File.Bucket, n.id)
+}
+
+// nameFile gives a file that has no name one: a temporary file, or one whose last name went while somebody held it.
+func (a *apply) nameFile(c *LinkFile, b *bucketRow, n *node, to *path) *Answer {
+	lock, refusal := a.lockNew(b, engine.Lock{}, c.Clock)
+	if refusal != nil {
+		return refusal
+	}
+	r := &n.inode
+	b.sequence++
+	r.links, r.parent, r.name, r.Lock = 1, to.leaf(), to.name, lock
+	r.sequence, r.posix.changed = b.sequence, a.header.Stamp
+	if r.posix.modified == 0 && r.stamp != a.header.Stamp {
+		r.posix.modified = r.stamp // the content did not change
+	}
+	r.stamp = a.header.Stamp
+	entry := r.entry(n.id, b)
+	d := a.push(to, &entry)
+	d.locked += locked(&lock)
+	a.count(to, d)
+	a.view.Set(key16(rowInode, uint64(to.bucket), n.id), r.encode())
+	a.view.Set(key8(rowBucket, uint64(to.bucket)), b.encode())
+	return a.fileAnswer(b, to.bucket, n.id)
 }
 
 func (a *apply) removeFile(c *RemoveFile) *Answer {

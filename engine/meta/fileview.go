@@ -87,6 +87,11 @@ func findNode(view View, bucket engine.BucketID, id uint64, hint *NodeRef) (*nod
 	if n.inode.kind == inodeDirectory {
 		return n.directory(view, bucket)
 	}
+	if n.inode.links == 0 {
+		n.path = &path{bucket: bucket} // only its holders reach it
+		n.entry = n.inode.entry(id, &bucketRow{})
+		return n, nil
+	}
 	if n.inode.links > 1 {
 		if err := scan(view, key16(rowLink, uint64(bucket), id), nil, func(key, _ []byte) (bool, error) {
 			n.inode.parent, n.inode.name = binary.BigEndian.Uint64(key[17:]), string(key[25:])
@@ -196,7 +201,7 @@ func ParseNode(b []byte) (engine.FileInfo, error) {
 func (n *node) info() engine.FileInfo {
 	r, p := &n.inode, &n.inode.posix
 	info := engine.FileInfo{
-		Node: engine.NodeID(n.id), Type: r.of, Links: r.links, Size: r.size, Sequence: r.sequence,
+		Held: r.holds > 0, Node: engine.NodeID(n.id), Type: r.of, Links: r.links, Size: r.size, Sequence: r.sequence,
 		Attributes: engine.FileAttributes{Set: p.set, Mode: p.mode, UID: p.uid, GID: p.gid, Device: p.device, Flags: p.flags},
 	}
 	modified, changed := cmp.Or(p.modified, r.stamp), max(r.stamp, p.changed)
@@ -235,7 +240,9 @@ type FileView struct {
 
 func (n *node) view(bucket engine.BucketID) *FileView {
 	v := &FileView{Info: n.info(), Content: n.inode.content, Ref: NodeRef{Bucket: bucket, Node: engine.NodeID(n.id)}, node: n}
-	if n.inode.kind == inodeFile {
+	if n.inode.kind == inodeFile && n.inode.links == 0 {
+		v.Object = n.inode.info(&n.entry)
+	} else if n.inode.kind == inodeFile {
 		v.Object = n.inode.info(&n.entry)
 		v.Object.Key = n.key()
 		v.Ref.Directory, v.Ref.Name = engine.NodeID(n.path.leaf()), n.path.name
@@ -271,7 +278,7 @@ func FindFile(view View, bucket engine.BucketID, id engine.NodeID) (*FileView, e
 func findName(view View, bucket engine.BucketID, id engine.NodeID) (hint *NodeRef, err error) {
 	var r inodeRow
 	ok, err := load(view, key16(rowInode, uint64(bucket), uint64(id)), &r)
-	if err != nil || !ok || r.kind != inodeFile || r.links > 1 || r.parent != 0 {
+	if err != nil || !ok || r.kind != inodeFile || r.links != 1 || r.parent != 0 {
 		return nil, err
 	}
 	for _, kind := range []byte{rowEntry, rowOlder} {

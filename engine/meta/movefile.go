@@ -116,6 +116,7 @@ func (r *inodeRow) entry(id uint64, b *bucketRow) entryRow {
 func (a *apply) keepVersion(b *bucketRow, p *path, inode *inodeRow) {
 	b.inode++
 	kept := *inode
+	kept.holds = 0
 	kept.parent, kept.name = p.leaf(), p.name
 	a.retain(kept.content)
 	a.view.Set(key16(rowInode, uint64(p.bucket), b.inode), kept.encode())

@@ -58,7 +58,7 @@ func (a *apply) setCurrent(bucket engine.BucketID, b *bucketRow, p *path, inode 
 	}
 }
 
-// unlink takes the path's name from a file; with the last one the file goes and its content loses a reference.
+// unlink takes the path's name from a file; with the last one the file goes, unless somebody holds it, and its content loses a reference.
 func (a *apply) unlink(p *path, id uint64) {
 	key := key16(rowInode, uint64(p.bucket), id)
 	var inode inodeRow
@@ -71,9 +71,11 @@ func (a *apply) unlink(p *path, id uint64) {
 		a.view.Set(key, inode.encode())
 		return
 	}
-	a.view.Delete(key)
-	if inode.xattrs > 0 {
-		a.deleteAll(key16(rowXattr, uint64(p.bucket), id))
+	if inode.holds > 0 {
+		inode.links, inode.parent, inode.name = 0, 0, ""
+		inode.posix.changed = a.header.Stamp
+		a.view.Set(key, inode.encode())
+		return
 	}
-	a.release(inode.content)
+	a.forgetInode(p.bucket, id, &inode)
 }

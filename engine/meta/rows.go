@@ -40,6 +40,10 @@ const (
 	rowCondemned = 'y' // extent → nothing: its writer gave it up
 	rowTrash     = 'z' // bucket or bucket and upload id → nothing: to be taken apart
 
+	rowHeld  = 'H' // bucket, owner, inode → what an owner has of it
+	rowLocks = 'L' // bucket, inode → locks
+	rowOwner = 'O' // bucket, owner → owner
+
 	rowName        = 'B' // bucket name → directory record (root group)
 	rowMapDrive    = 'D' // drive → drive record of the cluster map (root group)
 	rowSetting     = 'K' // name → value (root group)
@@ -51,7 +55,7 @@ const (
 //
 // Format 2 added the versioning of buckets, delete markers, older versions and their ids. Format 3 added tags, documents of buckets, and in the
 // contents of parts their numbers and checksums. Format 4 added locks, and the tokens of renames. Format 5 added what files have: names, types and
-// attributes of inodes, links, extended attributes, contents that patches change, and holes.
+// attributes of inodes, links, extended attributes, owners, contents that patches change, and holes.
 const rowFormat = 5
 
 // rootInode is the directory that a bucket's keys are walked from.
@@ -357,6 +361,7 @@ type inodeRow struct {
 	name   string
 	posix  posix
 	xattrs uint64 // how many it has
+	holds  uint64 // owners that hold it: of a file
 	// of a file
 	of         engine.FileType
 	content    uint64
@@ -402,6 +407,7 @@ func (r *inodeRow) encode() []byte {
 	e.string(r.name)
 	e.posix(&r.posix)
 	e.uint(r.xattrs)
+	e.uint(r.holds)
 	return e.b
 }
 
@@ -444,6 +450,7 @@ func (r *inodeRow) decode(d *decoder) {
 		r.name = d.string()
 		r.posix = d.posix()
 		r.xattrs = d.uint()
+		r.holds = d.uint()
 	}
 }
 

@@ -64,6 +64,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Interval is the longest that the keeper rests while nobody wakes it; 0 means 10 s.
 	Interval time.Duration
+	// OwnerExpiry is how long an owner lives that nobody renews; 0 means engine.OwnerExpiry.
+	OwnerExpiry time.Duration
 	Scrub    ScrubConfig
 }
 
@@ -80,6 +82,7 @@ type Stats struct {
 	BytesScrubbed  uint64 `json:"bytes_scrubbed"`
 	ScrubDamaged   uint64 `json:"shards_scrubbed_damaged"` // that the scrub found missing or rotten
 	ScrubsComplete uint64 `json:"scrubs_complete"`         // passes over a drive
+	OwnersExpired  uint64 `json:"owners_expired"`          // of open files, that nobody renewed
 }
 
 // The steps of the keepers that the recorder knows.
@@ -137,6 +140,7 @@ func Start(config Config) *Keeper {
 	k.done.Go(func() { k.run(ctx) })
 	k.scrubs.look(ctx)
 	k.done.Go(func() { k.scrubs.run(ctx) })
+	k.done.Go(func() { k.watchOwners(ctx) })
 	return k
 }
 

@@ -53,6 +53,8 @@ var kindCodes = map[engine.Kind]string{
 	engine.KindNotEmpty:        "InvalidRequest",
 	engine.KindTooManyLinks:    "InvalidRequest",
 	engine.KindNoSuchAttribute: "InvalidRequest",
+	engine.KindExpired:         "InvalidRequest",
+	engine.KindHeld:            "InvalidRequest",
 }
 
 // retryAfter is what a client is told to wait when the server could not serve it.
