@@ -58,3 +58,27 @@ func (n *none) SeekFile(context.Context, engine.File, int64, bool) (int64, error
 func (n *none) Usage(context.Context, engine.BucketName, string) (engine.PrefixInfo, error) {
 	return engine.PrefixInfo{}, n.fail()
 }
+func (n *none) OpenOwner(context.Context, engine.BucketName, string) (engine.OwnerID, error) {
+	return 0, n.fail()
+}
+func (n *none) RenewOwner(context.Context, engine.BucketName, engine.OwnerID) ([]engine.NodeID, error) {
+	return nil, n.fail()
+}
+func (n *none) CloseOwner(context.Context, engine.BucketName, engine.OwnerID) error {
+	return n.fail()
+}
+func (n *none) HoldFile(context.Context, engine.File, engine.OwnerID) (engine.FileInfo, error) {
+	return engine.FileInfo{}, n.fail()
+}
+func (n *none) ReleaseFile(context.Context, engine.File, engine.OwnerID) error {
+	return n.fail()
+}
+func (n *none) MakeTemporary(context.Context, engine.BucketName, engine.OwnerID, engine.MakeFileOptions) (engine.FileInfo, error) {
+	return engine.FileInfo{}, n.fail()
+}
+func (n *none) LockFile(context.Context, engine.File, engine.FileLock) error {
+	return n.fail()
+}
+func (n *none) TestLock(context.Context, engine.File, engine.FileLock) (engine.FileLock, bool, error) {
+	return engine.FileLock{}, false, n.fail()
+}

@@ -125,7 +125,7 @@ func everyMethod(t *testing.T, e engine.Engine) map[string]error {
 		err, _ := answers[len(answers)-1].Interface().(error)
 		out[v.Type().Method(i).Name] = err
 	}
-	if len(out) != 47 {
+	if len(out) != 55 {
 		t.Fatalf("the engine has %d methods; does each go through the decision?", len(out))
 	}
 	return out
@@ -160,10 +160,10 @@ func TestRootReachesTheEngine(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if e.calls != 47 {
+	if e.calls != 55 {
 		t.Errorf("%d calls reached the engine", e.calls)
 	}
-	if s := log.String(); strings.Count(s, "\n") != 47 || !strings.Contains(s, "request=REQUEST1") || strings.Contains(s, "canary") {
+	if s := log.String(); strings.Count(s, "\n") != 55 || !strings.Contains(s, "request=REQUEST1") || strings.Contains(s, "canary") {
 		t.Errorf("the log: %s", s)
 	}
 	log.Reset()

@@ -231,6 +231,9 @@ func (c *Coordinator) setFile(ctx context.Context, f engine.File, change engine.
 
 // Xattr implements engine.Files.
 func (c *Coordinator) Xattr(ctx context.Context, f engine.File, name string) ([]byte, error) {
+	if err := engine.CheckXattr(name, nil, engine.SetXattrOptions{}); err != nil {
+		return nil, engine.Wrap("get extended attribute", fileRef(f), err)
+	}
 	return readFile(ctx, c, "get extended attribute", f, func(view meta.View, found *meta.FileView) ([]byte, error) {
 		return meta.LoadXattr(view, found, name)
 	})

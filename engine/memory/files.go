@@ -46,7 +46,7 @@ func (n node) info() engine.FileInfo {
 // fileInfo describes the file that a version is.
 func (b *bucket) fileInfo(o *object) engine.FileInfo {
 	info := o.node.info()
-	info.Links = uint64(len(b.keys[o.node.id]))
+	info.Links, info.Held = uint64(len(b.keys[o.node.id])), b.holding(o.node.id)
 	info.Size, info.ETag, info.Sequence, info.Version = o.info.Size, o.info.ETag, o.info.Sequence, o.info.Version
 	return info
 }
@@ -73,6 +73,9 @@ func (b *bucket) node(id engine.NodeID) (key string, o *object, err error) {
 			}
 		}
 	}
+	if o := b.nameless[id]; o != nil {
+		return "", o, nil
+	}
 	return "", nil, engine.E(engine.KindNoSuchKey, "there is no file or directory with the number %d", id)
 }
 
@@ -87,7 +90,7 @@ func (b *bucket) content(id engine.NodeID) (key string, o *object, err error) {
 
 // changeable refuses a version that is not current.
 func (b *bucket) changeable(o *object) error {
-	if b.object(o.info.Key) != o {
+	if b.object(o.info.Key) != o && b.nameless[o.node.id] != o {
 		return engine.E(engine.KindBucketState, "the file is an older version of %q, which does not change", string(o.info.Key))
 	}
 	return nil
@@ -95,6 +98,13 @@ func (b *bucket) changeable(o *object) error {
 
 // change puts a changed version in the place of one, under all its names.
 func (b *bucket) change(before *object, change func(*object)) {
+	if b.nameless[before.node.id] == before {
+		changed := *before
+		change(&changed)
+		changed.info = clone(changed.info)
+		b.nameless[before.node.id] = &changed
+		return
+	}
 	for _, key := range b.keys[before.node.id] {
 		versions := slices.Clone(b.versions(key))
 		for i, o := range versions {
@@ -181,7 +191,10 @@ func (e *Engine) StatFile(ctx context.Context, f engine.File) (info engine.FileI
 func (e *Engine) FileKey(ctx context.Context, f engine.File) (engine.Key, error) {
 	e.mu.RLock()
 	defer e.mu.RUnlock()
-	_, key, _, err := e.see(ctx, f)
+	_, key, o, err := e.see(ctx, f)
+	if err == nil && o != nil && key == "" {
+		err = engine.E(engine.KindNoSuchKey, "the file %d has no name", f.Node)
+	}
 	return engine.Key(key), wrapFile("key of file", f, err)
 }
 

@@ -65,6 +65,11 @@ type bucket struct {
 	keys        map[engine.NodeID][]engine.Key // of the versions with a number, more than one for a file with several names; the slices are immutable
 	directories map[string]directory           // by prefix, "" for the root: those beneath which a version lies
 	prefixes    map[engine.NodeID]string       // of directories
+	nameless    map[engine.NodeID]*object      // files that somebody holds and that have no name
+
+	owners    map[engine.OwnerID]*owner
+	locks     map[engine.NodeID][]engine.FileLock
+	lastOwner engine.OwnerID
 }
 
 // stack has the versions of a key, the newest first, at least one. It is immutable: a change puts another in its place.
@@ -100,7 +105,8 @@ type part struct {
 func newBucket(info engine.BucketInfo) *bucket {
 	root := directory{node: newNode(engine.RootNode, info.Created)}
 	return &bucket{
-		lastNode: engine.RootNode, keys: map[engine.NodeID][]engine.Key{},
+		lastNode: engine.RootNode, keys: map[engine.NodeID][]engine.Key{}, nameless: map[engine.NodeID]*object{},
+		owners: map[engine.OwnerID]*owner{}, locks: map[engine.NodeID][]engine.FileLock{},
 		directories: map[string]directory{"": root}, prefixes: map[engine.NodeID]string{engine.RootNode: ""},
 		info:   info,
 		stacks: btree.NewG(degree, func(a, b *stack) bool { return a.key < b.key }),

@@ -44,11 +44,15 @@ func (b *bucket) number(key engine.Key, before, after []*object) {
 		keys := slices.DeleteFunc(slices.Clone(b.keys[o.node.id]), func(k engine.Key) bool { return k == key })
 		if b.keys[o.node.id] = keys; len(keys) == 0 {
 			delete(b.keys, o.node.id)
+			if b.holding(o.node.id) {
+				b.nameless[o.node.id] = o
+			}
 		}
 	}
 	for _, o := range after {
 		if id := o.node.id; id != 0 {
 			b.keys[id] = append(slices.Clip(b.keys[id]), key)
+			delete(b.nameless, id)
 		}
 	}
 }
@@ -311,8 +315,11 @@ func (e *Engine) linkFile(ctx context.Context, f engine.File, at engine.Place) (
 		return info, err
 	case o == nil:
 		return info, engine.E(engine.KindIsDirectory, "a directory has one name")
-	case b.versioning != engine.VersioningOff:
+	case b.versioning != engine.VersioningOff && b.nameless[f.Node] == nil:
 		return info, engine.E(engine.KindBucketState, "the bucket keeps versions; a file in it has one name")
+	}
+	if err := b.changeable(o); err != nil {
+		return info, err
 	}
 	_, n, err := e.place(ctx, at)
 	switch {
@@ -322,6 +329,9 @@ func (e *Engine) linkFile(ctx context.Context, f engine.File, at engine.Place) (
 		return info, taken(n)
 	case len(b.keys[f.Node]) >= engine.LinksMax:
 		return info, engine.E(engine.KindTooManyLinks, "the file has %d names, as many as it may have", len(b.keys[f.Node]))
+	}
+	if b.nameless[f.Node] != nil {
+		return e.nameFile(b, o, n)
 	}
 	b.sequence++
 	linked := *o

@@ -327,7 +327,7 @@ func (e *Engine) patched(b *bucket, before *object, patch engine.Patch, bodies [
 
 // setPatched puts a version in the place of the one that was current, under all names of its file, or above it where that is kept.
 func (e *Engine) setPatched(b *bucket, before, after *object) (info engine.FileInfo, err error) {
-	if b.versioning != engine.VersioningOff {
+	if b.versioning != engine.VersioningOff && b.nameless[before.node.id] == nil {
 		if after.info.Lock, err = e.newLock(b, engine.Lock{}); err != nil {
 			return info, err
 		}

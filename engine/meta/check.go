@@ -16,7 +16,7 @@ type Census struct {
 	Garbage, MissingExtents, Uploads, Parts    int
 	Epochs, Answers, Staged, Condemned, Trash  int
 	Documents, Links, Xattrs                   int
-	Owners, Held, Nameless                     int // nameless files are held
+	Owners, Held, Nameless                     int    // nameless files are held
 	References                                 uint64 // to contents
 	AggregateObjects, AggregateBytes, Versions uint64 // of all buckets' roots, recounted
 }

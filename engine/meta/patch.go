@@ -117,7 +117,7 @@ func (a *apply) patchFile(c *PatchFile) *Answer {
 	}
 	b.sequence++
 	r.sequence, r.stamp = b.sequence, a.header.Stamp
-	r.checksum, r.upload, r.token = engine.Checksum{}, "", ""
+	r.checksum, r.upload = engine.Checksum{}, ""
 	if r.posix.modified = 0; c.Modified != nil {
 		r.posix.modified = a.storedTime(*c.Modified)
 	}

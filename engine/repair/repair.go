@@ -66,7 +66,7 @@ type Config struct {
 	Interval time.Duration
 	// OwnerExpiry is how long an owner lives that nobody renews; 0 means engine.OwnerExpiry.
 	OwnerExpiry time.Duration
-	Scrub    ScrubConfig
+	Scrub       ScrubConfig
 }
 
 // Stats count what a Keeper has done since it was started.

@@ -93,3 +93,43 @@ func (s spy) Usage(ctx context.Context, bucket engine.BucketName, prefix string)
 	s.calls.Add(1)
 	return s.Engine.Usage(ctx, bucket, prefix)
 }
+
+func (s spy) OpenOwner(ctx context.Context, bucket engine.BucketName, name string) (engine.OwnerID, error) {
+	s.calls.Add(1)
+	return s.Engine.OpenOwner(ctx, bucket, name)
+}
+
+func (s spy) RenewOwner(ctx context.Context, bucket engine.BucketName, owner engine.OwnerID) ([]engine.NodeID, error) {
+	s.calls.Add(1)
+	return s.Engine.RenewOwner(ctx, bucket, owner)
+}
+
+func (s spy) CloseOwner(ctx context.Context, bucket engine.BucketName, owner engine.OwnerID) error {
+	s.calls.Add(1)
+	return s.Engine.CloseOwner(ctx, bucket, owner)
+}
+
+func (s spy) HoldFile(ctx context.Context, f engine.File, owner engine.OwnerID) (engine.FileInfo, error) {
+	s.calls.Add(1)
+	return s.Engine.HoldFile(ctx, f, owner)
+}
+
+func (s spy) ReleaseFile(ctx context.Context, f engine.File, owner engine.OwnerID) error {
+	s.calls.Add(1)
+	return s.Engine.ReleaseFile(ctx, f, owner)
+}
+
+func (s spy) MakeTemporary(ctx context.Context, bucket engine.BucketName, owner engine.OwnerID, o engine.MakeFileOptions) (engine.FileInfo, error) {
+	s.calls.Add(1)
+	return s.Engine.MakeTemporary(ctx, bucket, owner, o)
+}
+
+func (s spy) LockFile(ctx context.Context, f engine.File, lock engine.FileLock) error {
+	s.calls.Add(1)
+	return s.Engine.LockFile(ctx, f, lock)
+}
+
+func (s spy) TestLock(ctx context.Context, f engine.File, lock engine.FileLock) (held engine.FileLock, ok bool, err error) {
+	s.calls.Add(1)
+	return s.Engine.TestLock(ctx, f, lock)
+}
