@@ -270,6 +270,36 @@ func HasTrash(view View) (found bool, err error) {
 	return found, err
 }
 
+// HasDetached reports whether something is left to TakeApart.
+func HasDetached(view View) (found bool, err error) {
+	err = scan(view, []byte{rowDetached}, nil, func(_, _ []byte) (bool, error) {
+		found = true
+		return false, nil
+	})
+	return found, err
+}
+
+// Trash is what waits under trash to be taken apart.
+type Trash struct {
+	Things   int    // detached directories, and what is left of uploads
+	Versions uint64 // beneath the directories
+}
+
+// CountTrash counts what waits under trash.
+func CountTrash(view View) (t Trash, err error) {
+	err = scan(view, []byte{rowDetached}, nil, func(key, value []byte) (bool, error) {
+		var r detachedRow
+		err := parse(key, value, &r)
+		t.Things++
+		t.Versions += r.versions
+		return true, err
+	})
+	if err == nil {
+		err = scan(view, []byte{rowTrash}, nil, func(_, _ []byte) (bool, error) { t.Things++; return true, nil })
+	}
+	return t, err
+}
+
 // ListMissing returns up to max extents that lack shards, those that may lose the fewest more first. It begins behind a place in that order
 // which an earlier call returned, or with "" at the start.
 func ListMissing(view View, after string, max int) (list []engine.ExtentID, last string, err error) {

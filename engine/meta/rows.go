@@ -23,6 +23,7 @@ const (
 	rowEpoch     = 'e' // epoch → epoch
 	rowGroup     = 'g' // → counters of the group
 	rowInode     = 'i' // bucket, inode → inode
+	rowDetached  = 'j' // bucket, directory inode → how far it was taken apart: a directory under trash
 	rowMissing   = 'm' // slack, extent → nothing: the extent lacks shards; slack more may go
 	rowAnswer    = 'n' // epoch, number → answer
 	rowPlacement = 'p' // drive, extent → shard index
@@ -47,8 +48,8 @@ const (
 // later version has written: whoever adds a kind of row raises the version too.
 //
 // Format 2 added the versioning of buckets, delete markers, older versions and their ids. Format 3 added tags, documents of buckets, and in the
-// contents of parts their numbers and checksums. Format 4 added locks, and the tokens of renames.
-const rowFormat = 4
+// contents of parts their numbers and checksums. Format 4 added locks, and the tokens of renames. Format 5 added detached directories.
+const rowFormat = 5
 
 // rootInode is the directory that a bucket's keys are walked from.
 const rootInode = 1
