@@ -20,7 +20,10 @@ type RemovePrefix struct {
 
 func (*RemovePrefix) opcode() byte        { return opRemovePrefix }
 func (c *RemovePrefix) encode(e *encoder) { e.uint(uint64(c.Bucket)); e.string(c.Prefix) }
-func (c *RemovePrefix) decode(d *decoder) { c.Bucket = engine.BucketID(d.uint()); c.Prefix = d.string() }
+func (c *RemovePrefix) decode(d *decoder) {
+	c.Bucket = engine.BucketID(d.uint())
+	c.Prefix = d.string()
+}
 
 // RemoveBucket removes a bucket and detaches what it holds; its uploads go to trash. The answer is as that of RemovePrefix; a repetition is no error.
 // KindLocked if a version has a retention or legal hold.

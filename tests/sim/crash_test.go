@@ -264,7 +264,7 @@ func empty(ctx context.Context, n *node.Node) error {
 			return err
 		}
 	}
-	if err := n.DeleteBucket(ctx, "bucket"); err != nil {
+	if err := n.DeleteBucket(ctx, "bucket", engine.DeleteBucketOptions{}); err != nil {
 		return err
 	}
 	for {

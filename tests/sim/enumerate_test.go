@@ -188,7 +188,7 @@ var operations = []operation{
 		if _, err := n.CreateBucket(ctx, "other", engine.CreateBucketOptions{}); err != nil {
 			return err
 		}
-		return n.DeleteBucket(ctx, "other")
+		return n.DeleteBucket(ctx, "other", engine.DeleteBucketOptions{})
 	}},
 }
 
