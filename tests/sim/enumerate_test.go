@@ -120,6 +120,7 @@ var operations = []operation{
 		return errors.Join(appendTo(ctx, n, states, keys[2], 70_000), appendTo(ctx, n, states, keys[2], 100), appendTo(ctx, n, states, "z", 20_000), quiet(ctx, n))
 	}},
 	{name: "rename", prepare: some, do: renameBoth, holds: renamedWhole},
+	{name: "removal", prepare: prepareRemoval, do: removeBoth, holds: emptyOfTrash},
 	{name: "locks", prepare: prepareLocks, do: changeLocks, holds: locksHold},
 	{name: "abort", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
 		upload, err := n.StartUpload(ctx, ref("z"), engine.StartUploadOptions{})
@@ -328,7 +329,7 @@ func quiet(ctx context.Context, n *node.Node) error {
 			return err
 		}
 		failed := slices.ContainsFunc(s.Drives, func(d node.DriveStatus) bool { return d.Problem != "" })
-		if failed || s.Garbage == 0 && s.Protected() && s.Keeper.SweepsComplete > 0 {
+		if failed || s.Garbage == 0 && s.Trash == 0 && s.Protected() && s.Keeper.SweepsComplete > 0 {
 			return nil
 		}
 		select {
