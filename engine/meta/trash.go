@@ -137,8 +137,9 @@ func (a *apply) detach(bucket engine.BucketID, directory uint64) (versions uint6
 	return held.versions
 }
 
-// takeApartSteps is the most entries, versions and directories that one TakeApart removes, each with at most four rows.
-const takeApartSteps = 400
+// takeApartSteps is the most entries, versions and directories that one TakeApart removes, each with at most four rows. A put that comes behind it in the
+// log waits for that, some 5 ms.
+const takeApartSteps = 100
 
 func (a *apply) takeApart(c *TakeApart) *Answer {
 	t := taking{apply: a, steps: takeApartSteps}

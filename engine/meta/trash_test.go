@@ -173,7 +173,7 @@ func TestRemovePrefix(t *testing.T) {
 				t.Fatalf("under trash are %+v, %v", trash, err)
 			}
 			commands, versions := m.clear()
-			if versions != int64(want) || commands > 2+4*want/takeApartSteps+2 {
+			if versions != int64(want) || commands > 16+4*want/takeApartSteps {
 				t.Fatalf("%d versions were taken apart by %d commands, not %d", versions, commands, want)
 			}
 			if got := m.keys(); fmt.Sprint(got) != "[gone gone/anew gone0]" {
