@@ -171,7 +171,7 @@ func (j *journal) step(ctx context.Context, c *minio.Client, rng *rand.Rand, key
 			return j.force(ctx, c, rng)
 		}
 		return j.tagBucket(ctx, c, rng)
-	case n < 49:
+	case n == 48:
 		return j.remove(ctx, c, key)
 	case n < 52:
 		return j.append(ctx, c, rng, key)
