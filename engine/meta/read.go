@@ -270,13 +270,13 @@ func HasTrash(view View) (found bool, err error) {
 	return found, err
 }
 
-// HasDetached reports whether something is left to TakeApart.
-func HasDetached(view View) (found bool, err error) {
-	err = scan(view, []byte{rowDetached}, nil, func(_, _ []byte) (bool, error) {
-		found = true
+// FirstDetached returns the command that begins with the first of what is detached, nil if nothing is.
+func FirstDetached(view View) (first *TakeApart, err error) {
+	err = scan(view, []byte{rowDetached}, nil, func(key, _ []byte) (bool, error) {
+		first = &TakeApart{engine.BucketID(binary.BigEndian.Uint64(key[1:])), binary.BigEndian.Uint64(key[9:])}
 		return false, nil
 	})
-	return found, err
+	return first, err
 }
 
 // Trash is what waits under trash to be taken apart.

@@ -34,8 +34,8 @@ func (c *RemoveBucket) encode(e *encoder) { e.uint(uint64(c.Bucket)) }
 func (c *RemoveBucket) decode(d *decoder) { c.Bucket = engine.BucketID(d.uint()) }
 
 // TakeApart takes a bounded piece of what is detached apart, from the first directory on that is not before Directory of Bucket. The answer's Size is the
-// number of versions that are gone by it. Left is 0 if nothing is left from there on; else the next one begins at Content of Bucket. The sender
-// goes through all of it again and again, since what is detached meanwhile may lie before.
+// number of versions that are gone by it. Left is 0 if nothing is left from there on; else the next one begins at Content of Bucket. What is detached
+// meanwhile may lie before: the sender looks for it with FirstDetached, since the rows that are gone from before the first one may take long to pass.
 type TakeApart struct {
 	Bucket    engine.BucketID
 	Directory uint64

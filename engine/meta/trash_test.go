@@ -45,21 +45,26 @@ func (m *machineOn) check() Census {
 // clear takes apart what is under trash, as the keepers do, and holds the rows against each other after every command.
 func (m *machineOn) clear() (commands int, versions int64) {
 	m.t.Helper()
-	for place := (TakeApart{}); ; {
-		answer, rows := m.must(&place)
+	var place *TakeApart
+	for {
+		if place == nil {
+			var err error
+			if place, err = FirstDetached(m.store); err != nil {
+				m.t.Fatal(err)
+			}
+		}
+		if place == nil {
+			return commands, versions
+		}
+		answer, rows := m.must(place)
 		if rows > 4096 {
 			m.t.Fatalf("one command changed %d rows", rows)
 		}
 		commands++
 		versions += answer.Size
 		m.check()
-		switch {
-		case answer.Left > 0:
-			place = TakeApart{answer.Bucket, answer.Content}
-		case place != TakeApart{}:
-			place = TakeApart{}
-		default:
-			return commands, versions
+		if place = nil; answer.Left > 0 {
+			place = &TakeApart{answer.Bucket, answer.Content}
 		}
 	}
 }

@@ -65,29 +65,37 @@ func (k *Keeper) clearTrash(ctx context.Context) (did bool, err error) {
 
 // takeApart takes apart detached directories until none is left: from the first to the last, and again as long as there are some.
 func (k *Keeper) takeApart(ctx context.Context) (did bool, err error) {
-	if found, err := k.finds(ctx, meta.HasDetached); err != nil || !found {
-		return false, err
-	}
-	for place := (meta.TakeApart{}); ; {
-		began, first := time.Now(), place == meta.TakeApart{}
-		stepTakeApart.Enter()
-		answer, err := k.do(ctx, &meta.TakeApart{Bucket: place.Bucket, Directory: place.Directory})
-		stepTakeApart.Leave()
-		if err != nil {
-			return true, err
+	for {
+		var next *meta.TakeApart
+		_, err := k.finds(ctx, func(view meta.View) (_ bool, err error) {
+			next, err = meta.FirstDetached(view)
+			return next != nil, err
+		})
+		if err != nil || next == nil {
+			return did, err
 		}
-		k.count(func(s *Stats) { s.VersionsTakenApart += uint64(answer.Size) })
-		if answer.Left == 0 && first {
-			return true, nil
-		}
-		place = meta.TakeApart{}
-		if answer.Left > 0 {
-			place = meta.TakeApart{Bucket: answer.Bucket, Directory: answer.Content}
-		}
-		if err := restFrom(ctx, began); err != nil {
-			return true, err
+		for did = true; next != nil; {
+			if next, err = k.takeApartOnce(ctx, next); err != nil {
+				return true, err
+			}
 		}
 	}
+}
+
+// takeApartOnce sends one command, rests, and returns the next, nil if nothing is left behind it.
+func (k *Keeper) takeApartOnce(ctx context.Context, c *meta.TakeApart) (next *meta.TakeApart, err error) {
+	began := time.Now()
+	stepTakeApart.Enter()
+	answer, err := k.do(ctx, c)
+	stepTakeApart.Leave()
+	if err != nil {
+		return nil, err
+	}
+	k.count(func(s *Stats) { s.VersionsTakenApart += uint64(answer.Size) })
+	if answer.Left > 0 {
+		next = &meta.TakeApart{Bucket: answer.Bucket, Directory: answer.Content}
+	}
+	return next, restFrom(ctx, began)
 }
 
 // finds asks the group whether there is work.

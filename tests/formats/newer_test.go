@@ -444,7 +444,7 @@ func readAll(rows *meta.MapStore, id engine.GroupID) error {
 	check(err)
 	_, err = meta.HasTrash(rows)
 	check(err)
-	_, err = meta.HasDetached(rows)
+	_, err = meta.FirstDetached(rows)
 	check(err)
 	_, _, err = meta.ListMissing(rows, "", 10)
 	check(err)
