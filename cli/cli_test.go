@@ -147,7 +147,7 @@ func TestStatus(t *testing.T) {
 		want []string
 	}{
 		{`{"drives": [` + sound + `], "keepers": {"shards_rebuilt": 7}}`, 0,
-			[]string{"7 shards rebuilt", "protection, as it is recorded: every shard is where it should be; damage that neither a reader nor the scrub has met yet is not known"}},
+			[]string{"7 shards rebuilt", "0 versions taken apart", "protection, as it is recorded: every shard is where it should be; damage that neither a reader nor the scrub has met yet is not known"}},
 		{`{"drives": [{"drive": 1, "state": "in", "scrub": ` + scrubbed + `}, {"drive": 5, "state": "in", "witness": true}], "keepers": {"shards_scrubbed_damaged": 2}}`, 0,
 			[]string{"scrub of drive 1: complete 2026-11-02 10:30, in 1h30m0s: 12 shards, 3.3 MiB, 2 damaged; next 2026-12-02 09:00", "2 by the scrub",
 				"damage that came after 2026-11-02 09:00, and that nobody has met yet, is not known"}},
@@ -159,6 +159,8 @@ func TestStatus(t *testing.T) {
 			[]string{"1 extent lacks shards; 8 shards are recorded on drives that are out or were replaced"}},
 		{`{"drives": [` + sound + `], "groups": [{"group": 1, "quorum": true, "problems": ["replica 2 on drive 4: it is lame"]}]}`, 0,
 			[]string{"replica 2 on drive 4: it is lame"}},
+		{`{"drives": [` + sound + `], "trash": 2, "versions_in_trash": 1, "keepers": {"versions_taken_apart": 399}}`, 0,
+			[]string{"trash: 2 removed directories and uploads to be taken apart, with 1 version;", "399 versions taken apart"}},
 		{`{"s3": "127.0.0.1:9000"}`, 0, []string{"S3 at 127.0.0.1:9000,"}},
 		{`{"s3": "127.0.0.1:9000", "s3_tls": true}`, 0, []string{"S3 at https://127.0.0.1:9000,"}},
 	} {

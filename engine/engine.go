@@ -162,9 +162,9 @@ type Engine interface {
 type Buckets interface {
 	// CreateBucket makes an empty bucket. KindBucketExists if the name is taken.
 	CreateBucket(ctx context.Context, name BucketName, o CreateBucketOptions) (BucketInfo, error)
-	// DeleteBucket removes a bucket that holds no object and no version; uploads in progress vanish with it. KindNoSuchBucket,
-	// KindBucketNotEmpty.
-	DeleteBucket(ctx context.Context, name BucketName) error
+	// DeleteBucket removes a bucket; uploads in progress vanish with it. The name is free when it returns. KindNoSuchBucket; KindBucketNotEmpty if it holds
+	// an object or a version, unless o.Force is set; KindLocked if it is set and a version has a retention, even one that has ended, or a legal hold.
+	DeleteBucket(ctx context.Context, name BucketName, o DeleteBucketOptions) error
 	// StatBucket answers KindNoSuchBucket only when the root group says so.
 	StatBucket(ctx context.Context, name BucketName) (BucketInfo, error)
 	// ListBuckets returns buckets in order of their names.
@@ -228,6 +228,11 @@ type Objects interface {
 	// KindInvalidArgument for malformed prefixes and for a to that begins with from; KindKeyTooLong if a key could become longer than KeyBytesMax, by
 	// the longest that there was beneath from since it is there; KindLocked if a version beneath has a retention or legal hold.
 	RenamePrefix(ctx context.Context, bucket BucketName, from, to string) (PrefixInfo, error)
+	// RemovePrefix removes all objects whose keys begin with prefix, in one commit, however many they are, and for good: with all their versions and delete
+	// markers, whatever the bucket's Versioning says. The prefix ends with "/". Uploads in progress stay. The room is given back in the course of time.
+	// KindNoSuchKey if there is nothing; KindInvalidArgument for a malformed prefix; KindLocked if a version beneath has a retention, even one that has
+	// ended, or a legal hold.
+	RemovePrefix(ctx context.Context, bucket BucketName, prefix string) (PrefixInfo, error)
 	// Copy makes a copy of the version from the current version of to.Key, in one commit in which both are judged; the content is shared, so its
 	// size does not matter. from and to may be the same object. What else the copy is, CopyOptions say. KindNoSuchBucket and KindNoSuchKey of
 	// either; KindNoSuchVersion of from; KindPreconditionFailed, KindConflict if from changed while its content was read; KindNoLock.
@@ -276,6 +281,12 @@ type BucketInfo struct {
 // CreateBucketOptions describe a bucket. Lock enables locks, and versioning with them.
 type CreateBucketOptions struct {
 	Lock bool
+}
+
+// DeleteBucketOptions describe the deletion of a bucket. With Force all objects and versions go with it, for good, in the same commit and however many
+// they are; their room is given back in the course of time.
+type DeleteBucketOptions struct {
+	Force bool
 }
 
 // ListBucketsOptions selects a page of buckets.
@@ -405,7 +416,7 @@ type RenameOptions struct {
 	Token string
 }
 
-// PrefixInfo says how much lies beneath a prefix.
+// PrefixInfo says how much lies beneath a prefix: objects, their bytes, and all versions, delete markers included.
 type PrefixInfo struct {
 	Objects, Bytes, Versions uint64
 }

@@ -229,13 +229,18 @@ func CheckAppend(o AppendOptions) error {
 	return CheckTags(o.Tags)
 }
 
+// CheckRemovePrefix returns an error of KindInvalidArgument for a prefix that RemovePrefix does not take, KindKeyTooLong for one that no key can have.
+func CheckRemovePrefix(prefix string) error {
+	if !strings.HasSuffix(prefix, "/") {
+		return E(KindInvalidArgument, "the prefix %q does not end with \"/\"", prefix)
+	}
+	return CheckKey(Key(prefix))
+}
+
 // CheckRenamePrefix returns an error of KindInvalidArgument for prefixes that RenamePrefix does not take.
 func CheckRenamePrefix(from, to string) error {
 	for _, prefix := range []string{from, to} {
-		if !strings.HasSuffix(prefix, "/") {
-			return E(KindInvalidArgument, "the prefix %q does not end with \"/\"", prefix)
-		}
-		if err := CheckKey(Key(prefix)); err != nil {
+		if err := CheckRemovePrefix(prefix); err != nil {
 			return err
 		}
 	}

@@ -119,9 +119,15 @@ func (s *session) CreateBucket(ctx context.Context, name engine.BucketName, o en
 	})
 }
 
-func (s *session) DeleteBucket(ctx context.Context, name engine.BucketName) error {
+// DeleteBucket by force is an action of its own, beside the deletion.
+func (s *session) DeleteBucket(ctx context.Context, name engine.BucketName, o engine.DeleteBucketOptions) error {
+	if o.Force {
+		if err := s.allow("s3:ForceDeleteBucket", engine.Ref{Bucket: name}); err != nil {
+			return err
+		}
+	}
 	_, err := do(ctx, s, "s3:DeleteBucket", engine.Ref{Bucket: name}, func() (nothing, error) {
-		return nothing{}, s.engine.DeleteBucket(ctx, name)
+		return nothing{}, s.engine.DeleteBucket(ctx, name, o)
 	})
 	return err
 }
@@ -219,6 +225,15 @@ func (s *session) RenamePrefix(ctx context.Context, bucket engine.BucketName, fr
 		}
 	}
 	return do(ctx, s, "s3:PutObject", target, func() (engine.PrefixInfo, error) { return s.engine.RenamePrefix(ctx, bucket, from, to) })
+}
+
+// RemovePrefix is judged by the prefix. It removes versions.
+func (s *session) RemovePrefix(ctx context.Context, bucket engine.BucketName, prefix string) (engine.PrefixInfo, error) {
+	ref := engine.Ref{Bucket: bucket, Key: engine.Key(prefix)}
+	if err := s.allow("s3:DeleteObjectVersion", ref); err != nil {
+		return engine.PrefixInfo{}, err
+	}
+	return do(ctx, s, "s3:DeleteObject", ref, func() (engine.PrefixInfo, error) { return s.engine.RemovePrefix(ctx, bucket, prefix) })
 }
 
 func (s *session) Document(ctx context.Context, name engine.BucketName, document string) ([]byte, error) {

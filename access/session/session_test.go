@@ -27,7 +27,12 @@ func (n *none) fail() error { n.calls++; return n.err }
 func (n *none) CreateBucket(context.Context, engine.BucketName, engine.CreateBucketOptions) (engine.BucketInfo, error) {
 	return engine.BucketInfo{}, n.fail()
 }
-func (n *none) DeleteBucket(context.Context, engine.BucketName) error { return n.fail() }
+func (n *none) DeleteBucket(context.Context, engine.BucketName, engine.DeleteBucketOptions) error {
+	return n.fail()
+}
+func (n *none) RemovePrefix(context.Context, engine.BucketName, string) (engine.PrefixInfo, error) {
+	return engine.PrefixInfo{}, n.fail()
+}
 func (n *none) StatBucket(context.Context, engine.BucketName) (engine.BucketInfo, error) {
 	return engine.BucketInfo{}, n.fail()
 }
@@ -125,7 +130,7 @@ func everyMethod(t *testing.T, e engine.Engine) map[string]error {
 		err, _ := answers[len(answers)-1].Interface().(error)
 		out[v.Type().Method(i).Name] = err
 	}
-	if len(out) != 55 {
+	if len(out) != 56 {
 		t.Fatalf("the engine has %d methods; does each go through the decision?", len(out))
 	}
 	return out
@@ -160,10 +165,10 @@ func TestRootReachesTheEngine(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if e.calls != 55 {
+	if e.calls != 56 {
 		t.Errorf("%d calls reached the engine", e.calls)
 	}
-	if s := log.String(); strings.Count(s, "\n") != 55 || !strings.Contains(s, "request=REQUEST1") || strings.Contains(s, "canary") {
+	if s := log.String(); strings.Count(s, "\n") != 56 || !strings.Contains(s, "request=REQUEST1") || strings.Contains(s, "canary") {
 		t.Errorf("the log: %s", s)
 	}
 	log.Reset()
@@ -171,5 +176,23 @@ func TestRootReachesTheEngine(t *testing.T) {
 	everyMethod(t, door.Open(root))
 	if log.Len() != 0 {
 		t.Errorf("what a client causes is logged as a failure: %s", log.String())
+	}
+}
+
+// TestForceIsAnActionOfItsOwn: who may delete buckets may not therefore do so with all that they hold.
+func TestForceIsAnActionOfItsOwn(t *testing.T) {
+	e := &none{}
+	nobody := session.New(e, access.Principal{}, slog.New(slog.DiscardHandler))
+	for force, action := range map[bool]string{false: "s3:DeleteBucket", true: "s3:ForceDeleteBucket"} {
+		err := nobody.DeleteBucket(t.Context(), "bucket", engine.DeleteBucketOptions{Force: force})
+		if !engine.Is(err, engine.KindAccessDenied) || !strings.Contains(err.Error(), action) {
+			t.Errorf("force %v: %v", force, err)
+		}
+	}
+	if _, err := nobody.RemovePrefix(t.Context(), "bucket", "a/"); !engine.Is(err, engine.KindAccessDenied) || !strings.Contains(err.Error(), "s3:DeleteObjectVersion") {
+		t.Errorf("removal of a prefix: %v", err)
+	}
+	if e.calls != 0 {
+		t.Errorf("%d calls reached the engine", e.calls)
 	}
 }

@@ -57,12 +57,12 @@ func (c *Coordinator) activate(ctx context.Context, record meta.BucketRecord) er
 	return err
 }
 
-// DeleteBucket implements engine.Buckets: root marks, the group deletes if the bucket is empty, root forgets the name.
-func (c *Coordinator) DeleteBucket(ctx context.Context, name engine.BucketName) error {
-	return engine.Wrap("delete bucket", engine.Ref{Bucket: name}, c.deleteBucket(ctx, name))
+// DeleteBucket implements engine.Buckets: root marks, the group deletes if the bucket is empty or it must, root forgets the name.
+func (c *Coordinator) DeleteBucket(ctx context.Context, name engine.BucketName, o engine.DeleteBucketOptions) error {
+	return engine.Wrap("delete bucket", engine.Ref{Bucket: name}, c.deleteBucket(ctx, name, o))
 }
 
-func (c *Coordinator) deleteBucket(ctx context.Context, name engine.BucketName) error {
+func (c *Coordinator) deleteBucket(ctx context.Context, name engine.BucketName, o engine.DeleteBucketOptions) error {
 	record, err := c.bucket(ctx, name)
 	if err != nil {
 		return err
@@ -70,7 +70,7 @@ func (c *Coordinator) deleteBucket(ctx context.Context, name engine.BucketName) 
 	if record.State == meta.BucketDeleting {
 		ctx, cancel := patient(ctx)
 		defer cancel()
-		return c.finishDelete(ctx, record) // which another call left half-done, or is about to do
+		return c.finishDelete(ctx, record, o) // which another call left half-done, or is about to do
 	}
 	mark := &meta.SetBucket{Name: name, Bucket: record.ID, From: meta.BucketActive, To: meta.BucketDeleting}
 	if _, _, err := c.Root.Do(ctx, mark); err != nil {
@@ -78,15 +78,21 @@ func (c *Coordinator) deleteBucket(ctx context.Context, name engine.BucketName) 
 	}
 	ctx, cancel := patient(ctx)
 	defer cancel()
-	return c.finishDelete(ctx, record)
+	return c.finishDelete(ctx, record, o)
 }
 
-// finishDelete deletes a marked bucket, or takes the mark back if it is not empty.
-func (c *Coordinator) finishDelete(ctx context.Context, record meta.BucketRecord) error {
+// finishDelete deletes a marked bucket, or takes the mark back if it is not empty or holds what may not go.
+func (c *Coordinator) finishDelete(ctx context.Context, record meta.BucketRecord, o engine.DeleteBucketOptions) error {
 	next := meta.BucketState(0)
-	_, _, refusal := c.Data.Do(ctx, &meta.DeleteBucket{Bucket: record.ID})
+	var command meta.Command = &meta.DeleteBucket{Bucket: record.ID}
+	if o.Force {
+		command = &meta.RemoveBucket{Bucket: record.ID}
+	}
+	stepRemove.Enter()
+	_, _, refusal := c.Data.Do(ctx, command)
+	stepRemove.Leave()
 	if refusal != nil {
-		if !engine.Is(refusal, engine.KindBucketNotEmpty) {
+		if !engine.Is(refusal, engine.KindBucketNotEmpty) && !engine.Is(refusal, engine.KindLocked) {
 			return refusal // not known: the next start finishes it
 		}
 		next = meta.BucketActive
@@ -134,7 +140,8 @@ func (c *Coordinator) finishBuckets(ctx context.Context) error {
 			case meta.BucketCreating:
 				err = c.activate(ctx, record)
 			case meta.BucketDeleting:
-				if err = c.finishDelete(ctx, record); engine.Is(err, engine.KindBucketNotEmpty) {
+				// Whether the deletion was forced is not known: where its command was not decided, nobody was told that the bucket is gone.
+				if err = c.finishDelete(ctx, record, engine.DeleteBucketOptions{}); engine.Is(err, engine.KindBucketNotEmpty) {
 					err = nil
 				}
 			case meta.BucketActive:

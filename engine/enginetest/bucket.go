@@ -12,7 +12,7 @@ func buckets(s *suite) {
 	name := newName()
 	_, err := s.StatBucket(s.ctx, name)
 	s.fails(engine.KindNoSuchBucket, err, "stat of a bucket that never was")
-	s.fails(engine.KindNoSuchBucket, s.DeleteBucket(s.ctx, name), "delete of a bucket that never was")
+	s.fails(engine.KindNoSuchBucket, s.DeleteBucket(s.ctx, name, engine.DeleteBucketOptions{}), "delete of a bucket that never was")
 	made, err := s.CreateBucket(s.ctx, name, engine.CreateBucketOptions{})
 	s.ok(err, "create bucket")
 	if made.Name != name || made.ID == 0 || made.Created.IsZero() {
@@ -25,10 +25,10 @@ func buckets(s *suite) {
 	}
 	_, err = s.CreateBucket(s.ctx, name, engine.CreateBucketOptions{})
 	s.fails(engine.KindBucketExists, err, "a second creation")
-	s.ok(s.DeleteBucket(s.ctx, name), "delete bucket")
+	s.ok(s.DeleteBucket(s.ctx, name, engine.DeleteBucketOptions{}), "delete bucket")
 	_, err = s.StatBucket(s.ctx, name)
 	s.fails(engine.KindNoSuchBucket, err, "stat of a deleted bucket")
-	s.fails(engine.KindNoSuchBucket, s.DeleteBucket(s.ctx, name), "a second deletion")
+	s.fails(engine.KindNoSuchBucket, s.DeleteBucket(s.ctx, name, engine.DeleteBucketOptions{}), "a second deletion")
 }
 
 func bucketNames(s *suite) {
@@ -40,7 +40,7 @@ func bucketNames(s *suite) {
 		s.fails(engine.KindInvalidArgument, err, "create bucket %q", name)
 		_, err = s.StatBucket(s.ctx, name)
 		s.fails(engine.KindInvalidArgument, err, "stat bucket %q", name)
-		s.fails(engine.KindInvalidArgument, s.DeleteBucket(s.ctx, name), "delete bucket %q", name)
+		s.fails(engine.KindInvalidArgument, s.DeleteBucket(s.ctx, name, engine.DeleteBucketOptions{}), "delete bucket %q", name)
 		_, err = s.List(s.ctx, name, engine.ListOptions{})
 		s.fails(engine.KindInvalidArgument, err, "list %q", name)
 		_, err = s.Stat(s.ctx, engine.Ref{Bucket: name, Key: "k"}, engine.StatOptions{})
@@ -52,10 +52,10 @@ func bucketNotEmpty(s *suite) {
 	s.put("a/b", []byte("x"))
 	_, err := s.StartUpload(s.ctx, s.ref("u"), engine.StartUploadOptions{})
 	s.ok(err, "start upload")
-	s.fails(engine.KindBucketNotEmpty, s.DeleteBucket(s.ctx, s.bucket), "delete of a bucket with an object")
+	s.fails(engine.KindBucketNotEmpty, s.DeleteBucket(s.ctx, s.bucket, engine.DeleteBucketOptions{}), "delete of a bucket with an object")
 	s.holds("a/b", []byte("x"))
 	s.remove("a/b")
-	s.ok(s.DeleteBucket(s.ctx, s.bucket), "delete of a bucket with an upload in progress")
+	s.ok(s.DeleteBucket(s.ctx, s.bucket, engine.DeleteBucketOptions{}), "delete of a bucket with an upload in progress")
 }
 
 // bucketIdentity: a bucket's number is never used again, and nothing of a deleted bucket shows in one of the same name.
@@ -66,7 +66,7 @@ func bucketIdentity(s *suite) {
 	u, err := s.StartUpload(s.ctx, s.ref("u"), engine.StartUploadOptions{})
 	s.ok(err, "start upload")
 	s.remove("k")
-	s.ok(s.DeleteBucket(s.ctx, s.bucket), "delete bucket")
+	s.ok(s.DeleteBucket(s.ctx, s.bucket, engine.DeleteBucketOptions{}), "delete bucket")
 	after, err := s.CreateBucket(s.ctx, s.bucket, engine.CreateBucketOptions{})
 	s.ok(err, "create bucket again")
 	if before.ID == after.ID {

@@ -545,7 +545,7 @@ func filesRemove(s *suite) {
 	s.contains(engine.RootNode, "implicit/")
 	s.unlinked("implicit/f")
 	s.contains(engine.RootNode)
-	s.ok(s.DeleteBucket(s.ctx, s.bucket), "delete of the empty bucket")
+	s.ok(s.DeleteBucket(s.ctx, s.bucket, engine.DeleteBucketOptions{}), "delete of the empty bucket")
 
 	s.bucket = s.newBucket()
 	s.setVersioning(engine.VersioningEnabled)

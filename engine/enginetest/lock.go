@@ -95,7 +95,7 @@ func lockBuckets(s *suite) {
 	if l, err := s.BucketLock(s.ctx, s.bucket); err != nil || l != (engine.BucketLock{Enabled: true}) {
 		s.Errorf("a bucket that was made with locks has %+v, %v", l, err)
 	}
-	s.ok(s.DeleteBucket(s.ctx, s.bucket), "delete of an empty bucket with locks")
+	s.ok(s.DeleteBucket(s.ctx, s.bucket, engine.DeleteBucketOptions{}), "delete of an empty bucket with locks")
 }
 
 // lockModes: what keeps a version, who may end it, and that everything else goes on around it.
@@ -141,7 +141,7 @@ func lockModes(s *suite) {
 	s.removes("a/h", h.Version, true, &locked)
 	s.holdsBack("a/h", h.Version, false)
 	s.removes("a/h", h.Version, false, nil)
-	s.fails(engine.KindBucketNotEmpty, s.DeleteBucket(s.ctx, s.bucket), "delete of a bucket with a retained version")
+	s.fails(engine.KindBucketNotEmpty, s.DeleteBucket(s.ctx, s.bucket, engine.DeleteBucketOptions{}), "delete of a bucket with a retained version")
 }
 
 // lockEnds: a retention ends with its time, and may be changed then as if there were none.
@@ -162,7 +162,7 @@ func lockEnds(s *suite) {
 	s.retains("b", b.Version, engine.Retention{Mode: engine.RetentionGovernance, Until: in(time.Hour)}, false, nil)
 	s.retains("b", b.Version, engine.Retention{}, true, nil)
 	s.removes("b", b.Version, false, nil)
-	s.ok(s.DeleteBucket(s.ctx, s.bucket), "delete of the empty bucket")
+	s.ok(s.DeleteBucket(s.ctx, s.bucket, engine.DeleteBucketOptions{}), "delete of the empty bucket")
 }
 
 // lockDefault: the bucket's retention is that of every version that is made without one, however it is made.

@@ -189,8 +189,10 @@ func (r *randomly) step() {
 		r.stat()
 	case n < 66:
 		r.delete()
-	case n < 71:
+	case n < 70:
 		r.list()
+	case n < 71:
+		r.removePrefix()
 	case n < 72:
 		r.renamePrefix()
 	case n < 76:
@@ -389,14 +391,7 @@ func (r *randomly) rename() {
 // renamePrefix gives the directory of a key the place of another's; then the keys are to be found under the names that keys have here only by chance,
 // so that most of them go back at once.
 func (r *randomly) renamePrefix() {
-	prefix := func() string {
-		key := string(pick(r.random, r.keys))
-		if cut := strings.LastIndexByte(key, '/'); cut >= 0 && r.random.IntN(3) > 0 {
-			key = key[:cut]
-		}
-		return key + "/"
-	}
-	name, from, to := r.bucket(), prefix(), prefix()
+	name, from, to := r.bucket(), r.prefix(), r.prefix()
 	ask := func(from, to string) error {
 		_, err := r.both(fmt.Sprintf("rename %s/%+q to %+q", name, from, to), func(_ int, e engine.Engine) (any, error) { return e.RenamePrefix(r.ctx, name, from, to) })
 		return err
@@ -406,9 +401,23 @@ func (r *randomly) renamePrefix() {
 	}
 }
 
+// prefix returns one that keys begin with, mostly.
+func (r *randomly) prefix() string {
+	key := string(pick(r.random, r.keys))
+	if cut := strings.LastIndexByte(key, '/'); cut >= 0 && r.random.IntN(3) > 0 {
+		key = key[:cut]
+	}
+	return key + "/"
+}
+
+func (r *randomly) removePrefix() {
+	name, prefix := r.bucket(), r.prefix()
+	r.both(fmt.Sprintf("remove %s/%+q", name, prefix), func(_ int, e engine.Engine) (any, error) { return e.RemovePrefix(r.ctx, name, prefix) })
+}
+
 func (r *randomly) deleteBucket() {
-	name := r.bucket()
-	_, err := r.both("delete bucket "+string(name), func(_ int, e engine.Engine) (any, error) { return nil, e.DeleteBucket(r.ctx, name) })
+	name, o := r.bucket(), engine.DeleteBucketOptions{Force: r.random.IntN(4) == 0}
+	_, err := r.both(fmt.Sprintf("delete bucket %s %+v", name, o), func(_ int, e engine.Engine) (any, error) { return nil, e.DeleteBucket(r.ctx, name, o) })
 	if err != nil {
 		return
 	}

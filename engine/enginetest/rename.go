@@ -61,7 +61,7 @@ func renames(s *suite) {
 		s.Errorf("the reader of what was replaced has %q", old.String())
 	}
 	s.remove("a/b/c")
-	s.ok(s.DeleteBucket(s.ctx, s.bucket), "delete of the empty bucket")
+	s.ok(s.DeleteBucket(s.ctx, s.bucket, engine.DeleteBucketOptions{}), "delete of the empty bucket")
 }
 
 // renameErrors: what is refused, and that nothing changes by it.

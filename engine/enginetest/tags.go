@@ -139,7 +139,7 @@ func documents(s *suite) {
 	_, err := s.Document(s.ctx, newName(), "one")
 	s.fails(engine.KindNoSuchBucket, err, "a document of no bucket")
 	is("on", large)
-	s.ok(s.DeleteBucket(s.ctx, s.bucket), "delete a bucket with a document")
+	s.ok(s.DeleteBucket(s.ctx, s.bucket, engine.DeleteBucketOptions{}), "delete a bucket with a document")
 	_, err = s.CreateBucket(s.ctx, s.bucket, engine.CreateBucketOptions{})
 	s.ok(err, "create it again")
 	is("on", nil)

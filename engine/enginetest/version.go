@@ -103,7 +103,7 @@ func versioning(s *suite) {
 		s.gives(key, "", bodies[0])
 		s.isStack(key, string(again.Version), "m"+string(deleted.Version), string(two.Version), string(one.Version), "null")
 	}
-	s.fails(engine.KindBucketNotEmpty, s.DeleteBucket(s.ctx, s.bucket), "delete of a bucket with versions")
+	s.fails(engine.KindBucketNotEmpty, s.DeleteBucket(s.ctx, s.bucket, engine.DeleteBucketOptions{}), "delete of a bucket with versions")
 	deleted, err := s.Delete(s.ctx, s.ref("never/was"), engine.DeleteOptions{})
 	s.ok(err, "delete of an absent key")
 	if !deleted.Marker || deleted.Existed {
@@ -180,7 +180,7 @@ func versionsDeleted(s *suite) {
 		remove(id, false)
 	}
 	s.isStack("d/k")
-	s.ok(s.DeleteBucket(s.ctx, s.bucket), "delete of the empty bucket")
+	s.ok(s.DeleteBucket(s.ctx, s.bucket, engine.DeleteBucketOptions{}), "delete of the empty bucket")
 }
 
 // versionsConditions: those of a write are judged on the current version, which a delete marker is not; those of a delete on the one that it names.
@@ -294,7 +294,7 @@ func versionsPurged(s *suite) {
 			}
 			o.AfterKey, o.AfterVersion, more = page.LastKey, page.LastVersion, page.Truncated
 		}
-		s.ok(s.DeleteBucket(s.ctx, s.bucket), "delete of a bucket whose versions were deleted in pages of %d", length)
+		s.ok(s.DeleteBucket(s.ctx, s.bucket, engine.DeleteBucketOptions{}), "delete of a bucket whose versions were deleted in pages of %d", length)
 	}
 	s.bucket = own
 }

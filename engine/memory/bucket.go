@@ -31,12 +31,12 @@ func (e *Engine) createBucket(ctx context.Context, name engine.BucketName, o eng
 	return b.info, nil
 }
 
-// DeleteBucket removes a bucket that holds no object, with its uploads.
-func (e *Engine) DeleteBucket(ctx context.Context, name engine.BucketName) error {
-	return engine.Wrap("delete bucket", engine.Ref{Bucket: name}, e.deleteBucket(ctx, name))
+// DeleteBucket removes a bucket, with its uploads; one that holds objects only by force.
+func (e *Engine) DeleteBucket(ctx context.Context, name engine.BucketName, o engine.DeleteBucketOptions) error {
+	return engine.Wrap("delete bucket", engine.Ref{Bucket: name}, e.deleteBucket(ctx, name, o))
 }
 
-func (e *Engine) deleteBucket(ctx context.Context, name engine.BucketName) error {
+func (e *Engine) deleteBucket(ctx context.Context, name engine.BucketName, o engine.DeleteBucketOptions) error {
 	if err := ready(ctx, name); err != nil {
 		return err
 	}
@@ -46,8 +46,11 @@ func (e *Engine) deleteBucket(ctx context.Context, name engine.BucketName) error
 	if err != nil {
 		return err
 	}
-	if n := b.stacks.Len(); n > 0 {
+	if n := b.stacks.Len(); n > 0 && !o.Force {
 		return engine.E(engine.KindBucketNotEmpty, "it holds %d objects; delete them first", n)
+	}
+	if _, _, held := b.beneath(""); held > 0 {
+		return engine.E(engine.KindLocked, "%d versions in the bucket have a retention or legal hold", held)
 	}
 	e.buckets.Delete(b)
 	return nil

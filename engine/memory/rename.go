@@ -2,7 +2,6 @@ package memory
 
 import (
 	"context"
-	"strings"
 
 	"holdfast/engine"
 )
@@ -86,34 +85,17 @@ func (e *Engine) renamePrefix(ctx context.Context, name engine.BucketName, from,
 	if err != nil {
 		return info, err
 	}
-	var moving []*stack
-	taken, held := false, 0
-	b.stacks.Ascend(func(s *stack) bool {
-		taken = taken || strings.HasPrefix(string(s.key), to)
-		if strings.HasPrefix(string(s.key), from) {
-			moving = append(moving, s)
-		}
-		return true
-	})
+	moving, info, held := b.beneath(from)
+	taken, _, _ := b.beneath(to)
 	for _, s := range moving {
 		if behind := len(s.key) - len(from); len(to) > len(from) && len(to)+behind > engine.KeyBytesMax {
 			return engine.PrefixInfo{}, engine.E(engine.KindKeyTooLong, "the key %q would have more than %d bytes", string(s.key), engine.KeyBytesMax)
-		}
-		for i, o := range s.versions {
-			info.Versions++
-			if i == 0 && !o.info.Marker {
-				info.Objects++
-				info.Bytes += uint64(o.info.Size)
-			}
-			if o.info.Lock.Held() {
-				held++
-			}
 		}
 	}
 	switch {
 	case len(moving) == 0:
 		return info, engine.E(engine.KindNoSuchKey, "no key begins with %q", from)
-	case taken:
+	case len(taken) > 0:
 		return engine.PrefixInfo{}, engine.E(engine.KindConflict, "keys begin with %q already", to)
 	case held > 0:
 		return engine.PrefixInfo{}, engine.E(engine.KindLocked, "%d versions whose keys begin with %q have a retention or legal hold", held, from)

@@ -248,6 +248,12 @@ func (a *apply) execute(command Command) *Answer {
 		return a.setDrive(c)
 	case *ClearTrash:
 		return a.clearTrash()
+	case *RemovePrefix:
+		return a.removePrefix(c)
+	case *RemoveBucket:
+		return a.removeBucket(c)
+	case *TakeApart:
+		return a.takeApart(c)
 	case *ReserveBucket:
 		return a.reserveBucket(c)
 	case *SetBucket:

@@ -23,24 +23,26 @@ func (a *apply) createBucket(c *CreateBucket) *Answer {
 }
 
 func (a *apply) deleteBucket(c *DeleteBucket) *Answer {
-	key := key8(rowBucket, uint64(c.Bucket))
-	if !a.has(key) {
+	if !a.has(key8(rowBucket, uint64(c.Bucket))) {
 		return &Answer{}
 	}
-	aggregate := key16(rowAggregate, uint64(c.Bucket), rootInode)
 	var r aggregateRow
-	a.mustLoad(aggregate, &r)
+	a.mustLoad(key16(rowAggregate, uint64(c.Bucket), rootInode), &r)
 	if r.versions > 0 {
 		return failed(engine.KindBucketNotEmpty, "the bucket holds %d objects and %d versions", r.objects, r.versions)
 	}
-	a.view.Delete(key)
-	a.view.Delete(aggregate)
-	a.removeDirectory(c.Bucket, rootInode)
-	a.deleteAll(key8(rowDocument, uint64(c.Bucket)))
-	if a.hasRow(key8(rowUpload, uint64(c.Bucket))) || a.hasRow(key8(rowOwner, uint64(c.Bucket))) {
-		a.view.Set(key8(rowTrash, uint64(c.Bucket)), []byte{rowFormat})
-	}
+	a.dropBucket(c.Bucket)
+	a.dropDirectory(c.Bucket, rootInode)
 	return &Answer{}
+}
+
+// dropBucket removes the rows that a bucket has beside its tree; its uploads go to trash.
+func (a *apply) dropBucket(bucket engine.BucketID) {
+	a.view.Delete(key8(rowBucket, uint64(bucket)))
+	a.deleteAll(key8(rowDocument, uint64(bucket)))
+	if a.hasRow(key8(rowUpload, uint64(bucket))) || a.hasRow(key8(rowOwner, uint64(bucket))) {
+		a.view.Set(key8(rowTrash, uint64(bucket)), []byte{rowFormat})
+	}
 }
 
 // documentRow is a value that a bucket keeps for those who can read it.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"holdfast/engine"
@@ -15,7 +16,7 @@ type Census struct {
 	Contents, Runs, Extents, Shards            int
 	Garbage, MissingExtents, Uploads, Parts    int
 	Epochs, Answers, Staged, Condemned, Trash  int
-	Documents, Links, Xattrs                   int
+	Documents, Detached, Links, Xattrs         int
 	Owners, Held, Nameless                     int    // nameless files are held
 	References                                 uint64 // to contents
 	AggregateObjects, AggregateBytes, Versions uint64 // of all buckets' roots, recounted
@@ -26,8 +27,11 @@ type Census struct {
 // run of it, placement and missing shards are those that the extents have, and nothing is left over. It returns the first
 // contradictions, at most 20, as one error. It reads all rows and keeps some bytes for each: it is for a look at a drive and for tests.
 func Check(view View) (Census, error) {
-	c := checker{view: view, refs: map[uint64]uint64{}, owned: map[engine.ExtentID]uint64{}, holds: map[[2]uint64]uint64{}, inodes: map[[2]uint64]*inodeSeen{}, trash: map[string]bool{}}
-	for _, f := range []func() error{c.trashRows, c.buckets, c.owners, c.nameless, c.links, c.xattrs, c.inodeRows, c.uploads, c.parts, c.contents, c.extents, c.placements, c.leftOver} {
+	c := checker{
+		view: view, refs: map[uint64]uint64{}, owned: map[engine.ExtentID]uint64{}, holds: map[[2]uint64]uint64{}, inodes: map[[2]uint64]*inodeSeen{}, trash: map[string]bool{},
+		detached: map[[2]uint64]bool{},
+	}
+	for _, f := range []func() error{c.trashRows, c.buckets, c.detachedRows, c.owners, c.nameless, c.links, c.xattrs, c.inodeRows, c.uploads, c.parts, c.contents, c.extents, c.placements, c.leftOver} {
 		if err := f(); err != nil {
 			return c.census, err
 		}
@@ -45,6 +49,8 @@ type checker struct {
 	inodes   map[[2]uint64]*inodeSeen   // by bucket and inode
 	trash    map[string]bool            // keys without the first byte
 	older    uint64                     // older versions of all entries
+	detached map[[2]uint64]bool         // directories under trash, by bucket and inode
+	apart    bool                       // what lies beneath one of them is being looked at
 }
 
 // inodeSeen is what the tree says of an inode.
@@ -55,6 +61,7 @@ type inodeSeen struct {
 	links     uint64
 	aggregate aggregateRow // of a directory, recounted
 	linked    uint64       // rows of links
+	stale     bool         // its entry is of a detached directory, and hears of no change
 	xattrs    uint64
 	longest   uint64 // of a directory: bytes of the longest names beneath
 }
@@ -105,12 +112,68 @@ func (c *checker) buckets() error {
 	})
 }
 
+// detachedRows goes through what is under trash: nothing but the row knows of the directory, and beneath it is what it says, without locks. The bucket
+// may be gone.
+func (c *checker) detachedRows() error {
+	c.apart = true
+	defer func() { c.apart = false }()
+	return c.rows(rowDetached, func(key, value []byte) error {
+		c.census.Detached++
+		var r detachedRow
+		if err := parse(key, value, &r); err != nil {
+			return err
+		}
+		id := [2]uint64{binary.BigEndian.Uint64(key), binary.BigEndian.Uint64(key[8:])}
+		b := bucketRow{inode: math.MaxUint64, sequence: math.MaxUint64}
+		has, err := load(c.view, key8(rowBucket, id[0]), &b)
+		if err != nil {
+			return err
+		}
+		if c.inodes[id] != nil || has && id[1] == rootInode {
+			c.problem("bucket %d: directory %d is under trash and has a name", id[0], id[1])
+			return nil
+		}
+		c.detached[id] = true
+		seen := &inodeSeen{}
+		first, err := c.beneath(id[0], id[1], &b, seen)
+		if err != nil {
+			return err
+		}
+		if r.versions != seen.aggregate.versions || seen.aggregate.locked > 0 || first != "" && first < r.name {
+			c.problem("bucket %d: directory %d under trash says %+v; beneath it, from %q on, are %+v", id[0], id[1], r, first, seen.aggregate)
+		}
+		return nil
+	})
+}
+
 // directory walks what lies beneath a directory, counts it, and holds the count against the directory's own.
 func (c *checker) directory(bucket, inode uint64, b *bucketRow, seen *inodeSeen) error {
 	c.census.Directories++
+	if _, err := c.beneath(bucket, inode, b, seen); err != nil {
+		return err
+	}
+	var r aggregateRow
+	if ok, err := load(c.view, key16(rowAggregate, bucket, inode), &r); err != nil {
+		return err
+	} else if longest := engine.KeyBytesMax - r.spare; longest < seen.longest {
+		c.problem("bucket %d: directory %d says that names beneath have %d bytes at most; there are some with %d", bucket, inode, longest, seen.longest)
+	} else if r.spare, r.changed = 0, 0; r != seen.aggregate || !ok {
+		c.problem("bucket %d: directory %d counts %+v; beneath it are %+v", bucket, inode, r, seen.aggregate)
+	}
+	if inode != rootInode && seen.aggregate.versions == 0 {
+		c.problem("bucket %d: directory %d holds nothing", bucket, inode)
+	}
+	return nil
+}
+
+// beneath counts what lies beneath a directory, and returns the first name in it.
+func (c *checker) beneath(bucket, inode uint64, b *bucketRow, seen *inodeSeen) (first string, err error) {
 	var children []*inodeSeen
-	err := scan(c.view, key16(rowEntry, bucket, inode), nil, func(key, value []byte) (bool, error) {
+	err = scan(c.view, key16(rowEntry, bucket, inode), nil, func(key, value []byte) (bool, error) {
 		child := &inodeSeen{parent: inode, name: string(key[17:]), links: 1}
+		if first == "" {
+			first = child.name
+		}
 		if err := parse(key, value, &child.entry); err != nil {
 			return false, err
 		}
@@ -136,7 +199,7 @@ func (c *checker) directory(bucket, inode uint64, b *bucketRow, seen *inodeSeen)
 		return true, nil
 	})
 	if err != nil {
-		return err
+		return first, err
 	}
 	for _, child := range children {
 		if !strings.HasSuffix(child.name, "/") || c.inodes[[2]uint64{bucket, child.entry.inode}] != nil || child.entry.inode > b.inode {
@@ -145,7 +208,7 @@ func (c *checker) directory(bucket, inode uint64, b *bucketRow, seen *inodeSeen)
 		}
 		c.inodes[[2]uint64{bucket, child.entry.inode}] = child
 		if err := c.directory(bucket, child.entry.inode, b, child); err != nil {
-			return err
+			return first, err
 		}
 		seen.aggregate.objects += child.aggregate.objects
 		seen.aggregate.bytes += child.aggregate.bytes
@@ -153,18 +216,7 @@ func (c *checker) directory(bucket, inode uint64, b *bucketRow, seen *inodeSeen)
 		seen.aggregate.locked += child.aggregate.locked
 		seen.longest = max(seen.longest, uint64(len(child.name))+child.longest)
 	}
-	var r aggregateRow
-	if ok, err := load(c.view, key16(rowAggregate, bucket, inode), &r); err != nil {
-		return err
-	} else if longest := engine.KeyBytesMax - r.spare; longest < seen.longest {
-		c.problem("bucket %d: directory %d says that names beneath have %d bytes at most; there are some with %d", bucket, inode, longest, seen.longest)
-	} else if r.spare, r.changed = 0, 0; r != seen.aggregate || !ok {
-		c.problem("bucket %d: directory %d counts %+v; beneath it are %+v", bucket, inode, r, seen.aggregate)
-	}
-	if inode != rootInode && seen.aggregate.versions == 0 {
-		c.problem("bucket %d: directory %d holds nothing", bucket, inode)
-	}
-	return nil
+	return first, nil
 }
 
 // stack goes through the older versions of an entry, and counts those with a lock.
@@ -212,9 +264,10 @@ func (c *checker) object(bucket uint64, b *bucketRow, child *inodeSeen) (lock ui
 	if child.entry.kind == entryMarker {
 		return 0, nil
 	}
+	child.stale = c.apart
 	if first := c.inodes[id]; first != nil {
 		first.links++
-		if e := child.entry; e != first.entry {
+		if e := child.entry; e != first.entry && !child.stale {
 			c.problem("bucket %d: %q and %q are names of inode %d and do not say the same", bucket, first.name, child.name, id[1])
 		}
 		return 0, nil
@@ -266,6 +319,10 @@ func (c *checker) inodeRows() error {
 			return nil
 		}
 		e := seen.entry
+		if seen.stale {
+			c.refer(r.content)
+			return c.sized(r.content, r.size, "inode", id[1])
+		}
 		if e.kind != entryObject || e.size != r.size || e.stamp != r.stamp || e.sequence != r.sequence || e.etag != r.etag || e.class != r.class {
 			c.problem("bucket %d: entry %q says %+v; its inode %d says otherwise", id[0], seen.name, e, id[1])
 		}
@@ -637,7 +694,7 @@ func (c *checker) leftOver() error {
 			return nil
 		}),
 		c.rows(rowEntry, func(key, _ []byte) error {
-			if c.inodes[[2]uint64{first(key), first(key[8:])}] == nil {
+			if id := [2]uint64{first(key), first(key[8:])}; c.inodes[id] == nil && !c.detached[id] {
 				c.problem("an entry %q is left of directory %d of bucket %d", key[16:], first(key[8:]), first(key))
 			}
 			return nil

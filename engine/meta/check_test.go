@@ -46,6 +46,9 @@ func filled(t *testing.T) *machineOn {
 	must(m.do(&Stage{Bucket: 5, ID: ids[1], Parts: []Part{{Number: 1, Content: 6}, {Number: 2, Content: 7}}}))
 	must(m.do(&ReportMissing{Extent: engine.ExtentID{Group: 1, Epoch: m.epoch, Counter: 1}, Index: 2, Drive: 3}))
 	must(m.do(&Condemn{Extents: []engine.ExtentID{{Group: 1, Epoch: m.epoch, Counter: 999}}}))
+	must(m.do(inline("removed/a/b")))
+	must(m.do(inline("removed/c")))
+	must(m.do(&RemovePrefix{Bucket: 5, Prefix: "removed/"}))
 	return m
 }
 
@@ -57,7 +60,7 @@ func TestCheckFindsEveryLostRow(t *testing.T) {
 		t.Fatalf("the rows as they were made: %v", err)
 	}
 	if census.Buckets*census.Directories*census.Objects*census.Contents*census.Extents*census.Garbage*census.MissingExtents*census.Uploads*census.Parts*
-		census.Staged*census.Condemned*census.Trash == 0 {
+		census.Staged*census.Condemned*census.Trash*census.Detached == 0 {
 		t.Fatalf("a kind of row is not there: %+v", census)
 	}
 	// Rows that nothing else tells of.
@@ -124,6 +127,16 @@ func TestCheckFindsWrongCounts(t *testing.T) {
 	change("size of a content", key8(rowContent, 2), content.encode())
 	x := Extent{ID: engine.ExtentID{Group: 1, Epoch: m.epoch, Counter: 1}}
 	m.load(extentKey(rowExtent, x.ID), &x)
+	var detached []byte
+	for it := m.store.Iterate([]byte{rowDetached}, []byte{rowDetached + 1}); it.Next(); {
+		detached = bytes.Clone(it.Key())
+	}
+	var trash detachedRow
+	m.load(detached, &trash)
+	trash.versions--
+	change("versions under trash", detached, trash.encode())
+	trash.versions, trash.name = trash.versions+1, "b"
+	change("how far a directory was taken apart", detached, trash.encode())
 	x.Drives[0] = 9
 	change("drive of a shard", extentKey(rowExtent, x.ID), x.encode())
 }

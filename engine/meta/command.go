@@ -18,7 +18,7 @@ const CommandBytesMax = 1 << 20
 
 // commandFormat is the format of the commands that are written. Format 2 added the versions that Source and Delete name. Format 3 added tags,
 // the class of what is copied, and Recode. Format 4 added locks, Append and the renames. Format 5 added the sender's clock to what makes versions that a
-// bucket may lock. Format 6 added the commands of files.
+// bucket may lock. Format 6 added the commands of files, those of drives that leave, RemovePrefix, RemoveBucket and TakeApart.
 const commandFormat = 6
 
 // Header begins every command. (Epoch, Number) identifies it: a repetition is answered, not applied again. The group's leader
@@ -105,6 +105,9 @@ const (
 	opSetFile        = 37
 	opSetXattr       = 38
 	opPatchFile      = 39
+	opRemovePrefix   = 40
+	opRemoveBucket   = 41
+	opTakeApart      = 42
 	opOpenOwner      = 43
 	opRenewOwner     = 44
 	opCloseOwner     = 45
@@ -157,6 +160,9 @@ var commands = map[byte]func() Command{
 	opCloseOwner:     func() Command { return new(CloseOwner) },
 	opHoldFile:       func() Command { return new(HoldFile) },
 	opLockFile:       func() Command { return new(LockFile) },
+	opRemovePrefix:   func() Command { return new(RemovePrefix) },
+	opRemoveBucket:   func() Command { return new(RemoveBucket) },
+	opTakeApart:      func() Command { return new(TakeApart) },
 }
 
 // parseCommand decodes a command; the result refers to the bytes. ErrNewer for a later version and for an opcode that is not known, for none is

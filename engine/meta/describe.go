@@ -41,6 +41,7 @@ var rowKinds = map[byte]rowKind{
 	rowEpoch:       {"epoch", []string{"epoch"}, func() row { return new(epochRow) }},
 	rowGroup:       {"group", []string{"always"}, func() row { return new(groupRow) }},
 	rowInode:       {"inode", []string{"bucket", "inode"}, func() row { return new(inodeRow) }},
+	rowDetached:    {"detached", []string{"bucket", "directory"}, func() row { return new(detachedRow) }},
 	rowXattr:       {"xattr", []string{"bucket", "inode", "name"}, func() row { return new(xattrRow) }},
 	rowLink:        {"link", []string{"bucket", "inode", "directory", "name"}, func() row { return new(emptyRow) }},
 	rowMissing:     {"missing", []string{"slack", "extent"}, func() row { return new(emptyRow) }},

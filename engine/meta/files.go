@@ -269,10 +269,10 @@ func (a *apply) moveName(from *path, directory uint64, name string, id uint64, i
 
 // names returns the paths of all names of a file.
 func (a *apply) names(n *node) []*path {
-	switch n.inode.links {
-	case 0:
+	if n.nameless() {
 		return nil
-	case 1:
+	}
+	if n.inode.links == 1 {
 		return []*path{n.path}
 	}
 	var places []PlaceRef
@@ -429,8 +429,11 @@ func (a *apply) linkFile(c *LinkFile) *Answer {
 	if n.inode.kind == inodeDirectory {
 		return failed(engine.KindIsDirectory, "a directory has one name")
 	}
-	if b.versioning != engine.VersioningOff && n.inode.links > 0 {
+	if b.versioning != engine.VersioningOff && !n.nameless() {
 		return failed(engine.KindBucketState, "the bucket keeps versions, and a version has one name")
+	}
+	if n.adrift {
+		return failed(engine.KindConflict, "the names of the file are being taken apart; repeat")
 	}
 	to, refusal := a.at(&c.At)
 	if refusal != nil {

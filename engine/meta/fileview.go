@@ -16,6 +16,7 @@ type node struct {
 	inode   inodeRow
 	path    *path // of a directory: with itself innermost, and no name; of a file: one of its names, or that of the entry whose version it is
 	older   bool  // it is a version that is not current
+	adrift  bool  // it is held, and has lost all names that lead to it, but those are not taken apart yet
 	entry   entryRow
 	changed int64 // of a directory: when a name in it last came or went
 }
@@ -87,40 +88,58 @@ func findNode(view View, bucket engine.BucketID, id uint64, hint *NodeRef) (*nod
 	if n.inode.kind == inodeDirectory {
 		return n.directory(view, bucket)
 	}
-	if n.inode.links == 0 {
-		n.path = &path{bucket: bucket} // only its holders reach it
-		n.entry = n.inode.entry(id, &bucketRow{})
-		return n, nil
-	}
-	if n.inode.links > 1 {
-		if err := scan(view, key16(rowLink, uint64(bucket), id), nil, func(key, _ []byte) (bool, error) {
-			n.inode.parent, n.inode.name = binary.BigEndian.Uint64(key[17:]), string(key[25:])
-			return false, nil
-		}); err != nil {
-			return nil, err
-		}
-		defer func() { n.inode.parent, n.inode.name = 0, "" }()
-	} else if n.inode.parent == 0 && hint != nil {
+	if n.inode.parent == 0 && hint != nil && n.inode.links == 1 {
 		n.inode.parent, n.inode.name = uint64(hint.Directory), hint.Name
 	}
-	p, found, err := ascend(view, bucket, n.inode.parent)
-	if err != nil || !found {
+	found, err := n.reach(view, bucket)
+	switch {
+	case err != nil:
 		return nil, err
+	case found:
+		return n, nil
+	case n.inode.holds == 0:
+		return nil, nil
 	}
-	p.name = n.inode.name
+	n.adrift = n.inode.links > 0
+	n.path, n.entry = &path{bucket: bucket}, n.inode.entry(id, &bucketRow{}) // only its holders reach it
+	return n, nil
+}
+
+// nameless reports whether only holders reach the file.
+func (n *node) nameless() bool { return n.inode.kind == inodeFile && (n.inode.links == 0 || n.adrift) }
+
+// reach finds a name of a file by which it can be reached.
+func (n *node) reach(view View, bucket engine.BucketID) (found bool, err error) {
+	if n.inode.links == 0 {
+		return false, nil
+	}
+	if n.inode.links == 1 {
+		return n.reachBy(view, bucket, n.inode.parent, n.inode.name)
+	}
+	err = scan(view, key16(rowLink, uint64(bucket), n.id), nil, func(key, _ []byte) (bool, error) {
+		found, err = n.reachBy(view, bucket, binary.BigEndian.Uint64(key[17:]), string(key[25:]))
+		return !found, err
+	})
+	return found, err
+}
+
+// reachBy looks whether a name is one of the file, or of the entry of which it is an older version.
+func (n *node) reachBy(view View, bucket engine.BucketID, directory uint64, name string) (found bool, err error) {
+	p, found, err := ascend(view, bucket, directory)
+	if err != nil || !found {
+		return false, err
+	}
+	p.name = name
 	if p.found, err = load(view, entryKey(bucket, p.leaf(), p.name), &p.entry); err != nil {
-		return nil, err
+		return false, err
 	}
 	n.path, n.entry = p, p.entry
-	if p.live() && p.entry.inode == id {
-		return n, nil
+	if p.live() && p.entry.inode == n.id {
+		return true, nil
 	}
 	n.older = true
 	found, err = load(view, olderKey(bucket, p.leaf(), p.name, n.inode.sequence), &n.entry)
-	if err != nil || !found || n.entry.inode != id {
-		return nil, err
-	}
-	return n, nil
+	return found && n.entry.inode == n.id, err
 }
 
 func (n *node) directory(view View, bucket engine.BucketID) (*node, error) {
@@ -200,8 +219,12 @@ func ParseNode(b []byte) (engine.FileInfo, error) {
 // info describes the node, but for the version.
 func (n *node) info() engine.FileInfo {
 	r, p := &n.inode, &n.inode.posix
+	links := r.links
+	if n.adrift {
+		links = 0
+	}
 	info := engine.FileInfo{
-		Held: r.holds > 0, Node: engine.NodeID(n.id), Type: r.of, Links: r.links, Size: r.size, Sequence: r.sequence,
+		Held: r.holds > 0, Node: engine.NodeID(n.id), Type: r.of, Links: links, Size: r.size, Sequence: r.sequence,
 		Attributes: engine.FileAttributes{Set: p.set, Mode: p.mode, UID: p.uid, GID: p.gid, Device: p.device, Flags: p.flags},
 	}
 	modified, changed := cmp.Or(p.modified, r.stamp), max(r.stamp, p.changed)
@@ -240,7 +263,7 @@ type FileView struct {
 
 func (n *node) view(bucket engine.BucketID) *FileView {
 	v := &FileView{Info: n.info(), Content: n.inode.content, Ref: NodeRef{Bucket: bucket, Node: engine.NodeID(n.id)}, node: n}
-	if n.inode.kind == inodeFile && n.inode.links == 0 {
+	if n.nameless() {
 		v.Object = n.inode.info(&n.entry)
 	} else if n.inode.kind == inodeFile {
 		v.Object = n.inode.info(&n.entry)

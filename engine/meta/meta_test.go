@@ -85,6 +85,8 @@ func TestEpochs(t *testing.T) {
 func FuzzCommand(f *testing.F) {
 	f.Add(Encode(1, 2, 3, inline("a/b")))
 	f.Add(Encode(1, 2, 3, &CompleteUpload{ID: "x", Parts: []Part{{Number: 1, Content: 2}}}))
+	f.Add(Encode(1, 2, 3, &RemovePrefix{Bucket: 5, Prefix: "a/"}))
+	f.Add(Encode(1, 2, 3, &TakeApart{Bucket: 5, Directory: 7}))
 	f.Add(Encode(1, 2, 3, &Condemn{Extents: []engine.ExtentID{{Group: 1}}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		h, confirmed, c, err := parseCommand(b)
@@ -164,7 +166,8 @@ func TestBatches(t *testing.T) {
 	var entries []Entry
 	add := func(c []byte) { entries = append(entries, Entry{Index: uint64(len(entries) + 2), Term: 2, Data: c}) }
 	add(Encode(0, 1, 0, &OpenEpoch{Node: 9}))
-	commands := []Command{&CreateBucket{Bucket: 5, Name: "bucket"}, inline("a/b"), inline("a/c"), inline("a/b"), &Delete{Bucket: 5, Key: "a/c"}, &Delete{Bucket: 5, Key: "a/b"}, inline("z")}
+	commands := []Command{&CreateBucket{Bucket: 5, Name: "bucket"}, inline("a/b"), inline("a/c"), inline("a/b"), &Delete{Bucket: 5, Key: "a/c"}, &Delete{Bucket: 5, Key: "a/b"}, inline("z"),
+		inline("a/d/e"), inline("a/f"), &RemovePrefix{Bucket: 5, Prefix: "a/"}, inline("a/d/e"), &TakeApart{}, &RemoveBucket{Bucket: 5}, &TakeApart{}}
 	for i, c := range commands {
 		add(Encode(2, uint64(i+1), uint64(i+1), c))
 	}

@@ -105,7 +105,7 @@ func (a *apply) patchFile(c *PatchFile) *Answer {
 	}
 	// From here on nothing is refused.
 	before := n.inode
-	keep := n.inode.links > 0 && (b.versioning == engine.VersioningEnabled || n.path.entry.named)
+	keep := !n.nameless() && (b.versioning == engine.VersioningEnabled || n.path.entry.named)
 	if keep {
 		a.keepVersion(&b, n.path, &before)
 	}

@@ -65,6 +65,9 @@ func (a *apply) unlink(p *path, id uint64) {
 	if !a.mustLoad(key, &inode) {
 		return
 	}
+	if inode.links == 1 && inode.parent != 0 && (inode.parent != p.leaf() || inode.name != p.name) {
+		return // it has another name by now
+	}
 	if inode.links > 1 {
 		a.dropLink(p, id, &inode)
 		inode.posix.changed = a.header.Stamp

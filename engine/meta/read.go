@@ -379,6 +379,36 @@ func HasTrash(view View) (found bool, err error) {
 	return found, err
 }
 
+// FirstDetached returns the command that begins with the first of what is detached, nil if nothing is.
+func FirstDetached(view View) (first *TakeApart, err error) {
+	err = scan(view, []byte{rowDetached}, nil, func(key, _ []byte) (bool, error) {
+		first = &TakeApart{engine.BucketID(binary.BigEndian.Uint64(key[1:])), binary.BigEndian.Uint64(key[9:])}
+		return false, nil
+	})
+	return first, err
+}
+
+// Trash is what waits under trash to be taken apart.
+type Trash struct {
+	Things   int    // detached directories, and what is left of uploads
+	Versions uint64 // beneath the directories
+}
+
+// CountTrash counts what waits under trash.
+func CountTrash(view View) (t Trash, err error) {
+	err = scan(view, []byte{rowDetached}, nil, func(key, value []byte) (bool, error) {
+		var r detachedRow
+		err := parse(key, value, &r)
+		t.Things++
+		t.Versions += r.versions
+		return true, err
+	})
+	if err == nil {
+		err = scan(view, []byte{rowTrash}, nil, func(_, _ []byte) (bool, error) { t.Things++; return true, nil })
+	}
+	return t, err
+}
+
 // ListMissing returns up to max extents that lack shards, those that may lose the fewest more first. It begins behind a place in that order
 // which an earlier call returned, or with "" at the start.
 func ListMissing(view View, after string, max int) (list []engine.ExtentID, last string, err error) {

@@ -24,6 +24,7 @@ const (
 	rowEpoch     = 'e' // epoch → epoch
 	rowGroup     = 'g' // → counters of the group
 	rowInode     = 'i' // bucket, inode → inode
+	rowDetached  = 'j' // bucket, directory inode → how far it was taken apart: a directory under trash
 	rowXattr     = 'k' // bucket, inode, name → value of an extended attribute
 	rowLink      = 'l' // bucket, inode, directory inode, name → nothing: a name of a file that has several
 	rowMissing   = 'm' // slack, extent → nothing: the extent lacks shards; slack more may go
@@ -55,7 +56,8 @@ const (
 //
 // Format 2 added the versioning of buckets, delete markers, older versions and their ids. Format 3 added tags, documents of buckets, and in the
 // contents of parts their numbers and checksums. Format 4 added locks, and the tokens of renames. Format 5 added what files have: names, types and
-// attributes of inodes, links, extended attributes, owners, contents that patches change, and holes.
+// attributes of inodes, links, extended attributes, owners, contents that patches change, and holes; and
+// detached directories.
 const rowFormat = 5
 
 // rootInode is the directory that a bucket's keys are walked from.

@@ -90,12 +90,15 @@ var (
 	keeperSwept    = counter("keeper_shards_swept_total", "Shards that were deleted because no command names them")
 	keeperSweeps   = counter("keeper_sweeps_total", "Sweeps that went through all drives")
 	keeperFreed    = counter("keeper_contents_freed_total", "Contents, deleted or overwritten, whose room was given back")
+	keeperTaken    = counter("keeper_versions_taken_apart_total", "Versions of removed prefixes and buckets that were taken apart, delete markers included")
 	keeperReported = counter("keeper_shards_reported_total", "Shards that a reader found missing or rotten")
 
 	extentsMissing = gauge("extents_missing_shards", "Extents that lack shards, when the census was made")
 	extentsReduced = gauge("extents_less_parity", "Extents that were written with less parity while drives were away, when the census was made")
 	shardsAway     = gauge("shards_on_lost_drives", "Shards that are recorded on drives that are out or gone, when the census was made")
 	garbage        = gauge("contents_to_collect", "Contents that wait to be freed, when the census was made")
+	trash          = gauge("trash", "Directories and uploads that were removed and are still to be taken apart, when the census was made")
+	trashVersions  = gauge("trash_versions", "Versions in removed prefixes and buckets that are still to be taken apart, when the census was made")
 	censusAge      = gauge("census_age_seconds", "Age of the census, which goes through the rows of all extents, at most every ten seconds and for at most a twentieth of the time")
 	censusTime     = gauge("census_duration_seconds", "How long the census took")
 
@@ -114,8 +117,8 @@ var nodeMetrics = []*metrics.Metric{
 	scrubShards, scrubBytes, scrubDamaged, scrubProgress, scrubLast,
 	groupLeader, groupTerm, groupIndex, groupQuorum, groupReplicas, groupVoters, groupLive, writable, dataShards, parityShard,
 	bufferBudget, bufferHeld, bufferHeldMax, bufferWaiting, bufferAcquired, bufferRefused,
-	keeperRebuilt, keeperFailed, keeperWidened, keeperSwept, keeperSweeps, keeperFreed, keeperReported,
-	extentsMissing, extentsReduced, shardsAway, garbage, censusAge, censusTime,
+	keeperRebuilt, keeperFailed, keeperWidened, keeperSwept, keeperSweeps, keeperFreed, keeperTaken, keeperReported,
+	extentsMissing, extentsReduced, shardsAway, garbage, trash, trashVersions, censusAge, censusTime,
 	buckets, objects, versions, objectBytes, bucketObjects, bucketVersions, bucketBytes, usageAge,
 }
 
@@ -177,6 +180,8 @@ func (n *Node) measureDrives(emit metrics.Emit) {
 	emit(extentsReduced, float64(census.reduced))
 	emit(shardsAway, float64(census.away))
 	emit(garbage, float64(census.garbage))
+	emit(trash, float64(census.trash.Things))
+	emit(trashVersions, float64(census.trash.Versions))
 	emit(censusAge, time.Since(at).Seconds())
 	emit(censusTime, took.Seconds())
 }
@@ -243,6 +248,7 @@ func (n *Node) measureCounters(emit metrics.Emit) {
 	emit(keeperSwept, float64(k.ShardsSwept))
 	emit(keeperSweeps, float64(k.SweepsComplete))
 	emit(keeperFreed, float64(k.ContentsFreed))
+	emit(keeperTaken, float64(k.VersionsTakenApart))
 	emit(keeperReported, float64(k.Reported))
 }
 
@@ -266,6 +272,7 @@ func (n *Node) measureUsage(emit metrics.Emit) {
 // census is what going through the rows of the data group tells.
 type census struct {
 	missing, reduced, garbage, away int
+	trash                           meta.Trash
 	placed                          map[engine.DriveID]int
 }
 
@@ -287,6 +294,9 @@ func (n *Node) takeCensus(ctx context.Context) (c census, err error) {
 	count(&c.missing, meta.CountMissing)
 	count(&c.reduced, meta.CountReduced)
 	count(&c.garbage, meta.CountGarbage)
+	if err == nil {
+		c.trash, err = meta.CountTrash(view)
+	}
 	c.placed = map[engine.DriveID]int{}
 	placed := func(id engine.DriveID) (shards int) {
 		count(&shards, func(v meta.View) (int, error) { return meta.CountPlaced(v, id) })

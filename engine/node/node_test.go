@@ -259,7 +259,7 @@ func TestOverwriteAndDelete(t *testing.T) {
 		n.keeper.Wake()
 		time.Sleep(20 * time.Millisecond)
 	}
-	if err := n.DeleteBucket(t.Context(), "bucket"); err != nil {
+	if err := n.DeleteBucket(t.Context(), "bucket", engine.DeleteBucketOptions{}); err != nil {
 		t.Fatal(err)
 	}
 }

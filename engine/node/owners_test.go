@@ -77,7 +77,7 @@ func TestOwnersExpire(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, n, "content that nobody holds is left", func(s Status) bool { return s.Garbage == 0 && s.Keeper.OwnersExpired == 1 })
-	if err := n.DeleteBucket(t.Context(), "bucket"); err != nil {
+	if err := n.DeleteBucket(t.Context(), "bucket", engine.DeleteBucketOptions{}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -107,7 +107,7 @@ func TestDeletedBucketFreesOwners(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := n.DeleteBucket(t.Context(), "bucket"); err != nil {
+	if err := n.DeleteBucket(t.Context(), "bucket", engine.DeleteBucketOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	await(t, n, "something of a deleted bucket is left", func(s Status) bool {

@@ -50,6 +50,9 @@ type Status struct {
 	// once enough drives are in.
 	Reduced int `json:"extents_with_less_parity"`
 	Garbage int `json:"contents_to_collect"`
+	// Trash is the number of directories and uploads that were removed and are still to be taken apart, and TrashVersions that of the versions in them.
+	Trash         int    `json:"trash"`
+	TrashVersions uint64 `json:"versions_in_trash"`
 	// Unknown says why the counts of extents, shards and contents, which are 0 then, cannot be read.
 	Unknown string       `json:"unknown,omitempty"`
 	Keeper  repair.Stats `json:"keepers"`
@@ -101,6 +104,7 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 		status.Unknown = engine.Plain(err)
 	}
 	status.UnderProtected, status.Reduced, status.Garbage, status.AwayShards = c.missing, c.reduced, c.garbage, c.away
+	status.Trash, status.TrashVersions = c.trash.Things, c.trash.Versions
 	for i := range status.Drives {
 		status.Drives[i].Shards = c.placed[status.Drives[i].Drive]
 	}

@@ -83,6 +83,8 @@ type Stats struct {
 	ScrubDamaged   uint64 `json:"shards_scrubbed_damaged"` // that the scrub found missing or rotten
 	ScrubsComplete uint64 `json:"scrubs_complete"`         // passes over a drive
 	OwnersExpired  uint64 `json:"owners_expired"`          // of open files, that nobody renewed
+	// VersionsTakenApart are those of removed prefixes and buckets, delete markers included.
+	VersionsTakenApart uint64 `json:"versions_taken_apart"`
 }
 
 // The steps of the keepers that the recorder knows.
@@ -91,7 +93,6 @@ var (
 	stepRebuild = observe.NewStep("repair: a shard is made again")
 	stepSweep   = observe.NewStep("repair: shards that no command placed are looked for")
 	stepWiden   = observe.NewStep("repair: an extent with less parity is written anew")
-	stepTrash   = observe.NewStep("repair: what detached subtrees and uploads left is taken apart")
 )
 
 // Keeper runs the keepers of one group.
@@ -138,6 +139,7 @@ func Start(config Config) *Keeper {
 	k := &Keeper{config: config, wake: make(chan struct{}, 1), cancel: cancel, damaged: map[damage]origin{}}
 	k.scrubs = newScrubs(k)
 	k.done.Go(func() { k.run(ctx) })
+	k.done.Go(func() { k.runTrash(ctx) })
 	k.scrubs.look(ctx)
 	k.done.Go(func() { k.scrubs.run(ctx) })
 	k.done.Go(func() { k.watchOwners(ctx) })
@@ -229,7 +231,7 @@ func (k *Keeper) run(ctx context.Context) {
 func (k *Keeper) pass(ctx context.Context) {
 	k.turn.Lock()
 	defer k.turn.Unlock()
-	for _, f := range []func(context.Context) error{k.report, k.clearTrash, k.repairMissing, k.repairAway, k.widenOnce, k.collect, k.sweepOnce} {
+	for _, f := range []func(context.Context) error{k.report, k.repairMissing, k.repairAway, k.widenOnce, k.collect, k.sweepOnce} {
 		if err := f(ctx); err != nil && ctx.Err() == nil {
 			k.config.Logger.Warn("a keeper will try again", "error", err)
 		}
@@ -349,24 +351,6 @@ func before(id engine.ShardID) engine.ShardID {
 	id.Extent.Counter-- // the first extent has 1
 	id.Index = 0xff
 	return id
-}
-
-func (k *Keeper) clearTrash(ctx context.Context) error {
-	defer stepTrash.Enter().Leave()
-	for {
-		view, err := k.view(ctx)
-		if err != nil {
-			return err
-		}
-		found, err := meta.HasTrash(view)
-		_ = view.Close() // a snapshot that was only read
-		if err != nil || !found {
-			return err
-		}
-		if _, err := k.do(ctx, &meta.ClearTrash{}); err != nil {
-			return err
-		}
-	}
 }
 
 // repairBatch is how many extents are looked up at a time.

@@ -68,7 +68,11 @@ func (c *call) createBucketDocument() ([]byte, error) {
 
 // deleteBucket is DeleteBucket.
 func deleteBucket(c *call) error {
-	if err := c.engine.DeleteBucket(c.ctx, c.bucket); err != nil {
+	force, err := c.force()
+	if err != nil {
+		return err
+	}
+	if err := c.engine.DeleteBucket(c.ctx, c.bucket, engine.DeleteBucketOptions{Force: force}); err != nil {
 		return err
 	}
 	return c.empty(http.StatusNoContent)

@@ -22,6 +22,11 @@ func deleteObject(c *call) error {
 	if err != nil {
 		return err
 	}
+	if force, err := c.force(); err != nil {
+		return err
+	} else if force {
+		return c.deletePrefix()
+	}
 	result, err := c.engine.Delete(c.ctx, c.ref(), engine.DeleteOptions{If: conditions, Bypass: bypass})
 	if err != nil {
 		return err

@@ -184,8 +184,8 @@ func TestUnknownMeansNo(t *testing.T) {
 	f.want(ask{method: "PUT", target: "/bucket/k", body: "new", headers: []string{"if-none-match", `"`}}, 400, "InvalidArgument")
 	for _, a := range []ask{
 		{method: "DELETE", target: "/bucket/k", headers: []string{"if-none-match", "*"}}, {method: "DELETE", target: "/bucket/k?tagging&force"},
-		{method: "DELETE", target: "/bucket/k", headers: []string{"x-minio-force-delete", "true"}}, {method: "DELETE", target: "/bucket?force"},
-		{method: "DELETE", target: "/bucket", headers: []string{"x-minio-force-delete", "true"}},
+		{method: "PUT", target: "/bucket/k", headers: []string{"x-minio-force-delete", "true"}}, {method: "DELETE", target: "/bucket?force"},
+		{method: "DELETE", target: "/bucket/k?tagging", headers: []string{"x-minio-force-delete", "true"}}, {method: "DELETE", target: "/bucket", headers: []string{"x-rustfs-force-delete", "true"}},
 		{method: "DELETE", target: "/bucket/k?tagging", headers: []string{"x-amz-bypass-governance-retention", "true"}},
 		{method: "GET", target: "/bucket/k", headers: []string{"x-amz-object-lock-mode", "GOVERNANCE"}},
 		{method: "PUT", target: "/bucket/k?renameObject", headers: []string{"x-amz-rename-source", "/bucket/x", "if-modified-since", "Mon, 02 Jan 2006 15:04:05 GMT"}},
@@ -212,6 +212,7 @@ func TestUnknownMeansNo(t *testing.T) {
 		{method: "PUT", target: "/bucket/k", body: "new", headers: []string{"x-amz-write-offset-bytes", "-1"}},
 		{method: "PUT", target: "/bucket/k", body: "new", headers: []string{"x-amz-write-offset-bytes", "all"}},
 		{method: "DELETE", target: "/bucket/k", headers: []string{"x-amz-bypass-governance-retention", "yes"}},
+		{method: "DELETE", target: "/bucket/k", headers: []string{"x-minio-force-delete", "yes"}}, {method: "DELETE", target: "/bucket", headers: []string{"x-minio-force-delete", "1"}},
 		{method: "PUT", target: "/bucket", headers: []string{"x-amz-bucket-object-lock-enabled", "yes"}},
 		{method: "PUT", target: "/bucket/k?renameObject", headers: []string{"x-amz-rename-source", "/other/x"}},
 		{method: "PUT", target: "/bucket/k?renameObject", headers: []string{"x-amz-rename-source", "x"}},

@@ -65,7 +65,7 @@ var routes = append([]route{
 
 	{name: "CreateBucket", action: "s3:CreateBucket", method: "PUT", level: bucketLevel, body: true,
 		headers: []string{"x-amz-acl", "x-amz-object-ownership", "x-amz-bucket-object-lock-enabled", "content-md5"}, serve: createBucket},
-	{name: "DeleteBucket", action: "s3:DeleteBucket", method: "DELETE", level: bucketLevel, serve: deleteBucket},
+	{name: "DeleteBucket", action: "s3:DeleteBucket", method: "DELETE", level: bucketLevel, headers: forceHeaders, serve: deleteBucket},
 	{name: "HeadBucket", action: "s3:ListBucket", method: "HEAD", level: bucketLevel, serve: headBucket},
 	{name: "GetBucketLocation", action: "s3:GetBucketLocation", method: "GET", level: bucketLevel, need: []string{"location"}, serve: getBucketLocation},
 	{name: "ListObjects", action: "s3:ListBucket", method: "GET", level: bucketLevel,
@@ -107,7 +107,7 @@ var routes = append([]route{
 	{name: "DeleteObjectTagging", action: "s3:DeleteObjectTagging", method: "DELETE", level: objectLevel, need: []string{"tagging"}, may: []string{"versionId"},
 		serve: deleteObjectTagging},
 	{name: "DeleteObject", action: "s3:DeleteObject", method: "DELETE", level: objectLevel, may: []string{"versionId"},
-		headers: join(bypassHeaders, []string{"if-match", "x-amz-if-match-size", "x-amz-if-match-last-modified-time"}), serve: deleteObject},
+		headers: join(bypassHeaders, forceHeaders, []string{"if-match", "x-amz-if-match-size", "x-amz-if-match-last-modified-time"}), serve: deleteObject},
 	{name: "GetObjectRetention", action: "s3:GetObjectRetention", method: "GET", level: objectLevel, need: []string{"retention"}, may: []string{"versionId"},
 		serve: getRetention},
 	{name: "PutObjectRetention", action: "s3:PutObjectRetention", method: "PUT", level: objectLevel, need: []string{"retention"}, may: []string{"versionId"}, body: true,

@@ -479,8 +479,10 @@ var variations = map[string]variation{
 	"x-amz-write-offset-bytes":         {check: func(c *silent) { c.equal("content", c.get("/plain/k").body, "old contentnew content") }},
 
 	// buckets
-	"x-amz-bucket-object-lock-enabled": {check: func(c *silent) { c.contains(c.get("/fresh?object-lock").body, "Enabled") }},
-	"x-amz-object-ownership":           {check: func(c *silent) { c.contains(c.get("/fresh?ownershipControls").body, "BucketOwnerEnforced") }},
+	"x-amz-bucket-object-lock-enabled":  {check: func(c *silent) { c.contains(c.get("/fresh?object-lock").body, "Enabled") }},
+	"x-amz-object-ownership":            {check: func(c *silent) { c.contains(c.get("/fresh?ownershipControls").body, "BucketOwnerEnforced") }},
+	"DeleteBucket/x-minio-force-delete": {target: "/plain", check: func(c *silent) { c.equal("the bucket", fmt.Sprint(c.get("/plain").status), "404") }},
+	"DeleteObject/x-minio-force-delete": {target: "/plain/dir", check: func(c *silent) { c.equal("an object beneath", fmt.Sprint(c.get("/plain/dir/a").status), "404") }},
 	"DeleteObject/x-amz-bypass-governance-retention": {target: "/kept/k?versionId={v1}", check: func(c *silent) {
 		c.equal("the version", fmt.Sprint(c.get(c.last.target).status), "404")
 	}},

@@ -23,9 +23,9 @@ func (s spy) CreateBucket(ctx context.Context, name engine.BucketName, o engine.
 	return s.Engine.CreateBucket(ctx, name, o)
 }
 
-func (s spy) DeleteBucket(ctx context.Context, name engine.BucketName) error {
+func (s spy) DeleteBucket(ctx context.Context, name engine.BucketName, o engine.DeleteBucketOptions) error {
 	s.calls.Add(1)
-	return s.Engine.DeleteBucket(ctx, name)
+	return s.Engine.DeleteBucket(ctx, name, o)
 }
 
 func (s spy) StatBucket(ctx context.Context, name engine.BucketName) (engine.BucketInfo, error) {
@@ -166,4 +166,9 @@ func (s spy) Rename(ctx context.Context, from, to engine.Ref, o engine.RenameOpt
 func (s spy) RenamePrefix(ctx context.Context, bucket engine.BucketName, from, to string) (engine.PrefixInfo, error) {
 	s.calls.Add(1)
 	return s.Engine.RenamePrefix(ctx, bucket, from, to)
+}
+
+func (s spy) RemovePrefix(ctx context.Context, bucket engine.BucketName, prefix string) (engine.PrefixInfo, error) {
+	s.calls.Add(1)
+	return s.Engine.RemovePrefix(ctx, bucket, prefix)
 }

@@ -195,6 +195,7 @@ type Status struct {
 	Missing int `json:"extents_missing_shards"`
 	Away    int `json:"shards_on_lost_drives"`
 	Garbage int `json:"contents_to_collect"`
+	Trash   int `json:"trash"`
 	Keepers struct {
 		SweepsComplete int `json:"sweeps_complete"`
 	}

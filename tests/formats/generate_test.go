@@ -264,11 +264,11 @@ func (g *generator) root(s *script) {
 	s.do(&meta.Setting{Name: "colour", Value: []byte("blue")})
 	s.do(&meta.ReserveBucket{Name: "bucket", Group: 1})
 	s.do(&meta.SetBucket{Name: "bucket", Bucket: 1, From: meta.BucketCreating, To: meta.BucketActive})
-	for i, name := range []engine.BucketName{"gone", "versions", "locked", "moving"} {
+	for i, name := range []engine.BucketName{"gone", "versions", "locked", "moving", "forced"} {
 		id := engine.BucketID(i + 2)
 		s.do(&meta.ReserveBucket{Name: name, Group: 1, Lock: name == "locked"})
 		switch name {
-		case "gone":
+		case "gone", "forced":
 			s.do(&meta.SetBucket{Name: name, Bucket: id, From: meta.BucketCreating})
 		case "locked": // its creation is to be finished
 		default:
@@ -298,6 +298,7 @@ func (g *generator) data(s *script) {
 	s.locks()
 	s.renames()
 	s.files()
+	s.removals()
 	s.do(&meta.CreateBucket{Bucket: 2, Name: "gone"})
 	s.do(&meta.StartUpload{Bucket: 2, Key: "never\x00done", ID: uploadID('e'), Class: engine.ClassStandard})
 	s.do(&meta.DeleteBucket{Bucket: 2})
@@ -337,6 +338,17 @@ func (s *script) renames() {
 	})
 	s.do(&meta.Rename{Bucket: 5, Key: "a/c/log", From: meta.Source{Bucket: 5, Key: "a/b/log", If: engine.Conditions{NoneMatch: []engine.ETag{"x"}}}, Token: "token"})
 	s.do(&meta.RenamePrefix{Bucket: 5, From: "a/c/", To: "d/"})
+}
+
+// removals leave what is still to be taken apart: the keeper looks behind it.
+func (s *script) removals() {
+	s.do(inline(5, "e/f/g", "one"))
+	s.do(inline(5, "e/h", "two"))
+	s.do(&meta.RemovePrefix{Bucket: 5, Prefix: "e/"})
+	s.do(&meta.CreateBucket{Bucket: 6, Name: "forced"})
+	s.do(inline(6, "k", "three"))
+	s.do(&meta.RemoveBucket{Bucket: 6})
+	s.do(&meta.TakeApart{Bucket: 6, Directory: 9})
 }
 
 func inline(bucket engine.BucketID, key engine.Key, text string) *meta.Put {

@@ -203,8 +203,8 @@ func wantGroupsRefuse(t *testing.T, root, what string, version, newest int) {
 
 // The formats of today, as docs/format.md has them.
 const (
-	rowFormat     = 4
-	commandFormat = 5
+	rowFormat     = 5
+	commandFormat = 6
 )
 
 // TestNewerGroup makes the rows later ones that a start looks at, in each group, on one drive.
@@ -444,6 +444,8 @@ func readAll(rows *meta.MapStore, id engine.GroupID) error {
 	check(err)
 	_, err = meta.HasTrash(rows)
 	check(err)
+	_, err = meta.FirstDetached(rows)
+	check(err)
 	_, _, err = meta.ListMissing(rows, "", 10)
 	check(err)
 	_, err = meta.ListPlaced(rows, 1, engine.ExtentID{}, 10)
@@ -463,6 +465,6 @@ func readAll(rows *meta.MapStore, id engine.GroupID) error {
 	_, err = meta.LoadDocument(rows, 3, "tagging")
 	check(err)
 	apply(1001, &meta.CloseEpochs{Node: nodeID, Below: 1000})
-	apply(61, &meta.ClearTrash{}) // answered before
+	apply(68, &meta.ClearTrash{}) // answered before
 	return errors.Join(problems...)
 }

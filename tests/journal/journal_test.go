@@ -53,6 +53,7 @@ const (
 	keys    = 12 // of each client
 
 	lockedBucket = "journal-locked"
+	forcedBucket = "journal-forced"
 
 	wipesWanted = 4      // drives, one after the other
 	many        = 20_000 // acknowledgements, from which on every step must have been hit
@@ -70,6 +71,8 @@ func client(t *testing.T, d *daemontest.Daemon) *minio.Client {
 // journal is what one client knows of its keys: the states that each may have; "" is absent.
 type journal struct {
 	states map[string][]string
+	gone   []string       // keys with content whose prefix may have been removed as a whole, or not
+	forced []bool         // whether the bucket that is deleted by force may be there; one client alone knows of it
 	held   []string       // versions that are under legal hold; the same client's
 	bucket []string       // values that the tag of the bucket may have; one client alone knows of it
 	acks   map[string]int // by operation
@@ -161,10 +164,15 @@ func (j *journal) step(ctx context.Context, c *minio.Client, rng *rand.Rand, key
 			return c.PutObjectTagging(ctx, bucket, key, set, minio.PutObjectTaggingOptions{})
 		}
 	case n < 48 && j.bucket != nil:
-		if rng.IntN(2) == 0 {
+		switch rng.IntN(3) {
+		case 0:
 			return j.hold(ctx, c, rng)
+		case 1:
+			return j.force(ctx, c, rng)
 		}
 		return j.tagBucket(ctx, c, rng)
+	case n == 48:
+		return j.remove(ctx, c, key)
 	case n < 52:
 		return j.append(ctx, c, rng, key)
 	case n < 55:
@@ -232,6 +240,79 @@ func (j *journal) rename(ctx context.Context, c *minio.Client, rng *rand.Rand, k
 	j.acks["rename"]++
 	j.states[from], j.states[key] = []string{""}, []string{moved}
 	return true
+}
+
+// remove is step for all keys in the directory of a key.
+func (j *journal) remove(ctx context.Context, c *minio.Client, key string) bool {
+	prefix := key[:strings.LastIndexByte(key, '/')+1]
+	var full []string
+	for name, states := range j.states {
+		if strings.HasPrefix(name, prefix) && len(states) > 1 {
+			return true
+		}
+		if strings.HasPrefix(name, prefix) && states[0] != "" {
+			full = append(full, name)
+		}
+	}
+	err := c.RemoveObject(ctx, bucket, prefix, minio.RemoveObjectOptions{ForceDelete: true})
+	if err != nil {
+		j.open["removal"]++
+		j.gone = full
+	} else {
+		j.acks["removal"]++
+	}
+	for _, name := range full {
+		if j.states[name] = append(j.states[name], ""); err == nil {
+			j.states[name] = []string{""}
+		}
+	}
+	return err == nil
+}
+
+// force is step for a bucket that is made, filled, and deleted by force.
+func (j *journal) force(ctx context.Context, c *minio.Client, rng *rand.Rand) bool {
+	err := c.MakeBucket(ctx, forcedBucket, minio.MakeBucketOptions{})
+	if minio.ToErrorResponse(err).Code == "BucketAlreadyOwnedByYou" {
+		err = nil
+	}
+	for i := range 3 {
+		if err == nil {
+			b := body(rng)
+			_, err = c.PutObject(ctx, forcedBucket, fmt.Sprintf("a/%d/k", i), bytes.NewReader(b), int64(len(b)), minio.PutObjectOptions{DisableMultipart: true})
+		}
+	}
+	if err == nil {
+		err = c.RemoveBucketWithOptions(ctx, forcedBucket, minio.RemoveBucketOptions{ForceDelete: true})
+	}
+	if err != nil {
+		j.open["forced deletion"]++
+		j.forced = []bool{false, true}
+		return false
+	}
+	j.acks["forced deletion"]++
+	j.forced = []bool{false}
+	return true
+}
+
+// checkRemoved fails if a removal that was interrupted took some keys and not others, or if a bucket is there whose deletion was acknowledged.
+func (j *journal) checkRemoved(ctx context.Context, t *testing.T, c *minio.Client) {
+	left := 0
+	for _, name := range j.gone {
+		if j.states[name][0] != "" {
+			left++
+		}
+	}
+	if left > 0 && left < len(j.gone) {
+		t.Errorf("an interrupted removal left %d of %d keys", left, len(j.gone))
+	}
+	j.gone = nil
+	if j.forced == nil {
+		return
+	}
+	there, err := c.BucketExists(ctx, forcedBucket)
+	if err != nil || !slices.Contains(j.forced, there) {
+		t.Errorf("the bucket that was deleted by force is there: %v, %v; the journal allows %v", there, err, j.forced)
+	}
 }
 
 // send sends a PUT that the client library has no call for.
@@ -380,6 +461,7 @@ func (j *journal) check(ctx context.Context, t *testing.T, c *minio.Client) {
 		}
 		j.states[key] = []string{got}
 	}
+	j.checkRemoved(ctx, t, c)
 	if j.bucket == nil {
 		return
 	}
@@ -517,7 +599,7 @@ func TestJournal(t *testing.T) {
 		}
 	}
 	t.Logf("%d kills, %d of them aimed at a step, %d drives wiped, acknowledged %v, interrupted %v", kills, aimed, wipes, acks, open)
-	for _, operation := range []string{"put", "overwrite", "delete", "copy", "slow put", "multipart", "abort", "tag", "bucket tag", "append", "rename", "legal hold"} {
+	for _, operation := range []string{"put", "overwrite", "delete", "copy", "slow put", "multipart", "abort", "tag", "bucket tag", "append", "rename", "legal hold", "removal", "forced deletion"} {
 		if acks[operation] == 0 {
 			t.Errorf("no %s was acknowledged", operation)
 		}
@@ -658,7 +740,7 @@ const scrubStep = "repair: the progress of the scrub is made durable"
 func scan(t *testing.T, running *daemontest.Daemon) {
 	deadline := time.Now().Add(2 * time.Minute)
 	status := running.Status()
-	for status.Garbage > 0 || status.Keepers.SweepsComplete == 0 || status.Missing > 0 {
+	for status.Trash > 0 || status.Garbage > 0 || status.Keepers.SweepsComplete == 0 || status.Missing > 0 {
 		if time.Now().After(deadline) {
 			t.Fatalf("the keepers are not done: %+v", status)
 		}

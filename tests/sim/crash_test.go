@@ -264,7 +264,7 @@ func empty(ctx context.Context, n *node.Node) error {
 			return err
 		}
 	}
-	if err := n.DeleteBucket(ctx, "bucket"); err != nil {
+	if err := n.DeleteBucket(ctx, "bucket", engine.DeleteBucketOptions{}); err != nil {
 		return err
 	}
 	for {
@@ -275,7 +275,7 @@ func empty(ctx context.Context, n *node.Node) error {
 		if s.Unknown != "" {
 			return errors.New(s.Unknown)
 		}
-		left := s.Garbage + s.UnderProtected + s.AwayShards
+		left := s.Trash + s.Garbage + s.UnderProtected + s.AwayShards
 		for _, d := range s.Drives {
 			left += d.Shards
 		}

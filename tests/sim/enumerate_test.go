@@ -121,6 +121,7 @@ var operations = []operation{
 	}},
 	{name: "rename", prepare: some, do: renameBoth, holds: renamedWhole},
 	{name: "files", prepare: some, do: changeFiles, holds: filesHold},
+	{name: "removal", prepare: prepareRemoval, do: removeBoth, holds: emptyOfTrash},
 	{name: "locks", prepare: prepareLocks, do: changeLocks, holds: locksHold},
 	{name: "abort", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
 		upload, err := n.StartUpload(ctx, ref("z"), engine.StartUploadOptions{})
@@ -189,7 +190,7 @@ var operations = []operation{
 		if _, err := n.CreateBucket(ctx, "other", engine.CreateBucketOptions{}); err != nil {
 			return err
 		}
-		return n.DeleteBucket(ctx, "other")
+		return n.DeleteBucket(ctx, "other", engine.DeleteBucketOptions{})
 	}},
 }
 
@@ -329,7 +330,7 @@ func quiet(ctx context.Context, n *node.Node) error {
 			return err
 		}
 		failed := slices.ContainsFunc(s.Drives, func(d node.DriveStatus) bool { return d.Problem != "" })
-		if failed || s.Garbage == 0 && s.Protected() && s.Keeper.SweepsComplete > 0 {
+		if failed || s.Garbage == 0 && s.Trash == 0 && s.Protected() && s.Keeper.SweepsComplete > 0 {
 			return nil
 		}
 		select {

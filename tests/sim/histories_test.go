@@ -167,6 +167,13 @@ func (s plainState) step(r *request) (response, plainState) {
 			return refused(engine.KindConflict)
 		}
 		return response{}, next
+	case "remove prefix":
+		next := maps.Clone(s)
+		maps.DeleteFunc(next, func(key engine.Key, _ []chunk) bool { return strings.HasPrefix(string(key), string(r.key)) })
+		if len(next) == len(s) {
+			return refused(engine.KindNoSuchKey)
+		}
+		return response{}, next
 	}
 	panic(r.op)
 }
@@ -410,6 +417,9 @@ func (h *histories) onPlain(ctx context.Context, n *node.Node, rng *rand.Rand, c
 	case p < 18 && r.key != r.to:
 		r.op = "rename"
 		_, err = n.Rename(ctx, at(r.key), at(r.to), engine.RenameOptions{})
+	case p < 19 && rng.IntN(2) == 0:
+		r.op, r.key = "remove prefix", prefixes[rng.IntN(5)]
+		_, err = n.RemovePrefix(ctx, "plain", string(r.key))
 	default:
 		from := rng.IntN(5)
 		r.op, r.key, r.to = "rename prefix", prefixes[from], prefixes[(from+1+rng.IntN(4))%5]
