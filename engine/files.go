@@ -76,7 +76,7 @@ type FileInfo struct {
 	Size       int64  // of a file
 	ETag       ETag   // of a file
 	Sequence   Sequence
-	Version    VersionID // of a file
+	Version    VersionID // of a file; "" of one without a name
 	Attributes FileAttributes
 	// Modified is when the content last changed or what SetFile said since, of a directory when a name in it came or went; Changed is when anything of
 	// the node last changed. Accessed is what SetFile said last, or Modified.

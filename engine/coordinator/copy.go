@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/md5"
 	"io"
+	"slices"
 	"time"
 
 	"holdfast/engine"
@@ -190,7 +191,8 @@ func (c *Coordinator) copyPart(ctx context.Context, from, ref engine.Ref, id eng
 		return info, engine.E(engine.KindPreconditionFailed, "%s", why)
 	case object.Length() > engine.PutBytesMax:
 		return info, engine.E(engine.KindEntityTooLarge, "the part would have %d bytes; at most %d are allowed", object.Length(), engine.PutBytesMax)
-	case upload.Info.Class != version.Class || object.inlined() > 1: // parts in rows do not multiply: who opens the whole has them all in memory
+	case upload.Info.Class != version.Class || object.inlined() > 1 || object.sparse():
+		// Parts in rows do not multiply, since who opens the whole has them all in memory; and parts have no holes.
 		info, err := c.putPart(ctx, ref, id, number, copied{tee(object, o.Hash), object}, engine.PutPartOptions{Size: object.Length(), Checksum: o.Checksum})
 		info.Source = versionCopied(&version)
 		return info, err
@@ -220,6 +222,11 @@ func (c *Coordinator) copyPart(ctx context.Context, from, ref engine.Ref, id eng
 	info = madePart(number, &answer, command.Checksum)
 	info.Source = versionCopied(&version)
 	return info, nil
+}
+
+// sparse reports whether holes are selected.
+func (o *object) sparse() bool {
+	return slices.ContainsFunc(o.pieces, func(p piece) bool { return p.hole })
 }
 
 // inlined returns how many of the pieces that are selected ride in rows.

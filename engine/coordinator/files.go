@@ -144,13 +144,15 @@ func (c *Coordinator) place(ctx context.Context, at engine.Place) (meta.PlaceRef
 	return meta.PlaceRef{Bucket: record.ID, Directory: at.Directory, Name: at.Name}, err
 }
 
-// ref names a node for a command. What it is now the group judges.
+// ref names a node for a command. What it is, and whether it is, the group judges.
 func (c *Coordinator) ref(ctx context.Context, f engine.File) (meta.NodeRef, error) {
-	found, view, err := c.file(ctx, f)
+	record, view, err := c.bucketView(ctx, f.Bucket)
 	if err != nil {
 		return meta.NodeRef{}, err
 	}
-	return found.Ref, view.Close()
+	defer view.Close()
+	ref, err := meta.RefOf(view, record.ID, f.Node)
+	return ref, rowError(err)
 }
 
 // LinkFile implements engine.Files.

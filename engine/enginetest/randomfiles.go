@@ -83,6 +83,8 @@ type fileScript struct {
 	// directories are places where one was made lately, regular are files that were regular ones.
 	directories []place
 	regular     map[engine.BucketName][]twins
+	// owned are the owners that were opened, of each bucket; some have ended.
+	owned map[engine.BucketName][]owners
 }
 
 // dressed is a node that got an extended attribute.
@@ -95,7 +97,7 @@ type dressed struct {
 func newFileScript(t *testing.T, seed uint64, engines [2]engine.Engine, counts map[string]map[string]int) *fileScript {
 	return &fileScript{
 		T: t, ctx: t.Context(), random: rand.New(rand.NewPCG(seed, 2)), engines: engines, counts: counts,
-		known: map[engine.BucketName][]twins{}, regular: map[engine.BucketName][]twins{}, twin: [2]map[engine.File]engine.NodeID{{}, {}},
+		known: map[engine.BucketName][]twins{}, regular: map[engine.BucketName][]twins{}, owned: map[engine.BucketName][]owners{}, twin: [2]map[engine.File]engine.NodeID{{}, {}},
 	}
 }
 
@@ -190,6 +192,8 @@ func (r *fileScript) learn(bucket engine.BucketName, n twins) {
 // comparable takes from an answer what may differ between engines.
 func (r *fileScript) comparable(i int, bucket engine.BucketName, v any) any {
 	switch v := v.(type) {
+	case opaque:
+		return nil
 	case engine.FileInfo:
 		return r.comparableFile(i, bucket, v)
 	case engine.DirectoryPage:
@@ -378,6 +382,10 @@ func (r *fileScript) step() {
 		r.seekFile()
 	case n < 162:
 		r.usage()
+	case n < 164:
+		r.removePrefix()
+	case n < 172:
+		r.owners()
 	default:
 		r.patchFile()
 	}

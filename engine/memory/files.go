@@ -48,6 +48,9 @@ func (b *bucket) fileInfo(o *object) engine.FileInfo {
 	info := o.node.info()
 	info.Links, info.Held = uint64(len(b.keys[o.node.id])), b.holding(o.node.id)
 	info.Size, info.ETag, info.Sequence, info.Version = o.info.Size, o.info.ETag, o.info.Sequence, o.info.Version
+	if info.Links == 0 {
+		info.Version = ""
+	}
 	return info
 }
 

@@ -61,6 +61,9 @@ func (b *bucket) opened(o *object) *object {
 	opened := *o
 	opened.info = b.answer(o)
 	opened.info.Locks, opened.info.Lock = b.lock.Enabled, o.info.Lock
+	if b.nameless[o.node.id] == o {
+		opened.info.Key, opened.info.Version = "", ""
+	}
 	return &opened
 }
 

@@ -265,6 +265,12 @@ func (c *checker) object(bucket uint64, b *bucketRow, child *inodeSeen) (lock ui
 		return 0, nil
 	}
 	child.stale = c.apart
+	var r inodeRow
+	if there, err := load(c.view, key16(rowInode, bucket, child.entry.inode), &r); err != nil {
+		return 0, err
+	} else if elsewhere := r.parent != child.parent || r.name != child.name; c.apart && (!there || r.links == 0 || r.links == 1 && r.parent != 0 && elsewhere) {
+		return 0, nil // it has another name by now, or its holders have let go of it
+	}
 	if first := c.inodes[id]; first != nil {
 		first.links++
 		if e := child.entry; e != first.entry && !child.stale {
@@ -273,10 +279,6 @@ func (c *checker) object(bucket uint64, b *bucketRow, child *inodeSeen) (lock ui
 		return 0, nil
 	}
 	c.inodes[id] = child
-	var r inodeRow
-	if _, err := load(c.view, key16(rowInode, bucket, child.entry.inode), &r); err != nil {
-		return 0, err
-	}
 	if lock = uint64(locked(&r.Lock)); lock > 0 && !b.lock.Enabled {
 		c.problem("bucket %d: a version of %q has a lock; the bucket has none", bucket, child.name)
 	}

@@ -239,6 +239,35 @@ func (a *apply) hasRow(prefix []byte) (found bool) {
 	return found
 }
 
+// linkedRows is the most rows of links that a command looks at.
+const linkedRows = 2000
+
+// linked reports whether a file of the bucket has several names that lead to it. Where more have gone with directories than one command looks at, it says so too.
+func (a *apply) linked(bucket engine.BucketID) bool {
+	if !a.hasRow(key8(rowLink, uint64(bucket))) {
+		return false
+	}
+	if !a.hasRow(key8(rowDetached, uint64(bucket))) {
+		return true
+	}
+	leading, seen := map[uint64]int{}, 0
+	several := false
+	a.each(key8(rowLink, uint64(bucket)), func(key, _ []byte) bool {
+		inode := binary.BigEndian.Uint64(key[9:])
+		_, found, err := ascend(a.view, bucket, binary.BigEndian.Uint64(key[17:]))
+		if err != nil {
+			panic(storeError{err})
+		}
+		if found {
+			leading[inode]++
+		}
+		seen++
+		several = leading[inode] > 1 || seen > linkedRows
+		return !several
+	})
+	return several
+}
+
 // dropLink takes one of several names from a file; the caller writes the inode.
 func (a *apply) dropLink(p *path, id uint64, inode *inodeRow) {
 	a.view.Delete(linkKey(p.bucket, id, p.leaf(), p.name))
@@ -432,9 +461,6 @@ func (a *apply) linkFile(c *LinkFile) *Answer {
 	if b.versioning != engine.VersioningOff && !n.nameless() {
 		return failed(engine.KindBucketState, "the bucket keeps versions, and a version has one name")
 	}
-	if n.adrift {
-		return failed(engine.KindConflict, "the names of the file are being taken apart; repeat")
-	}
 	to, refusal := a.at(&c.At)
 	if refusal != nil {
 		return refusal
@@ -445,11 +471,11 @@ func (a *apply) linkFile(c *LinkFile) *Answer {
 	if to.live() || a.child(to).live {
 		return failed(engine.KindExists, "the name %q is taken", c.At.Name)
 	}
-	if n.inode.links == 0 {
+	if n.nameless() {
 		return a.nameFile(c, &b, n, to)
 	}
-	if n.inode.links >= engine.LinksMax {
-		return failed(engine.KindTooManyLinks, "the file has %d names; more are not allowed", n.inode.links)
+	if n.links() >= engine.LinksMax {
+		return failed(engine.KindTooManyLinks, "the file has %d names; more are not allowed", n.links())
 	}
 	if n.inode.links == 1 {
 		a.view.Set(linkKey(c.File.Bucket, n.id, n.path.leaf(), n.path.name), []byte{rowFormat})
@@ -473,6 +499,9 @@ func (a *apply) nameFile(c *LinkFile, b *bucketRow, n *node, to *path) *Answer {
 		return refusal
 	}
 	r := &n.inode
+	if n.adrift {
+		a.deleteAll(key16(rowLink, uint64(to.bucket), n.id)) // whoever takes the former names apart sees that it has another
+	}
 	b.sequence++
 	r.links, r.parent, r.name, r.Lock = 1, to.leaf(), to.name, lock
 	r.sequence, r.posix.changed = b.sequence, a.header.Stamp

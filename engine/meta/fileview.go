@@ -18,7 +18,8 @@ type node struct {
 	older   bool  // it is a version that is not current
 	adrift  bool  // it is held, and has lost all names that lead to it, but those are not taken apart yet
 	entry   entryRow
-	changed int64 // of a directory: when a name in it last came or went
+	lost    uint64 // names that do not lead to it any more, and are not taken apart yet
+	changed int64  // of a directory: when a name in it last came or went
 }
 
 // child is the directory that a place names beside the object there.
@@ -108,6 +109,14 @@ func findNode(view View, bucket engine.BucketID, id uint64, hint *NodeRef) (*nod
 // nameless reports whether only holders reach the file.
 func (n *node) nameless() bool { return n.inode.kind == inodeFile && (n.inode.links == 0 || n.adrift) }
 
+// links counts the names that lead to the node.
+func (n *node) links() uint64 {
+	if n.adrift {
+		return 0
+	}
+	return n.inode.links - n.lost
+}
+
 // reach finds a name of a file by which it can be reached.
 func (n *node) reach(view View, bucket engine.BucketID) (found bool, err error) {
 	if n.inode.links == 0 {
@@ -116,9 +125,22 @@ func (n *node) reach(view View, bucket engine.BucketID) (found bool, err error) 
 	if n.inode.links == 1 {
 		return n.reachBy(view, bucket, n.inode.parent, n.inode.name)
 	}
+	// All names are looked at only where some may have gone with a directory that is not taken apart yet.
+	apart := false
+	if err := scan(view, key8(rowDetached, uint64(bucket)), nil, func(_, _ []byte) (bool, error) { apart = true; return false, nil }); err != nil {
+		return false, err
+	}
+	leads := *n
 	err = scan(view, key16(rowLink, uint64(bucket), n.id), nil, func(key, _ []byte) (bool, error) {
-		found, err = n.reachBy(view, bucket, binary.BigEndian.Uint64(key[17:]), string(key[25:]))
-		return !found, err
+		ok, err := leads.reachBy(view, bucket, binary.BigEndian.Uint64(key[17:]), string(key[25:]))
+		if err == nil && ok {
+			lost := n.lost
+			*n, found = leads, true
+			n.lost = lost
+		} else {
+			n.lost++
+		}
+		return !found || apart, err
 	})
 	return found, err
 }
@@ -197,11 +219,13 @@ func (n *node) encode() []byte {
 	e.uint(n.id)
 	e.int(n.changed)
 	version := engine.VersionID("")
-	if n.inode.kind == inodeFile {
+	if n.inode.kind == inodeFile && !n.nameless() {
 		version = n.entry.version()
 	}
 	e.string(string(version))
-	e.b = append(e.b, n.inode.encode()...)
+	inode := n.inode
+	inode.links = n.links()
+	e.b = append(e.b, inode.encode()...)
 	return e.b
 }
 
@@ -219,12 +243,8 @@ func ParseNode(b []byte) (engine.FileInfo, error) {
 // info describes the node, but for the version.
 func (n *node) info() engine.FileInfo {
 	r, p := &n.inode, &n.inode.posix
-	links := r.links
-	if n.adrift {
-		links = 0
-	}
 	info := engine.FileInfo{
-		Held: r.holds > 0, Node: engine.NodeID(n.id), Type: r.of, Links: links, Size: r.size, Sequence: r.sequence,
+		Held: r.holds > 0, Node: engine.NodeID(n.id), Type: r.of, Links: n.links(), Size: r.size, Sequence: r.sequence,
 		Attributes: engine.FileAttributes{Set: p.set, Mode: p.mode, UID: p.uid, GID: p.gid, Device: p.device, Flags: p.flags},
 	}
 	modified, changed := cmp.Or(p.modified, r.stamp), max(r.stamp, p.changed)
@@ -238,7 +258,9 @@ func (n *node) info() engine.FileInfo {
 		born = cmp.Or(p.born, modified)
 	} else {
 		info.ETag = engine.ETag(r.etag.String())
-		info.Version = n.entry.version()
+		if info.Version = n.entry.version(); n.nameless() {
+			info.Version = ""
+		}
 	}
 	info.Modified, info.Changed, info.Accessed, info.Born = rowTime(modified), rowTime(changed), rowTime(cmp.Or(p.accessed, modified)), rowTime(born)
 	return info
@@ -265,6 +287,7 @@ func (n *node) view(bucket engine.BucketID) *FileView {
 	v := &FileView{Info: n.info(), Content: n.inode.content, Ref: NodeRef{Bucket: bucket, Node: engine.NodeID(n.id)}, node: n}
 	if n.nameless() {
 		v.Object = n.inode.info(&n.entry)
+		v.Object.Version = ""
 	} else if n.inode.kind == inodeFile {
 		v.Object = n.inode.info(&n.entry)
 		v.Object.Key = n.key()
@@ -280,6 +303,15 @@ func (v *FileView) Older() bool { return v.node.older }
 func (v *FileView) Key() engine.Key { return v.node.key() }
 
 func (n *node) key() engine.Key { return engine.Key(strings.Join(n.path.names, "") + n.path.name) }
+
+// RefOf names a node for a command, whether it is there or not.
+func RefOf(view View, bucket engine.BucketID, id engine.NodeID) (NodeRef, error) {
+	hint, err := findName(view, bucket, id)
+	if err != nil || hint != nil {
+		return *cmp.Or(hint, &NodeRef{}), err
+	}
+	return NodeRef{Bucket: bucket, Node: id}, nil
+}
 
 // FindFile finds a node by its number. KindNoSuchKey.
 func FindFile(view View, bucket engine.BucketID, id engine.NodeID) (*FileView, error) {
@@ -363,6 +395,13 @@ func fileAt(view View, p *path, entry *entryRow) (*FileView, error) {
 		return nil, err
 	} else if !ok {
 		return nil, engine.E(engine.KindDamaged, "the metadata lacks inode %d", n.id)
+	}
+	if n.inode.links > 1 {
+		counted := *n
+		if _, err := counted.reach(view, p.bucket); err != nil {
+			return nil, err
+		}
+		n.lost = counted.lost
 	}
 	return n.view(p.bucket), nil
 }

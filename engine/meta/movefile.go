@@ -116,7 +116,7 @@ func (r *inodeRow) entry(id uint64, b *bucketRow) entryRow {
 func (a *apply) keepVersion(b *bucketRow, p *path, inode *inodeRow) {
 	b.inode++
 	kept := *inode
-	kept.holds = 0
+	kept.holds, kept.links = 0, 1
 	kept.parent, kept.name = p.leaf(), p.name
 	a.retain(kept.content)
 	a.view.Set(key16(rowInode, uint64(p.bucket), b.inode), kept.encode())
@@ -199,21 +199,23 @@ func (a *apply) movable(m *moving, to *path) *Answer {
 
 // exchange has two names change places, in a bucket without versions.
 func (a *apply) exchange(from, to *moving) *Answer {
-	for _, pair := range [][2]*moving{{from, to}, {to, from}} {
-		m, other := pair[0], pair[1]
-		if !m.directory() {
-			if refusal := other.path.tooLong(0); refusal != nil {
-				return refusal
-			}
-			if other.directory() && other.path.live() {
-				return failed(engine.KindExists, "the directory %q hides an object of the same name", other.path.name)
-			}
-			continue
-		}
-		if slices.Contains(other.path.directories, m.below.id) {
+	pairs := [][2]*moving{{from, to}, {to, from}}
+	for _, pair := range pairs {
+		if m, other := pair[0], pair[1]; m.directory() && slices.Contains(other.path.directories, m.below.id) {
 			return failed(engine.KindInvalidArgument, "a directory cannot go beneath itself")
 		}
-		if refusal := a.movable(m, other.path); refusal != nil {
+	}
+	for _, pair := range pairs {
+		if m, other := pair[0], pair[1]; !m.directory() && other.directory() && other.path.live() {
+			return failed(engine.KindExists, "the directory %q hides an object of the same name", other.path.name)
+		}
+	}
+	for _, pair := range pairs {
+		refusal := pair[1].path.tooLong(0)
+		if pair[0].directory() {
+			refusal = a.movable(pair[0], pair[1].path)
+		}
+		if refusal != nil {
 			return refusal
 		}
 	}

@@ -225,7 +225,7 @@ func (a *apply) setVersioning(c *SetVersioning) *Answer {
 	if b.lock.Enabled && c.Versioning != engine.VersioningEnabled {
 		return failed(engine.KindBucketState, "the bucket has locks; its versioning stays enabled")
 	}
-	if a.hasRow(key8(rowLink, uint64(c.Bucket))) {
+	if a.linked(c.Bucket) {
 		return failed(engine.KindBucketState, "files of the bucket have several names, and a version has one; versioning stays off while it is so")
 	}
 	b.versioning = c.Versioning
