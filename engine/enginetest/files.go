@@ -144,6 +144,9 @@ func (s *suite) entries(n engine.NodeID, page int) (names []string) {
 		if !p.Truncated {
 			return names
 		}
+		if p.Last == o.After {
+			s.Fatalf("the page behind %q ends with it, and says that more follow", o.After)
+		}
 		o.After = p.Last
 	}
 }
@@ -870,6 +873,11 @@ func filesMoveLocked(s *suite) {
 	if got := s.stack("h"); len(got) != 2 || got[0] != string(patched.Version) {
 		s.Errorf("the patched file has the versions %q", got)
 	}
+	s.ok(s.SetBucketLock(s.ctx, s.bucket, engine.BucketLock{Enabled: true}), "set no default")
+	s.patched(patched.Node, engine.Piece{Length: 1, Body: strings.NewReader("f")})
+	if info, err = s.Stat(s.ctx, s.ref("h"), engine.StatOptions{}); err != nil || info.Lock.Mode != engine.RetentionNone {
+		s.Errorf("the next version has the lock of the one before: %+v, %v", info.Lock, err)
+	}
 	s.unlinked("h") // a marker hides what is locked
 	s.absent("h")
 }
@@ -1058,8 +1066,18 @@ func filesDirectoryIdentity(s *suite) {
 	s.ok(err, "set the mode")
 	s.put("d/b", nil)
 	s.remove("d/a")
-	if info := s.look("d"); info.Node != d.Node || info.Attributes.Mode != mode || info.Modified.Before(d.Modified) {
+	if info := s.look("d"); info.Node != d.Node || info.Attributes.Mode != mode {
 		s.Errorf("the directory is %+v; it was %+v", info, d)
+	}
+	old := time.Unix(1_000_000_000, 0)
+	for i, change := range []func(){
+		func() { s.put("d/x/y", nil) }, func() { s.remove("d/x/y") }, func() { s.made("d/z", engine.TypeFIFO) }, func() { s.moved("d/z", "z") },
+	} {
+		_, err := s.SetFile(s.ctx, s.node(d.Node), engine.FileChange{Modified: &old})
+		s.ok(err, "set the time")
+		if change(); !s.look("d").Modified.After(old) {
+			s.Errorf("after change %d of its names the directory is %+v", i, s.look("d"))
+		}
 	}
 	s.remove("d/b")
 	s.put("d/c", nil)
