@@ -103,7 +103,7 @@ func (a *apply) append(c *Append) *Answer {
 	if refusal != nil {
 		return refusal
 	}
-	if inode.content, refusal = a.extended(before.content, before.etag.parts > 0, before.links > 1); refusal != nil {
+	if inode.content, refusal = a.extended(before.content, before.etag.parts > 0, before.stays()); refusal != nil {
 		return refusal
 	}
 	a.addRun(inode.content, Run{Content: a.addData(&c.Data, partSum{number, c.Part}), Length: c.Data.Size})
@@ -121,6 +121,9 @@ func (t etag) then(sum [16]byte) etag {
 	return t
 }
 
+// stays reports whether the inode is still there when one of its names names another.
+func (r *inodeRow) stays() bool { return r.links > 1 || r.holds > 0 }
+
 // appendPatched appends to a file that was patched, as another patch does.
 func (a *apply) appendPatched(c *Append, b *bucketRow, p *path, before, inode *inodeRow) *Answer {
 	var held contentRow
@@ -130,7 +133,7 @@ func (a *apply) appendPatched(c *Append, b *bucketRow, p *path, before, inode *i
 	}
 	id := before.content
 	a.retain(id)
-	if !held.ends || held.refs > 1 || before.links > 1 {
+	if !held.ends || held.refs > 1 || before.stays() {
 		id = a.editable(id) // else the former inode, which goes, is the only other user
 	}
 	more := patching{a: a, id: id}
@@ -168,13 +171,13 @@ func (a *apply) nextPart(id uint64, parts int) (number int, refusal *Answer) {
 const sharedPartsMax = 1000
 
 // extended returns a content that names contents, has the bytes of the one given, and to which runs may be added; the caller owns a reference to
-// it. That is the same content if nobody but one inode with one name has it, for runs that are added change nothing for who reads what was there before.
-func (a *apply) extended(id uint64, parts, linked bool) (uint64, *Answer) {
+// it. That is the same content if nobody but one inode has it that goes by this, for runs that are added change nothing for who reads what was there before.
+func (a *apply) extended(id uint64, parts, stays bool) (uint64, *Answer) {
 	var r contentRow
 	if !a.mustLoad(key8(rowContent, id), &r) {
 		return 0, failed(engine.KindInternal, "content %d is not there", id)
 	}
-	if parts && r.refs == 1 && !linked {
+	if parts && r.refs == 1 && !stays {
 		a.retain(id)
 		return id, nil
 	}
