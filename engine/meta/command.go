@@ -17,8 +17,8 @@ const CommandBytesMax = 1 << 20
 
 // commandFormat is the format of the commands that are written. Format 2 added the versions that Source and Delete name. Format 3 added tags,
 // the class of what is copied, and Recode. Format 4 added locks, Append and the renames. Format 5 added the sender's clock to what makes versions that a
-// bucket may lock.
-const commandFormat = 5
+// bucket may lock. Format 6 added SetLeaving and RemoveDrive.
+const commandFormat = 6
 
 // Header begins every command. (Epoch, Number) identifies it: a repetition is answered, not applied again. The group's leader
 // writes Stamp when it proposes.
@@ -97,6 +97,9 @@ const (
 	opSetBucket      = 33
 	opMapDrive       = 34
 	opSetting        = 35
+
+	opSetLeaving  = 48
+	opRemoveDrive = 49
 )
 
 var commands = map[byte]func() Command{
@@ -132,6 +135,9 @@ var commands = map[byte]func() Command{
 	opSetBucket:      func() Command { return new(SetBucket) },
 	opMapDrive:       func() Command { return new(MapDrive) },
 	opSetting:        func() Command { return new(Setting) },
+
+	opSetLeaving:  func() Command { return new(SetLeaving) },
+	opRemoveDrive: func() Command { return new(RemoveDrive) },
 }
 
 // parseCommand decodes a command; the result refers to the bytes. ErrNewer for a later version and for an opcode that is not known, for none is
