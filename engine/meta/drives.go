@@ -125,3 +125,15 @@ func Widest(view View) (shards, parity int, err error) {
 	})
 	return shards, parity, err
 }
+
+// AnyPlaced reports whether a shard is recorded on a drive, and whether one is of an extent in use. It looks no further than to the first shard in use;
+// unless deep, to the first shard of all.
+func AnyPlaced(view View, drive engine.DriveID, deep bool) (any, used bool, err error) {
+	err = scan(view, key8(rowPlacement, uint64(drive)), nil, func(key, _ []byte) (bool, error) {
+		any = true
+		d := decoder{b: key[9:]}
+		_, used, err = loadUsed(view, d.extent())
+		return deep && !used, err
+	})
+	return any, used, err
+}
