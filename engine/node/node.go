@@ -456,6 +456,22 @@ func (n *Node) noteStandardLocked() {
 	}
 }
 
+// Removed returns the folders that the start named and that the node has no drive at any more: they were removed.
+func (n *Node) Removed() (list []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	removed := map[string]bool{}
+	for _, p := range n.state.Removed {
+		removed[path.Clean(p)] = true
+	}
+	for _, p := range n.config.Drives {
+		if removed[path.Clean(p)] {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
 // StandardBefore returns the redundancy that the standard class had at the start before this one, if it was another; else "".
 func (n *Node) StandardBefore() string { return n.before }
 
