@@ -46,8 +46,8 @@ var wantRows = map[byte][]string{
 		`content content=8 {refs=1 size=18 runs=[{Content=6 Length=10} {Content=7 Length=8}] count=2}`,
 		`content content=14 {refs=1 size=5005 count=2 staged=4}`,
 	},
-	'd': {`drive drive=8 {out=true gone=true}`},
-	'e': {`epoch epoch=3 {node=257 closed=true confirmed=1}`, `epoch epoch=4 {node=257 confirmed=60}`},
+	'd': {`drive drive=8 {out=true gone=true}`, `drive drive=9 {leaving=true heir=2}`},
+	'e': {`epoch epoch=3 {node=257 closed=true confirmed=1}`, `epoch epoch=4 {node=257 confirmed=64}`},
 	'g': {`group always=0 {stamp=` + noon + ` content=24}`},
 	'i': {
 		`inode bucket=1 inode=1 {kind=2 links=1}`,
@@ -63,9 +63,9 @@ var wantRows = map[byte][]string{
 	'm': {`missing slack=0 extent=1.4.4 {}`},
 	'n': {
 		`answer epoch=4 number=13 {Bucket=5 Stamp=` + noon + `}`,
-		`answer epoch=4 number=60 {Used=[true false]}`,
-		`answer epoch=4 number=61 {Sequence=9 Stamp=` + noon + ` Size=4 ETag="98bd1c45684cf587ac2347a92dd7bb51" Version="null"}`,
-		`answer epoch=4 number=62 {Kind=3 Failed=true Message="the bucket was deleted"}`,
+		`answer epoch=4 number=64 {Used=[true false]}`,
+		`answer epoch=4 number=65 {Sequence=9 Stamp=` + noon + ` Size=4 ETag="98bd1c45684cf587ac2347a92dd7bb51" Version="null"}`,
+		`answer epoch=4 number=66 {Kind=3 Failed=true Message="the bucket was deleted"}`,
 	},
 	'o': {`document bucket=3 name="tagging" {value=3c54616767696e672f3e}`},
 	'p': {`placement drive=1 extent=1.4.1 {}`, `placement drive=9 extent=1.4.3 {index=1}`},
@@ -151,6 +151,9 @@ var wantCommands = map[byte][]string{
 	33: {`SetBucket{Name="bucket" Bucket=1 From=1 To=2}`},
 	34: {`MapDrive{Drive=3 Record={Node=257 Path="/sample/state/witness" Incarnation=4099 Bytes=1099511627776 State=1 Witness=true}}`},
 	35: {`Setting{Name="colour" Value=626c7565}`},
+
+	48: {`SetLeaving{Drive=9 Leaving=true Heir=2}`},
+	49: {`RemoveDrive{Drive=9}`},
 }
 
 // wantRecords has records of the meta streams, by kind; of those of groups their first lines, and that of a first record of a generation.
@@ -173,7 +176,7 @@ var wantOthers = []string{
 	"segment 1 created, 262144 bytes",
 	"group 0: generation 1 is valid, of replica 1",
 	"group 1: generation 4 is valid, of replica 400",
-	"group 1 generation 1 applied to index 69 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3",
+	"group 1 generation 1 applied to index 73 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3",
 	"group 1 generation 1 hard state: term 2 vote 1",
 }
 
