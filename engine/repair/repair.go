@@ -721,7 +721,11 @@ func (k *Keeper) sweepOnce(ctx context.Context) error {
 func (k *Keeper) sweep(ctx context.Context) error {
 	defer stepSweep.Enter().Leave()
 	recorded := 0
+	leaving := k.config.Drives.Leaving()
 	for _, drive := range k.config.Drives.All() {
+		if slices.Contains(leaving, drive) {
+			continue // what moved off it goes with it, and until then serves readers who looked before the move
+		}
 		var after engine.ShardID
 		for {
 			list, ok, err := k.config.Drives.Shards(drive, after, repairBatch)
