@@ -340,8 +340,13 @@ func (n *Node) adopt(drives int) error {
 }
 
 // follow makes the redundancy of new writes that of the drives which stay. Where it has more parity than before, the groups get the replicas for that
-// first: metadata must bear the loss of as many drives as data. The caller has the turn of changing.
+// first: metadata must bear the loss of as many drives as data. Where drives leave, a witness may have to take a replica. The caller has the turn of changing.
 func (n *Node) follow(ctx context.Context) error {
+	if len(n.Leaving()) > 0 {
+		if err := n.needWitness(ctx); err != nil {
+			return err
+		}
+	}
 	n.mu.Lock()
 	before, drives := n.code, n.staying()
 	n.mu.Unlock()

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -355,5 +356,124 @@ func TestLearnerForEver(t *testing.T) {
 	closeNode(t, n)
 	n = openNode(t, c)
 	await(t, n, "the replica does not vote", func(s Status) bool { return s.Groups[1].Voters == 5 && allIn(s) })
+	closeNode(t, n)
+}
+
+// TestRottenDriveLeaves has every shard of a drive rot before it leaves: they are made from the others.
+func TestRottenDriveLeaves(t *testing.T) {
+	c, n, readAll := stocked(t, 4, engine.Redundancy{Data: 2, Parity: 2})
+	mustAdd(t, n, folder(t, c, "new"))
+	files, err := filepath.Glob(filepath.Join(c.Drives[1], "data", "*.seg"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range b {
+			b[i] ^= 0x55
+		}
+		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt(b, 0); err != nil || f.Close() != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := n.RemoveDrive(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	await(t, n, "drive 2 does not go", without(2))
+	for _, away := range []string{c.Drives[0], c.Drives[2]} { // so that every shard that was made counts
+		if err := os.Rename(away, away+".away"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, n, "nobody notices", func(s Status) bool { return s.Drives[0].State == "out" && s.Drives[1].State == "out" })
+	readAll(n)
+	closeNode(t, n)
+}
+
+// TestGarbageOnALostDrive replaces a drive that is out and has shards of what was deleted meanwhile, which nobody can delete there.
+func TestGarbageOnALostDrive(t *testing.T) {
+	c, n, _ := stocked(t, 4, engine.Redundancy{})
+	if err := os.Rename(c.Drives[1], c.Drives[1]+".away"); err != nil {
+		t.Fatal(err)
+	}
+	await(t, n, "nobody notices", func(s Status) bool { return s.Drives[1].State == "out" })
+	for i := range 12 {
+		if _, err := n.Delete(t.Context(), engine.Ref{Bucket: "bucket", Key: engine.Key(fmt.Sprint("k", i))}, engine.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := n.ReplaceDrive(t.Context(), 2, folder(t, c, "new")); err != nil {
+		t.Fatal(err)
+	}
+	await(t, n, "the garbage is not collected", func(s Status) bool { return without(2)(s) && s.Garbage == 0 })
+	closeNode(t, n)
+}
+
+// pausing is a body that waits in its middle.
+type pausing struct {
+	begin, rest []byte
+	reached     chan struct{}
+	on          chan struct{}
+}
+
+func (p *pausing) Read(b []byte) (int, error) {
+	if len(p.begin) > 0 {
+		n := copy(b, p.begin)
+		p.begin = p.begin[n:]
+		return n, nil
+	}
+	if p.reached != nil {
+		close(p.reached)
+		p.reached = nil
+		<-p.on
+	}
+	if len(p.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(b, p.rest)
+	p.rest = p.rest[n:]
+	return n, nil
+}
+
+// TestWriteThatWasPlacedBefore has a drive leave while an object is written that has a shard on it, in more shards than there are drives then.
+func TestWriteThatWasPlacedBefore(t *testing.T) {
+	c := testConfig(t, t.TempDir(), 5)
+	n := openNode(t, c)
+	if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	b := content(1, 9<<20)
+	body := &pausing{begin: b[:6<<20], rest: b[6<<20:], reached: make(chan struct{}), on: make(chan struct{})}
+	reached, written := body.reached, make(chan error, 1)
+	go func() {
+		_, err := n.Put(t.Context(), engine.Ref{Bucket: "bucket", Key: "late"}, body, engine.PutOptions{Size: int64(len(b))})
+		written <- err
+	}()
+	<-reached
+	if err := n.RemoveDrive(t.Context(), 4); err != nil {
+		t.Fatal(err)
+	}
+	if n.Redundancy() != "2+2" {
+		t.Errorf("the redundancy is %s", n.Redundancy())
+	}
+	close(body.on)
+	if err := <-written; err != nil && !engine.Is(err, engine.KindUnavailable) {
+		t.Fatal(err)
+	} else if err != nil { // the drive was quicker
+		t.Logf("the write was given up: %v", err)
+		put(t, n, "late", b)
+	}
+	await(t, n, "drive 4 does not go, or there is no witness", func(s Status) bool { return without(4)(s) && s.Groups[0].Voters == 5 && s.Groups[1].Voters == 5 })
+	mustGet(t, n, "late", b)
+	if _, err := n.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
 	closeNode(t, n)
 }

@@ -138,8 +138,8 @@ func (k *Keeper) moveShard(ctx context.Context, x *meta.Extent, i int) bool {
 	return true
 }
 
-// narrow writes an extent anew that has more shards than there are drives for. A write that was placed before a drive left is the only way to one: else
-// the drive would not have been let go.
+// narrow writes an extent anew that has more shards than there are drives, be they in or out. A write that was placed before a drive left, and decided
+// after, is the only way to one: else the drive would not have been let go.
 func (k *Keeper) narrow(ctx context.Context, x *meta.Extent) bool {
 	if k.config.Drives.Staying() >= len(x.Drives) {
 		return false // drives are out that it waits for

@@ -529,7 +529,7 @@ func (k *Keeper) rebuild(ctx context.Context, x *meta.Extent, i int) bool {
 	if k.config.Drives.Out(from) || k.config.Drives.Store(from) == nil || slices.Contains(k.config.Drives.Leaving(), from) {
 		spare, ok := k.config.Drives.Successor(from, x.Drives)
 		if !ok {
-			return false
+			return k.narrow(ctx, x)
 		}
 		to = spare
 	}
