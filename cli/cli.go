@@ -20,12 +20,12 @@ import (
 	"holdfast/engine"
 )
 
-// Main runs the command line and returns the exit status: 0 done, 1 failed, 2 called wrongly, 3 (status only) not fully protected.
+// Main runs the command line and returns the exit status: 0 done, 1 failed, 2 called wrongly, 3 (status and drive list only) not fully protected.
 func Main(args []string, stdout, stderr io.Writer) int {
 	app := &cli.App{
 		Name: "holdfast", Usage: "erasure-coded storage that keeps what it acknowledged", Version: config.Version,
-		Description: "Start a server on four drives:\n\n    holdfast server /srv/drive{1...4}\n\nand see how well everything is protected:\n\n    holdfast status\n\nholdfast help COMMAND explains a command.\n\nExit status: 0 done, 1 failed, 2 called wrongly, 3 (status only) not fully protected.",
-		Commands:    []*cli.Command{serverCommand(), statusCommand(), scrubCommand(), benchCommand(), debugCommand(), versionCommand()},
+		Description: "Start a server on four drives:\n\n    holdfast server /srv/drive{1...4}\n\nand see how well everything is protected:\n\n    holdfast status\n\nholdfast help COMMAND explains a command.\n\nExit status: 0 done, 1 failed, 2 called wrongly, 3 (status and drive list only) not fully protected.",
+		Commands:    []*cli.Command{serverCommand(), statusCommand(), driveCommand(), scrubCommand(), benchCommand(), debugCommand(), versionCommand()},
 		Writer:      stdout, ErrWriter: stderr, HideHelpCommand: true,
 		ExitErrHandler: func(*cli.Context, error) {},
 		OnUsageError:   wrongUsage,
@@ -40,7 +40,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	if len(args) > 1 && args[1] == "help" {
 		args = append(append([]string{args[0]}, args[2:]...), "--help")
 	}
-	err := app.Run(args)
+	err := app.Run(flagsFirst(args))
 	if err == nil {
 		return 0
 	}

@@ -56,7 +56,7 @@ func statusCommand() *cli.Command {
 func causes(s *daemon.Status) (list []string) {
 	for _, d := range s.Drives {
 		switch {
-		case d.State == "in":
+		case d.State == "in", d.State == "leaving": // what is on one that leaves is protected as ever
 		case d.Witness:
 			list = append(list, "the witness is "+d.State)
 		default:
@@ -115,6 +115,11 @@ func count(n int, one, more string) string {
 
 // askLocal asks the daemon whose socket the command's flags, the environment or the file name.
 func askLocal(c *cli.Context, method, path string) ([]byte, error) {
+	return askLocalFor(c, method, path, answerWait)
+}
+
+// askLocalFor is askLocal for what may take long.
+func askLocalFor(c *cli.Context, method, path string, wait time.Duration) ([]byte, error) {
 	loaded, err := load(c, nil)
 	if err != nil {
 		return nil, err
@@ -122,12 +127,15 @@ func askLocal(c *cli.Context, method, path string) ([]byte, error) {
 	if loaded.Socket == config.Off {
 		return nil, usageError{errors.New("the socket is off, so there is nothing to ask; start the daemon with a --socket, and name the same here")}
 	}
-	return ask(c.Context, loaded.Socket, method, path)
+	return ask(c.Context, loaded.Socket, method, path, wait)
 }
 
+// answerWait is how long an answer of the daemon is waited for that takes no work on a drive.
+const answerWait = 30 * time.Second
+
 // ask asks for a path of the local API.
-func ask(ctx context.Context, socket, method, path string) ([]byte, error) {
-	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+func ask(ctx context.Context, socket, method, path string, wait time.Duration) ([]byte, error) {
+	client := &http.Client{Timeout: wait, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		},
@@ -176,15 +184,12 @@ func printStatus(w io.Writer, s *daemon.Status, causes []string) error {
 		at = "https://" + at
 	}
 	fmt.Fprintf(w, "holdfast %s, up %s, S3 at %s, redundancy %s\n\n", s.Version, time.Since(s.Started).Round(time.Second), at, s.Redundancy)
-	fmt.Fprintf(w, "%-6s %-8s %-6s %10s %10s %8s  %s\n", "drive", "role", "state", "free", "total", "shards", "path")
+	fmt.Fprintf(w, "%-6s %-8s %-8s %10s %10s %8s  %s\n", "drive", "role", "state", "free", "total", "shards", "path")
 	for _, d := range s.Drives {
-		role := "data"
-		if d.Witness {
-			role = "witness"
-		}
-		line := fmt.Sprintf("%-6d %-8s %-6s %10s %10s %8d  %s %s", d.Drive, role, d.State, bytesText(d.Free), bytesText(d.Total), d.Shards, d.Path, d.Problem)
+		line := fmt.Sprintf("%-6d %-8s %-8s %10s %10s %8d  %s %s", d.Drive, roleText(&d), d.State, bytesText(d.Free), bytesText(d.Total), d.Shards, d.Path, d.Problem)
 		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
+	printLeaving(w, s.Drives)
 	printScrubs(w, s.Drives)
 	for _, g := range s.Groups {
 		quorum := ""
@@ -200,8 +205,10 @@ func printStatus(w io.Writer, s *daemon.Status, causes []string) error {
 		fmt.Fprintf(w, "trash: %s to be taken apart, with %s; their room is given back meanwhile\n",
 			count(s.Trash, "removed directory or upload", "removed directories and uploads"), count(int(s.TrashVersions), "version", "versions"))
 	}
-	fmt.Fprintf(w, "keepers: %d shards rebuilt, %d extents widened, %d shards swept, %d versions taken apart, %d contents freed, %d waiting; %d reported by readers, %d by the scrub\n",
-		s.Keeper.ShardsRebuilt, s.Keeper.ExtentsWidened, s.Keeper.ShardsSwept, s.Keeper.VersionsTakenApart, s.Keeper.ContentsFreed, s.Garbage, s.Keeper.Reported, s.Keeper.ScrubDamaged)
+	k := &s.Keeper
+	fmt.Fprintf(w, "keepers: %s rebuilt, %s moved, %s widened, %s swept, %s taken apart, %s freed, %d waiting; %d reported by readers, %d by the scrub\n",
+		count(int(k.ShardsRebuilt), "shard", "shards"), count(int(k.ShardsMoved), "shard", "shards"), count(int(k.ExtentsWidened), "extent", "extents"),
+		count(int(k.ShardsSwept), "shard", "shards"), count(int(k.VersionsTakenApart), "version", "versions"), count(int(k.ContentsFreed), "content", "contents"), s.Garbage, k.Reported, k.ScrubDamaged)
 	verdict := "every shard is where it should be"
 	if missing := missing(s); len(missing) > 0 {
 		verdict = strings.Join(missing, "; ")

@@ -65,14 +65,19 @@ type daemon struct {
 	gate    sync.RWMutex   // held for reading by each request, and for good by stop
 }
 
-// Check says what of the configuration no daemon could be started with. It looks at no folder.
+// Check says what of the configuration no daemon could be started with. Of all folders it looks at the node's state alone, which knows the drives that
+// were added and removed.
 func Check(c *config.Config) error {
 	if len(c.Drives) == 0 {
 		return errors.New("no drives are named; write for example: holdfast server /srv/drive{1...4}")
 	}
-	standard, err := node.Check(c.Drives, c.Redundancy)
+	if _, err := node.Check(c.Drives, engine.Redundancy{}); err != nil {
+		return err
+	}
+	drives := node.Paths(c.State, c.Drives)
+	standard, err := node.Check(drives, c.Redundancy)
 	if err == nil {
-		_, err = node.CheckReduced(c.Drives, standard, c.ReducedRedundancy)
+		_, err = node.CheckReduced(drives, standard, c.ReducedRedundancy)
 	}
 	return err
 }
@@ -83,7 +88,7 @@ func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) er
 	d := &daemon{config: c, logger: logger(c), started: time.Now()}
 	settings := node.Config{
 		State: c.State, Drives: c.Drives, Standard: c.Redundancy, Reduced: c.ReducedRedundancy, Memory: c.MemoryBytes, Logger: d.logger,
-		ScrubPeriod: c.ScrubEvery, ScrubRate: c.ScrubBytes, Locked: d.record,
+		ScrubPeriod: c.ScrubEvery, ScrubRate: c.ScrubBytes, MoveRate: c.MoveBytes, Locked: d.record,
 	}
 	for _, check := range []func() error{
 		func() error { return Check(c) }, func() error { return checkFolders(c) }, func() error { return node.Examine(settings) },
@@ -243,7 +248,8 @@ const StepsFile = "steps"
 
 // checkFolders refuses what is no folder, and a state folder on a drive: the drive would not be empty, and its loss would take the state along.
 func checkFolders(c *config.Config) error {
-	for _, dir := range append([]string{c.State}, c.Drives...) {
+	drives := node.Paths(c.State, c.Drives)
+	for _, dir := range append([]string{c.State}, drives...) {
 		if info, err := os.Stat(dir); err == nil && !info.IsDir() {
 			what := "drive"
 			if dir == c.State {
@@ -253,7 +259,7 @@ func checkFolders(c *config.Config) error {
 		}
 	}
 	state := resolve(c.State)
-	for _, dir := range c.Drives {
+	for _, dir := range drives {
 		switch below, err := filepath.Rel(resolve(dir), state); {
 		case err != nil || below == ".." || strings.HasPrefix(below, "../"):
 		case below == ".":
@@ -370,6 +376,9 @@ func (d *daemon) localAPI() http.Handler {
 	})
 	mux.HandleFunc("GET /scrub", d.scrubStatus)
 	mux.HandleFunc("POST /scrub", d.scrubStart)
+	mux.HandleFunc("POST /drives/add", d.driveAdd)
+	mux.HandleFunc("POST /drives/leave", d.driveLeave)
+	mux.HandleFunc("POST /drives/keep", d.driveKeep)
 	return mux
 }
 
@@ -391,7 +400,7 @@ func (d *daemon) announce(out io.Writer, user, password, file string, show bool)
 	}
 	fmt.Fprintf(&b, "  command line %s\n", d.config.Socket)
 	fmt.Fprintf(&b, "  state        %s\n", d.config.State)
-	fmt.Fprintf(&b, "  drives       %s, redundancy %s\n", strings.Join(d.config.Drives, " "), d.node.Redundancy())
+	fmt.Fprintf(&b, "  drives       %s, redundancy %s\n", strings.Join(d.drivePaths(), " "), d.node.Redundancy())
 	if file != "" {
 		fmt.Fprintf(&b, "  credentials  %s\n", file)
 	} else {
@@ -411,8 +420,11 @@ func (d *daemon) warn(b *strings.Builder) {
 		b.WriteString("warning: there is no redundancy; the loss of a drive loses data\n")
 	}
 	for _, drive := range d.node.Drives() {
-		if drive.State == "out" {
+		switch drive.State {
+		case "out":
 			fmt.Fprintf(b, "warning: drive %s is out: %s\n", drive.Path, drive.Problem)
+		case "leaving":
+			fmt.Fprintf(b, "warning: drive %d, %s, leaves; holdfast drive list shows how far that is\n", drive.Drive, drive.Path)
 		}
 	}
 	if before := d.node.StandardBefore(); before != "" {
@@ -429,15 +441,20 @@ func (d *daemon) warn(b *strings.Builder) {
 	if d.metrics != nil && !isLoopback(d.metrics.Addr()) {
 		fmt.Fprintf(b, "warning: whoever reaches %s may read the metrics; 127.0.0.1:9005 would keep them on this machine\n", d.metrics.Addr())
 	}
-	devices := map[string]uint64{}
-	for _, dir := range append([]string{d.config.State}, d.config.Drives...) {
-		if info, err := os.Stat(dir); err == nil {
-			devices[dir] = info.Sys().(*syscall.Stat_t).Dev
-		}
+	if removed := d.node.Removed(); len(removed) > 0 {
+		fmt.Fprintf(b, "warning: %s named, and removed from the node; take that out of the configuration\n", isAre(removed))
 	}
-	for _, text := range deviceWarnings(devices, d.config.State, d.config.Drives, !strings.HasSuffix(redundancy, "+0")) {
+	for _, text := range d.deviceWarnings() {
 		fmt.Fprintf(b, "warning: %s\n", text)
 	}
+}
+
+// isAre begins a sentence about some folders.
+func isAre(folders []string) string {
+	if len(folders) == 1 {
+		return "drive " + folders[0] + " is"
+	}
+	return "drives " + strings.Join(folders, ", ") + " are"
 }
 
 // deviceWarnings says what would be lost together. A folder that devices lacks is not at hand. With a single drive there is nothing to choose.

@@ -39,7 +39,7 @@ const DefaultFile = "/etc/holdfast/holdfast.toml"
 // Config is everything that a daemon can be told. The tag toml is the key in the file; the environment variable is HOLDFAST_ and the key
 // in upper case; the flag is the key with hyphens. The tag help is the manual.
 type Config struct {
-	Drives         []string `toml:"drives" help:"folders of the drives, normally mount points; {1...4} stands for 1, 2, 3, 4. MINIO_VOLUMES is an alias of the variable. Their absolute paths and their number are kept for the node's life; the order is free"`
+	Drives         []string `toml:"drives" help:"folders of the drives, normally mount points; {1...4} stands for 1, 2, 3, 4. MINIO_VOLUMES is an alias of the variable. Their absolute paths are kept for the node's life; the order is free. Drives that holdfast drive added need not be named, and those that it removed may be"`
 	State          string   `toml:"state" help:"folder of the node's own state; put it on another device than the drives, in any case not inside one. Default: /var/lib/holdfast for root, else $XDG_STATE_HOME/holdfast or ~/.local/state/holdfast"`
 	S3Address      string   `toml:"s3_address" help:"where S3 is served: host:port, :port, or off. Default :9000"`
 	S3Domains      string   `toml:"s3_domains" help:"domains whose subdomains are buckets, separated by spaces or commas: with s3.example.com the bucket b is at b.s3.example.com, too. DNS must lead all names below them here. Default: none, buckets are in the path. MINIO_DOMAIN is an alias of the variable"`
@@ -54,6 +54,7 @@ type Config struct {
 	Memory         string   `toml:"memory" help:"budget of block buffers, such as 256MiB, at least 16MiB; requests wait for it, and are told to slow down. Default: a quarter of the machine's memory, at most 256MiB"`
 	ScrubPeriod    string   `toml:"scrub_period" help:"every shard on every drive is read and proven once in this time, such as 720h, from 1h to 8784h; off: only when holdfast scrub start asks for it. Default 720h, which is 30 days"`
 	ScrubRate      string   `toml:"scrub_rate" help:"the most that the scrub reads of one drive in a second, such as 64MiB/s, from 1MiB/s to 16GiB/s. Where the period leaves time it reads less, but no less than 1MiB/s. Default 64MiB/s"`
+	MoveRate       string   `toml:"move_rate" help:"the most that is moved in a second off drives that leave, see holdfast drive, such as 64MiB/s, from 1MiB/s to 16GiB/s. Default 64MiB/s"`
 	LogLevel       string   `toml:"log_level" help:"debug, info, warn or error. Default info"`
 	LogFormat      string   `toml:"log_format" help:"text or json. Default text"`
 	AccessLog      string   `toml:"access_log" help:"where a line for each request goes: log (among the daemon's own lines, at info), off, or a file, which has them all whatever the log_level, in the log_format, and is opened anew on SIGHUP. Default log"`
@@ -67,14 +68,15 @@ type Config struct {
 	FTPSAddress    string   `toml:"ftps_address" help:"reserved for implicit FTPS, port 9990; this build has none, so only off is possible"`
 	SFTPAddress    string   `toml:"sftp_address" help:"reserved for SFTP, port 9022; this build has none, so only off is possible"`
 
-	// Redundancy, ReducedRedundancy, MemoryBytes, Domains, ScrubEvery and ScrubBytes are what Standard, Reduced, Memory, S3Domains, ScrubPeriod and
-	// ScrubRate say; a zero redundancy means the default, a zero period that the scrub is off.
+	// Redundancy, ReducedRedundancy, MemoryBytes, Domains, ScrubEvery, ScrubBytes and MoveBytes are what Standard, Reduced, Memory, S3Domains, ScrubPeriod,
+	// ScrubRate and MoveRate say; a zero redundancy means the default, a zero period that the scrub is off.
 	Redundancy        engine.Redundancy `toml:"-"`
 	ReducedRedundancy engine.Redundancy `toml:"-"`
 	MemoryBytes       int64             `toml:"-"`
 	Domains           []string          `toml:"-"`
 	ScrubEvery        time.Duration     `toml:"-"`
 	ScrubBytes        int64             `toml:"-"` // in a second
+	MoveBytes         int64             `toml:"-"` // in a second
 	// Exposed is the configuration file if it has the root password and all may read it.
 	Exposed string `toml:"-"`
 }
@@ -223,6 +225,7 @@ func (c *Config) complete() (err error) {
 	defaulted(&c.S3SignatureV2, "on")
 	defaulted(&c.ScrubPeriod, "720h")
 	defaulted(&c.ScrubRate, "64MiB/s")
+	defaulted(&c.MoveRate, "64MiB/s")
 	defaulted(&c.LogLevel, "info")
 	defaulted(&c.LogFormat, "text")
 	defaulted(&c.AccessLog, AccessInLog)
@@ -231,7 +234,7 @@ func (c *Config) complete() (err error) {
 	if err := c.completeDrives(); err != nil {
 		return err
 	}
-	for _, check := range []func() error{c.checkReserved, c.checkAddresses, c.completePaths, c.checkCredential, c.checkWords, c.parseStandard, c.parseMemory, c.parseDomains, c.parseScrub} {
+	for _, check := range []func() error{c.checkReserved, c.checkAddresses, c.completePaths, c.checkCredential, c.checkWords, c.parseStandard, c.parseMemory, c.parseDomains, c.parseScrub, c.parseMove} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -240,21 +243,28 @@ func (c *Config) complete() (err error) {
 }
 
 func (c *Config) completeDrives() error {
-	var drives []string
-	for _, pattern := range c.Drives {
+	drives, err := Folders(c.Drives)
+	if err == nil {
+		c.Drives = drives
+	}
+	return err
+}
+
+// Folders returns the absolute paths that patterns with {1...4} in them stand for.
+func Folders(patterns []string) (folders []string, err error) {
+	for _, pattern := range patterns {
 		expanded, err := expand(pattern)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, p := range expanded {
 			if p, err = filepath.Abs(p); err != nil {
-				return err
+				return nil, err
 			}
-			drives = append(drives, p)
+			folders = append(folders, p)
 		}
 	}
-	c.Drives = drives
-	return nil
+	return folders, nil
 }
 
 // expandMax bounds what one argument may stand for.
@@ -457,10 +467,10 @@ func parseBytes(text string) (n int64, ok bool) {
 	return n << shift, true
 }
 
-// Bounds of the scrub.
+// Bounds of the scrub, and of all rates.
 const (
 	scrubPeriodMin, scrubPeriodMax = time.Hour, 366 * 24 * time.Hour
-	scrubRateMin, scrubRateMax     = 1 << 20, 16 << 30
+	rateMin, rateMax               = 1 << 20, 16 << 30
 )
 
 func (c *Config) parseScrub() (err error) {
@@ -473,14 +483,25 @@ func (c *Config) parseScrub() (err error) {
 			return fmt.Errorf("--scrub-period is %q; %gh to %gh are possible, or off", c.ScrubPeriod, scrubPeriodMin.Hours(), scrubPeriodMax.Hours())
 		}
 	}
-	ok := false
-	if c.ScrubBytes, ok = parseBytes(strings.TrimSuffix(c.ScrubRate, "/s")); !ok {
-		return fmt.Errorf("--scrub-rate is %q; write bytes in a second such as 64MiB/s", c.ScrubRate)
+	c.ScrubBytes, err = parseRate("scrub-rate", c.ScrubRate)
+	return err
+}
+
+func (c *Config) parseMove() (err error) {
+	c.MoveBytes, err = parseRate("move-rate", c.MoveRate)
+	return err
+}
+
+// parseRate reads bytes in a second.
+func parseRate(option, text string) (int64, error) {
+	n, ok := parseBytes(strings.TrimSuffix(text, "/s"))
+	if !ok {
+		return 0, fmt.Errorf("--%s is %q; write bytes in a second such as 64MiB/s", option, text)
 	}
-	if c.ScrubBytes < scrubRateMin || c.ScrubBytes > scrubRateMax {
-		return fmt.Errorf("--scrub-rate is %q; 1MiB/s to 16GiB/s are possible", c.ScrubRate)
+	if n < rateMin || n > rateMax {
+		return 0, fmt.Errorf("--%s is %q; 1MiB/s to 16GiB/s are possible", option, text)
 	}
-	return nil
+	return n, nil
 }
 
 // Version is the release, set by the linker.

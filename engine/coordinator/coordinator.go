@@ -46,11 +46,12 @@ type Drives interface {
 
 // Config is what a Coordinator is made of.
 type Config struct {
-	Root    *group.Writer // to the root group
-	Data    *group.Writer // to the group of the buckets
-	Drives  Drives
-	Pool    *buffer.Pool
-	Classes map[engine.StorageClass]engine.Redundancy // has ClassStandard
+	Root   *group.Writer // to the root group
+	Data   *group.Writer // to the group of the buckets
+	Drives Drives
+	Pool   *buffer.Pool
+	// Class returns the redundancy of a storage class, which follows the drives that there are; false if there is no such class. ClassStandard is one.
+	Class func(engine.StorageClass) (engine.Redundancy, bool)
 	// Damaged is told of shards that were found missing or rotten.
 	Damaged func(id engine.ShardID, drive engine.DriveID, err error)
 	Logger  *slog.Logger

@@ -37,7 +37,7 @@ func (c *Coordinator) copy(ctx context.Context, from, to engine.Ref, o engine.Co
 		return info, err
 	}
 	class := cmp.Or(o.Class, engine.ClassStandard)
-	if _, known := c.Classes[class]; !known {
+	if _, known := c.Class(class); !known {
 		return info, engine.E(engine.KindInvalidArgument, "there is no storage class %q", class)
 	}
 	if o.Tags != nil {

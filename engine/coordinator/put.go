@@ -104,7 +104,7 @@ func (c *Coordinator) store(ctx context.Context, body io.Reader, size int64, cla
 }
 
 func (c *Coordinator) storable(size int64, class engine.StorageClass) error {
-	if _, ok := c.Classes[class]; !ok {
+	if _, ok := c.Class(class); !ok {
 		return engine.E(engine.KindInvalidArgument, "there is no storage class %q", class)
 	}
 	if size > engine.PutBytesMax {
@@ -118,7 +118,7 @@ func (c *Coordinator) storeExtents(ctx context.Context, body io.Reader, size int
 	if err := c.storable(size, class); err != nil {
 		return nil, err
 	}
-	redundancy := c.Classes[class]
+	redundancy, _ := c.Class(class)
 	first, err := c.Drives.Place(redundancy, min(max(size, 0), engine.ExtentBytesMax))
 	if err != nil {
 		return nil, err

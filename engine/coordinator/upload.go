@@ -30,7 +30,7 @@ func (c *Coordinator) startUpload(ctx context.Context, ref engine.Ref, o engine.
 	if err := cmp.Or(checkAttributes(&o.Attributes), engine.CheckTags(o.Tags), engine.CheckRetention(o.Lock.Retention, time.Now())); err != nil {
 		return info, err
 	}
-	if _, ok := c.Classes[o.Class]; !ok {
+	if _, ok := c.Class(o.Class); !ok {
 		return info, engine.E(engine.KindInvalidArgument, "there is no storage class %q", o.Class)
 	}
 	id := binary.BigEndian.AppendUint64(nil, uint64(time.Now().UnixNano()))

@@ -3,6 +3,7 @@
 //	NewWriter ─► Write(block) … ─► Commit      encode ─► k+m shards at once ─► all synced, the failed ones re-made on spare drives
 //	Read                                       the data shards' ranges ─► any k where one is missing, bad or slow
 //	Rebuild                                    one shard from any k others, a piece at a time
+//	Copy                                       one shard from the drive that has it to another
 //
 // Promise: Commit returns without an error only when every shard is durable, except those whose drives are out, and then never fewer than
 // the floor of an acknowledgement (meta.AcknowledgeFloor). Read returns the bytes that were written or an error; every byte has passed the

@@ -26,7 +26,7 @@ func Rebuild(ctx context.Context, s Source, index int, target ShardStore) error 
 
 // rebuild says too whether it was the target that failed.
 func rebuild(ctx context.Context, s *Source, index int, target ShardStore) (targetFailed bool, err error) {
-	r := &rebuilding{ctx: ctx, s: s, id: engine.ShardID{Extent: s.ID, Index: uint8(index)}}
+	r := &rebuilding{ctx: ctx, s: s, id: engine.ShardID{Extent: s.ID, Index: uint8(index)}, what: "rebuild"}
 	if err := r.create(target); err != nil {
 		return true, r.explain(err)
 	}
@@ -61,7 +61,8 @@ type rebuilding struct {
 	writer ShardWriter
 	piece  []byte
 	sums   []uint64
-	hung   bool // the target may still read piece
+	hung   bool   // a store may still use piece
+	what   string // is done, for errors
 }
 
 func (r *rebuilding) create(target ShardStore) error {
@@ -108,5 +109,5 @@ func (r *rebuilding) explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	return engine.E(engine.KindOf(err), "rebuild shard %d of extent %s: %w", r.id.Index, name(r.s.ID), err)
+	return engine.E(engine.KindOf(err), "%s shard %d of extent %s: %w", r.what, r.id.Index, name(r.s.ID), err)
 }

@@ -263,6 +263,11 @@ func (a *apply) execute(command Command) *Answer {
 		return &Answer{}
 	case *Setting:
 		return a.setting(c)
+
+	case *SetLeaving:
+		return a.setLeaving(c)
+	case *RemoveDrive:
+		return a.removeDrive(c)
 	}
 	panic(fmt.Sprintf("meta: command %T has no effect", command))
 }

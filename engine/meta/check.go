@@ -31,7 +31,7 @@ func Check(view View) (Census, error) {
 		view: view, refs: map[uint64]uint64{}, owned: map[engine.ExtentID]uint64{}, holds: map[[2]uint64]uint64{}, inodes: map[[2]uint64]*inodeSeen{}, trash: map[string]bool{},
 		detached: map[[2]uint64]bool{},
 	}
-	for _, f := range []func() error{c.trashRows, c.buckets, c.detachedRows, c.owners, c.nameless, c.links, c.xattrs, c.inodeRows, c.uploads, c.parts, c.contents, c.extents, c.placements, c.leftOver} {
+	for _, f := range []func() error{c.trashRows, c.buckets, c.detachedRows, c.owners, c.nameless, c.links, c.xattrs, c.inodeRows, c.uploads, c.parts, c.contents, c.extents, c.placements, c.drives, c.leftOver} {
 		if err := f(); err != nil {
 			return c.census, err
 		}
@@ -642,6 +642,21 @@ func (c *checker) placements() error {
 		c.problem("%d extents are listed for repair; %d miss shards", missing, c.census.MissingExtents)
 	}
 	return nil
+}
+
+// drives goes through what the group says of drives.
+func (c *checker) drives() error {
+	return c.rows(rowDrive, func(key, value []byte) error {
+		var r driveRow
+		if err := parse(key, value, &r); err != nil {
+			return err
+		}
+		id := binary.BigEndian.Uint64(key)
+		if r.gone && (!r.out || r.leaving) || r.heir != 0 && !r.leaving || r.heir == engine.DriveID(id) && r.heir != 0 {
+			c.problem("drive %d cannot be %+v", id, r)
+		}
+		return nil
+	})
 }
 
 // leftOver goes through what belongs to open epochs only, and looks for rows whose owner is gone.

@@ -113,6 +113,8 @@ const (
 	opCloseOwner     = 45
 	opHoldFile       = 46
 	opLockFile       = 47
+	opSetLeaving     = 48
+	opRemoveDrive    = 49
 )
 
 var commands = map[byte]func() Command{
@@ -163,6 +165,8 @@ var commands = map[byte]func() Command{
 	opRemovePrefix:   func() Command { return new(RemovePrefix) },
 	opRemoveBucket:   func() Command { return new(RemoveBucket) },
 	opTakeApart:      func() Command { return new(TakeApart) },
+	opSetLeaving:     func() Command { return new(SetLeaving) },
+	opRemoveDrive:    func() Command { return new(RemoveDrive) },
 }
 
 // parseCommand decodes a command; the result refers to the bytes. ErrNewer for a later version and for an opcode that is not known, for none is

@@ -254,8 +254,8 @@ func (a *apply) moveShard(c *MoveShard) *Answer {
 			return failed(engine.KindConflict, "drive %d has another shard of extent %v", c.To, c.Extent)
 		}
 	}
-	if a.driveOut(c.To) {
-		return failed(engine.KindConflict, "drive %d is out", c.To)
+	if a.driveOut(c.To) || a.driveLeaving(c.To) {
+		return failed(engine.KindConflict, "drive %d is out, or leaves", c.To)
 	}
 	a.setMissing(&x, false)
 	a.view.Delete(placementKey(c.From, c.Extent))
@@ -324,6 +324,9 @@ func (a *apply) setDrive(c *SetDrive) *Answer {
 	var before driveRow
 	if a.mustLoad(key8(rowDrive, uint64(c.Drive)), &before) && before.gone {
 		return &Answer{} // gone is for good
+	}
+	if !r.gone {
+		r.leaving, r.heir = before.leaving, before.heir
 	}
 	a.view.Set(key8(rowDrive, uint64(c.Drive)), r.encode())
 	return &Answer{}

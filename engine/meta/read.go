@@ -435,9 +435,16 @@ func ListPlaced(view View, drive engine.DriveID, from engine.ExtentID, max int) 
 	return list, err
 }
 
-// CountMissing returns how many extents lack shards.
+// CountMissing returns how many extents in use lack shards: of garbage nobody needs them.
 func CountMissing(view View) (n int, err error) {
-	err = scan(view, []byte{rowMissing}, nil, func(_, _ []byte) (bool, error) { n++; return true, nil })
+	err = scan(view, []byte{rowMissing}, nil, func(key, _ []byte) (bool, error) {
+		d := decoder{b: key[2:]}
+		_, used, err := loadUsed(view, d.extent())
+		if used {
+			n++
+		}
+		return true, err
+	})
 	return n, err
 }
 

@@ -57,7 +57,7 @@ const (
 // Format 2 added the versioning of buckets, delete markers, older versions and their ids. Format 3 added tags, documents of buckets, and in the
 // contents of parts their numbers and checksums. Format 4 added locks, and the tokens of renames. Format 5 added what files have: names, types and
 // attributes of inodes, links, extended attributes, owners, contents that patches change, and holes; and
-// detached directories.
+// detached directories, and drives that leave.
 const rowFormat = 5
 
 // rootInode is the directory that a bucket's keys are walked from.
@@ -782,6 +782,9 @@ func (x *Extent) slack() byte { return byte(max(0, x.Redundancy.Parity-x.missing
 type driveRow struct {
 	out  bool // takes no new shards; those that commands place on it are missing
 	gone bool // out for good: nothing on it will be seen again
+	// leaving says that it takes no new shards either, and that its own move to others; heir is the drive that takes its place, or 0.
+	leaving bool
+	heir    engine.DriveID
 }
 
 func (r *driveRow) encode() []byte {
@@ -789,6 +792,8 @@ func (r *driveRow) encode() []byte {
 	e.byte(rowFormat)
 	e.bool(r.out)
 	e.bool(r.gone)
+	e.bool(r.leaving)
+	e.uint(uint64(r.heir))
 	return e.b
 }
 
@@ -796,6 +801,10 @@ func (r *driveRow) decode(d *decoder) {
 	d.version(rowFormat)
 	r.out = d.bool()
 	r.gone = d.bool()
+	if d.format >= 5 {
+		r.leaving = d.bool()
+		r.heir = engine.DriveID(d.uint())
+	}
 }
 
 // uploadRow is a multipart upload in progress.

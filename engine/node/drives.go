@@ -18,7 +18,14 @@ import (
 	"holdfast/engine/repair"
 )
 
-// find returns the slot of a drive that is a data drive, or nil.
+// places returns the slots as they are now.
+func (n *Node) places() []*slot {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.slots
+}
+
+// find returns the slot of a drive that is a data drive, or nil. The caller holds mu.
 func (n *Node) find(id engine.DriveID) *slot {
 	for _, s := range n.slots {
 		if s.Drive == id && !s.witness {
@@ -121,13 +128,13 @@ type candidate struct {
 	free int64
 }
 
-// candidates returns the drives that take shards now, and those that are out.
+// candidates returns the drives that take shards now, and those that are out. Drives that leave are neither.
 func (n *Node) candidates() (list []candidate, out []engine.DriveID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, s := range n.slots {
 		switch {
-		case s.witness:
+		case s.witness, s.leaving, s.out && s.Adding:
 		case s.out:
 			out = append(out, s.Drive)
 		case s.usable():
@@ -163,14 +170,14 @@ func (n *Node) Place(r engine.Redundancy, bytes int64) (coordinator.Placement, e
 	narrow := engine.Redundancy{Parity: min(r.Parity, len(roomy)/2)}
 	narrow.Data = min(len(roomy)-narrow.Parity, r.Data)
 	if r.Parity > 0 && narrow.Parity < 1 || narrow.Data < 1 {
-		return coordinator.Placement{}, engine.E(engine.KindUnavailable, "%d of %d drives take shards; bring back those that are missing", len(roomy), len(n.state.Drives))
+		return coordinator.Placement{}, engine.E(engine.KindUnavailable, "%d of %d drives take shards; bring back those that are missing", len(roomy), len(list)+len(away))
 	}
 	return coordinator.Placement{Redundancy: narrow, Drives: draw(roomy, narrow.Data+narrow.Parity), Reduced: true}, nil
 }
 
 // Widen implements repair.Drives.
 func (n *Node) Widen(class engine.StorageClass, bytes int64) (r engine.Redundancy, drives []engine.DriveID, ok bool) {
-	full, known := n.classes[class]
+	full, known := n.class(class)
 	if !known {
 		return r, nil, false
 	}
@@ -216,6 +223,68 @@ func (n *Node) Spare(exclude []engine.DriveID) (engine.DriveID, bool) {
 	return best.id, best.id != 0
 }
 
+// Successor implements repair.Drives.
+func (n *Node) Successor(from engine.DriveID, exclude []engine.DriveID) (engine.DriveID, bool) {
+	n.mu.Lock()
+	var heir engine.DriveID
+	if s := n.find(from); s != nil {
+		heir = s.heir
+	}
+	n.mu.Unlock()
+	list, _ := n.candidates()
+	for _, c := range list {
+		if c.id == heir && c.free >= engine.ExtentBytesMax && !slices.Contains(exclude, heir) {
+			return heir, true
+		}
+	}
+	return n.Spare(exclude)
+}
+
+// Leaving implements repair.Drives.
+func (n *Node) Leaving() (list []engine.DriveID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, s := range n.slots {
+		if s.leaving {
+			list = append(list, s.Drive)
+		}
+	}
+	return list
+}
+
+// Staying implements repair.Drives.
+func (n *Node) Staying() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.staying()
+}
+
+// staying returns how many data drives do not leave, be they in or out; one that is about to take another's place does not count beside it. The caller
+// holds mu.
+func (n *Node) staying() (count int) {
+	for _, s := range n.slots {
+		if replaced := n.find(s.HeirOf); !s.witness && !s.leaving && (s.HeirOf == 0 || replaced == nil || replaced.leaving) {
+			count++
+		}
+	}
+	return count
+}
+
+// class returns the redundancy of a class, and whether there is such a class.
+func (n *Node) class(class engine.StorageClass) (r engine.Redundancy, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r, ok = n.classes[class]
+	return r, ok
+}
+
+// standard returns the redundancy of the standard class.
+func (n *Node) standard() engine.Redundancy {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.code
+}
+
 // damaged passes reports of readers on to the keepers, once there are any.
 func (n *Node) damaged(id engine.ShardID, drive engine.DriveID, err error) {
 	if n.keeper == nil || n.keeper.Damaged(id, drive) {
@@ -230,7 +299,7 @@ func shardName(id engine.ShardID) string {
 // settleDrives makes the groups agree with what is there: empty folders in the place of lost drives become new drives, drives that are
 // missing go out, those that are back come in.
 func (n *Node) settleDrives(ctx context.Context) error {
-	for _, s := range n.slots {
+	for _, s := range n.places() {
 		if err := n.settle(ctx, s); err != nil {
 			return fmt.Errorf("drive %s: %w", s.Path, err)
 		}
@@ -240,8 +309,16 @@ func (n *Node) settleDrives(ctx context.Context) error {
 
 func (n *Node) settle(ctx context.Context, s *slot) error {
 	n.mu.Lock()
-	usable, replaces, known := s.usable(), s.Replaces, s.out && s.unformed == nil
+	usable, replaces, known, adding := s.usable(), s.Replaces, s.out && s.unformed == nil, s.Adding
 	n.mu.Unlock()
+	if adding {
+		if err := n.finishAdding(ctx, s); err == nil || ctx.Err() != nil {
+			return err
+		} else if n.logger.Error("a drive was not added; the next attempt comes soon", "drive", s.Drive, "path", s.Path, "error", err); known {
+			return nil
+		}
+		return n.setOut(ctx, s, true)
+	}
 	if !usable && n.readmit(s) {
 		usable = true
 	}
@@ -369,9 +446,9 @@ func (n *Node) notThere(s *slot) error {
 // replaceable reports whether the folder of a lost drive is empty and the same kind of mount as before.
 func (n *Node) replaceable(s *slot) bool {
 	n.mu.Lock()
-	hangs := s.hangs
+	barred := s.hangs || s.leaving // what takes the place of a drive that leaves is not its folder
 	n.mu.Unlock()
-	if hangs {
+	if barred {
 		return false
 	}
 	fsys, err := n.config.OpenDisk(s.Path)
@@ -409,7 +486,7 @@ func (n *Node) replace(ctx context.Context, s *slot) error {
 		if err != nil {
 			return err
 		}
-		fresh.MountPoint, fresh.Replaces = s.MountPoint, s.Drive
+		fresh.MountPoint, fresh.Replaces, fresh.Added = s.MountPoint, s.Drive, s.Added
 		if s.Replaces != 0 {
 			fresh.Replaces = s.Replaces // the lost one had not joined yet
 		}
@@ -417,11 +494,14 @@ func (n *Node) replace(ctx context.Context, s *slot) error {
 			return err
 		}
 		n.mu.Lock()
-		s.out, s.unformed = true, &fresh
+		s.out, s.unformed, s.problem, s.absent = true, &fresh, nil, false
 		n.mu.Unlock()
 	}
 	fresh := *s.unformed
 	if err := n.formDrive(ctx, &fresh, role, nil); err != nil {
+		n.mu.Lock()
+		s.problem = err
+		n.mu.Unlock()
 		return err
 	}
 	n.mu.Lock()
@@ -457,8 +537,10 @@ func (n *Node) remember(s *slot, m member) error {
 // join makes a new drive take over the replicas of the one that it replaces, whose shards are from then on to be made again. It can be
 // interrupted anywhere and begun again: what it does next follows from the members that the group has.
 func (n *Node) join(ctx context.Context, s *slot) error {
-	n.joining.Lock()
-	defer n.joining.Unlock()
+	if err := n.joining.take(ctx); err != nil {
+		return err
+	}
+	defer n.joining.end()
 	lost := s.Replaces
 	for _, g := range []*group.Group{n.root, n.data} {
 		if err := n.joinGroup(ctx, g, s, lost); err != nil {
@@ -506,9 +588,11 @@ func (n *Node) renew(ctx context.Context, s *slot) error {
 			continue
 		}
 		n.logger.Warn("a replica begins anew", "group", g.ID(), "drive", s.Drive, "path", s.Path)
-		n.joining.Lock()
+		if err := n.joining.take(ctx); err != nil {
+			return err
+		}
 		err = n.joinGroup(ctx, g, s, 0)
-		n.joining.Unlock()
+		n.joining.end()
 		if err != nil {
 			return err
 		}
@@ -516,27 +600,41 @@ func (n *Node) renew(ctx context.Context, s *slot) error {
 	return nil
 }
 
-// lame reports whether a group has a replica on a drive that takes no part, or none there although it has fewer than it should on drives that the node
-// knows. The caller holds mu.
+// lame reports whether a group has a replica on a drive that takes no part, or one whose joining was cut off, which would learn for ever, or none there
+// although it has fewer than it should on drives that stay. The caller holds mu.
 func (n *Node) lame(status group.Status, drive engine.DriveID) bool {
 	known, count := n.numbers(), 0
+	if !known[drive] {
+		return false // it leaves
+	}
 	for _, m := range status.Members {
 		if m.Drive == drive {
-			return m.Failed != nil
+			return m.Failed != nil || m.Learner
 		}
 		if known[m.Drive] {
 			count++
 		}
 	}
-	return status.Missing == "" && len(status.Members) > 0 && count < min(n.replicas(), len(n.slots))
+	return status.Missing == "" && len(status.Members) > 0 && count < n.wanted()
 }
 
-// numbers returns the drives of the node, the witness among them. A replica on another is on one that was replaced before an outdated node.json was put
-// back. The caller holds mu.
+// wanted is how many replicas a group should have on drives that stay, the witness among them. The caller holds mu.
+func (n *Node) wanted() int {
+	count := 0
+	for _, s := range n.slots {
+		if !s.leaving {
+			count++
+		}
+	}
+	return min(n.replicasLocked(), count)
+}
+
+// numbers returns the drives of the node that stay, the witness among them: true, and those that leave: false. A replica on another is on one that was
+// replaced before an outdated node.json was put back. The caller holds mu.
 func (n *Node) numbers() map[engine.DriveID]bool {
 	known := map[engine.DriveID]bool{}
 	for _, s := range n.slots {
-		known[s.Drive] = true
+		known[s.Drive] = !s.leaving
 	}
 	return known
 }
@@ -552,18 +650,19 @@ func (n *Node) joinGroup(ctx context.Context, g *group.Group, s *slot, lost engi
 	fresh := group.Member{Replica: status.Commit + 1, Drive: s.Drive}
 	count := 0
 	n.mu.Lock()
-	known := n.numbers()
+	stays := n.numbers()
 	n.mu.Unlock()
 	for _, m := range status.Members {
+		_, known := stays[m.Drive]
 		fresh.Replica = max(fresh.Replica, m.Replica+1)
 		switch {
-		case m.Drive == lost, !known[m.Drive], m.Drive == s.Drive && (m.Learner || m.Failed != nil):
+		case m.Drive == lost, !known, m.Drive == s.Drive && (m.Learner || m.Failed != nil):
 			if err := g.RemoveReplica(ctx, m.Replica); err != nil {
 				return err
 			}
 		case m.Drive == s.Drive:
 			return nil
-		default:
+		case stays[m.Drive]:
 			count++
 		}
 	}
@@ -604,7 +703,7 @@ func (n *Node) watch(ctx context.Context) {
 func (n *Node) look(ctx context.Context) {
 	n.lookForHanging()
 	lame := n.lameDrives(ctx)
-	for _, s := range n.slots {
+	for _, s := range n.places() {
 		n.mu.Lock()
 		usable, out, settling, d, id := s.usable(), s.out, s.settling, s.drive, s.Drive
 		lame := lame[id] && time.Since(s.renewed) >= renewAfter

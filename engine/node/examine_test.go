@@ -26,7 +26,7 @@ func TestExamine(t *testing.T) {
 		{[]string{empty, absent}, engine.Redundancy{}, "create it or mount it"},
 		{[]string{empty, full}, engine.Redundancy{}, "name an empty folder"},
 		{[]string{empty, empty}, engine.Redundancy{}, "named twice"},
-		{[]string{empty}, engine.Redundancy{Data: 2, Parity: 2}, "is not possible with the drives that are named, 1"},
+		{[]string{empty}, engine.Redundancy{Data: 2, Parity: 2}, "is not possible with the drives that there are, 1"},
 		{[]string{empty}, engine.Redundancy{}, ""},
 	} {
 		err := Examine(Config{State: filepath.Join(dir, "state"), Drives: c.drives, Standard: c.standard})

@@ -29,13 +29,16 @@ const (
 var (
 	driveLabels = []string{"drive", "path", "role"}
 
-	driveIn       = driveGauge("in", "1 if the drive takes shards (a witness: takes part), 0 if it is out")
+	driveIn       = driveGauge("in", "1 if the drive takes part, also one that leaves, 0 if it is out or does not yet")
 	driveCapacity = driveGauge("capacity_bytes", "Size of the drive's file system")
 	driveFree     = driveGauge("free_bytes", "Room for shards: what the file system has beyond the reserve, and unused room in segments")
 	driveUsed     = driveGauge("used_bytes", "What the file system holds, by whomever")
 	driveOldest   = driveGauge("oldest_call_seconds", "Age of the oldest call to the disk that has not returned; 0 without one")
 	driveUnderWay = driveGauge("calls_in_progress", "Calls to the disk that have not returned")
 	driveShards   = driveGauge("shards", "Shards that are recorded on the drive, when the census was made")
+	driveLeaving  = driveGauge("leaving", "1 if the drive leaves: it takes no shards any more, and those that it has go to others")
+	driveLeft     = driveGauge("leaving_shards", "Shards in use that are still on a drive that leaves, when the census was made; 0 of one that stays")
+	driveLeftSize = driveGauge("leaving_bytes", "About how many bytes these shards have")
 	driveCalls    = driveCounter("calls_total", "Calls to the disk that returned")
 	driveSeconds  = driveCounter("call_seconds_total", "Time that calls to the disk took together")
 	driveErrors   = driveCounter("read_errors_total", "Reads that the disk answered with an error")
@@ -87,15 +90,17 @@ var (
 	keeperRebuilt  = counter("keeper_shards_rebuilt_total", "Shards that were made again")
 	keeperFailed   = counter("keeper_shards_failed_total", "Attempts to make a shard again that failed; they are repeated")
 	keeperWidened  = counter("keeper_extents_widened_total", "Extents that were written anew with the parity of their class")
+	keeperMoved    = counter("keeper_shards_moved_total", "Shards that were moved off drives that leave")
+	keeperMovedOf  = counter("keeper_bytes_moved_total", "Bytes of these shards")
 	keeperSwept    = counter("keeper_shards_swept_total", "Shards that were deleted because no command names them")
 	keeperSweeps   = counter("keeper_sweeps_total", "Sweeps that went through all drives")
 	keeperFreed    = counter("keeper_contents_freed_total", "Contents, deleted or overwritten, whose room was given back")
 	keeperTaken    = counter("keeper_versions_taken_apart_total", "Versions of removed prefixes and buckets that were taken apart, delete markers included")
 	keeperReported = counter("keeper_shards_reported_total", "Shards that a reader found missing or rotten")
 
-	extentsMissing = gauge("extents_missing_shards", "Extents that lack shards, when the census was made")
+	extentsMissing = gauge("extents_missing_shards", "Extents in use that lack shards, when the census was made")
 	extentsReduced = gauge("extents_less_parity", "Extents that were written with less parity while drives were away, when the census was made")
-	shardsAway     = gauge("shards_on_lost_drives", "Shards that are recorded on drives that are out or gone, when the census was made")
+	shardsAway     = gauge("shards_on_lost_drives", "Shards in use that are recorded on drives that are out or gone, when the census was made")
 	garbage        = gauge("contents_to_collect", "Contents that wait to be freed, when the census was made")
 	trash          = gauge("trash", "Directories and uploads that were removed and are still to be taken apart, when the census was made")
 	trashVersions  = gauge("trash_versions", "Versions in removed prefixes and buckets that are still to be taken apart, when the census was made")
@@ -113,11 +118,11 @@ var (
 )
 
 var nodeMetrics = []*metrics.Metric{
-	driveIn, driveCapacity, driveFree, driveUsed, driveOldest, driveUnderWay, driveShards, driveCalls, driveSeconds, driveErrors,
+	driveIn, driveCapacity, driveFree, driveUsed, driveOldest, driveUnderWay, driveShards, driveLeaving, driveLeft, driveLeftSize, driveCalls, driveSeconds, driveErrors,
 	scrubShards, scrubBytes, scrubDamaged, scrubProgress, scrubLast,
 	groupLeader, groupTerm, groupIndex, groupQuorum, groupReplicas, groupVoters, groupLive, writable, dataShards, parityShard,
 	bufferBudget, bufferHeld, bufferHeldMax, bufferWaiting, bufferAcquired, bufferRefused,
-	keeperRebuilt, keeperFailed, keeperWidened, keeperSwept, keeperSweeps, keeperFreed, keeperTaken, keeperReported,
+	keeperRebuilt, keeperFailed, keeperWidened, keeperMoved, keeperMovedOf, keeperSwept, keeperSweeps, keeperFreed, keeperTaken, keeperReported,
 	extentsMissing, extentsReduced, shardsAway, garbage, trash, trashVersions, censusAge, censusTime,
 	buckets, objects, versions, objectBytes, bucketObjects, bucketVersions, bucketBytes, usageAge,
 }
@@ -153,7 +158,7 @@ func (n *Node) measureDrives(emit metrics.Emit) {
 	census, at, took := n.census.get(scrapePatience)
 	for _, d := range list {
 		labels := []string{strconv.FormatUint(uint64(d.Drive), 10), d.Path, roleOf(d.Witness)}
-		emit(driveIn, metrics.Bool(d.State == "in"), labels...)
+		emit(driveIn, metrics.Bool(d.State == "in" || d.State == "leaving"), labels...)
 		if d.Total > 0 {
 			emit(driveCapacity, float64(d.Total), labels...)
 			emit(driveFree, float64(d.Free), labels...)
@@ -166,8 +171,11 @@ func (n *Node) measureDrives(emit metrics.Emit) {
 			emit(driveSeconds, d.calls.Took.Seconds(), labels...)
 			emit(driveErrors, float64(d.calls.ReadErrors), labels...)
 		}
+		emit(driveLeaving, metrics.Bool(d.Leaving != nil), labels...)
 		if census != nil {
 			emit(driveShards, float64(census.placed[d.Drive]), labels...)
+			emit(driveLeft, float64(census.left[d.Drive].shards), labels...)
+			emit(driveLeftSize, float64(census.left[d.Drive].bytes), labels...)
 		}
 		if !d.Witness {
 			measureScrub(n.keeper.ScrubStatus(d.Drive), emit, labels)
@@ -232,8 +240,9 @@ func (n *Node) measureGroups(emit metrics.Emit) {
 }
 
 func (n *Node) measureCounters(emit metrics.Emit) {
-	emit(dataShards, float64(n.code.Data))
-	emit(parityShard, float64(n.code.Parity))
+	standard := n.standard()
+	emit(dataShards, float64(standard.Data))
+	emit(parityShard, float64(standard.Parity))
 	b := n.pool.Stats()
 	emit(bufferBudget, float64(b.Budget))
 	emit(bufferHeld, float64(b.Held))
@@ -245,6 +254,8 @@ func (n *Node) measureCounters(emit metrics.Emit) {
 	emit(keeperRebuilt, float64(k.ShardsRebuilt))
 	emit(keeperFailed, float64(k.ShardsFailed))
 	emit(keeperWidened, float64(k.ExtentsWidened))
+	emit(keeperMoved, float64(k.ShardsMoved))
+	emit(keeperMovedOf, float64(k.BytesMoved))
 	emit(keeperSwept, float64(k.ShardsSwept))
 	emit(keeperSweeps, float64(k.SweepsComplete))
 	emit(keeperFreed, float64(k.ContentsFreed))
@@ -274,6 +285,13 @@ type census struct {
 	missing, reduced, garbage, away int
 	trash                           meta.Trash
 	placed                          map[engine.DriveID]int
+	left                            map[engine.DriveID]weight // on drives that leave
+}
+
+// weight is how many shards in use there are, and about how many bytes they have.
+type weight struct {
+	shards int
+	bytes  int64
 }
 
 // takeCensus takes time in proportion to the number of extents.
@@ -302,8 +320,19 @@ func (n *Node) takeCensus(ctx context.Context) (c census, err error) {
 		count(&shards, func(v meta.View) (int, error) { return meta.CountPlaced(v, id) })
 		return shards
 	}
+	weigh := func(id engine.DriveID) (w weight) {
+		count(&w.shards, func(v meta.View) (shards int, err error) {
+			shards, w.bytes, err = meta.WeighPlaced(v, id)
+			return shards, err
+		})
+		return w
+	}
+	c.left = map[engine.DriveID]weight{}
 	for _, id := range n.Away() {
-		c.away += placed(id)
+		c.away += weigh(id).shards
+	}
+	for _, id := range n.Leaving() {
+		c.left[id] = weigh(id)
 	}
 	for _, d := range n.Drives() {
 		c.placed[d.Drive] = placed(d.Drive)

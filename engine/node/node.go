@@ -58,6 +58,8 @@ type Config struct {
 	ScrubPeriod time.Duration
 	// ScrubRate bounds the bytes that the scrub reads of a drive in a second; 0 means 64 MiB.
 	ScrubRate int64
+	// MoveRate bounds the bytes that are moved off drives that leave in a second; 0 means 64 MiB.
+	MoveRate int64
 	// ScrubClock is the time as the scrub sees it; nil means that of the machine.
 	ScrubClock repair.Clock
 	// ApplyEverywhere makes every replica apply commands by itself and compares; for tests.
@@ -88,15 +90,12 @@ type Node struct {
 	*coordinator.Coordinator
 	config Config
 	logger *slog.Logger
-	code   engine.Redundancy // of the standard class, which has the most parity
-	// classes has the redundancy of every class.
-	classes map[engine.StorageClass]engine.Redundancy
-	cache   *drive.Cache
-	pool    *buffer.Pool
-	home    disk.FS
-	lock    io.Closer
-	id      uint64
-	before  string // the redundancy of the standard class at the last start, if it was another
+	cache  *drive.Cache
+	pool   *buffer.Pool
+	home   disk.FS
+	lock   io.Closer
+	id     uint64
+	before string // the redundancy of the standard class at the last start, if it was another
 
 	root, data *group.Group
 	writers    [2]*group.Writer // by group
@@ -104,15 +103,40 @@ type Node struct {
 	census     aged[census] // for metrics
 	usage      aged[usage]
 
-	mu    sync.Mutex // guards state and slots
+	mu    sync.Mutex // guards all below
 	state *state
-	slots []*slot // the drives, then the witness
+	slots []*slot           // the drives, and the witness; another slice when one comes or goes, so that who took it may go through it without the lock
+	code  engine.Redundancy // of the standard class, which has the most parity
+	// classes has the redundancy of every class. It follows the drives that there are, see adopt.
+	classes map[engine.StorageClass]engine.Redundancy
+	// parity is what the groups have replicas for: that of the standard class, or more while one with more is about to be adopted.
+	parity int
 
 	failures chan struct{} // of capacity 1: a drive failed
+	leavings chan struct{} // of capacity 1: a drive is to leave
 	stop     context.CancelFunc
 	watching sync.WaitGroup
-	joining  sync.Mutex // held while a drive takes over replicas: a group changes its members one at a time
+	joining  turn // held while a drive takes over replicas: a group changes its members one at a time
+	changing turn // held while a drive is added, or told to leave
 }
+
+// turn is a lock that is waited for no longer than a context lasts.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+func (t turn) take(ctx context.Context) error {
+	if ctx.Err() == nil {
+		select {
+		case t <- struct{}{}:
+			return nil
+		case <-ctx.Done():
+		}
+	}
+	return engine.E(engine.KindCanceled, "another drive's turn did not end in time: %w", context.Cause(ctx))
+}
+
+func (t turn) end() { <-t }
 
 // slot is the place of a drive, and the drive that is there.
 type slot struct {
@@ -131,6 +155,8 @@ type slot struct {
 	absent    bool               // the problem is that the folder is not the drive: it may come back
 	renewed   time.Time          // when a replica here was last begun anew
 	unformed  *member            // what the folder would have become, had it let itself be formatted
+	leaving   bool               // committed: it takes no shards any more, and those that it has go to others
+	heir      engine.DriveID     // committed: the drive that takes its place then, or 0
 
 	folder *look
 	probed time.Time // when it was last seen to; watch's own
@@ -154,7 +180,9 @@ func (s *slot) host() group.Host {
 // Open opens a node's storage, and forms the cluster on the first start. It returns once reads and writes are served; drives that could
 // not be opened are out by then.
 func Open(ctx context.Context, config Config) (*Node, error) {
-	n := &Node{config: config, logger: config.Logger, failures: make(chan struct{}, 1)}
+	n := &Node{
+		config: config, logger: config.Logger, failures: make(chan struct{}, 1), leavings: make(chan struct{}, 1), joining: newTurn(), changing: newTurn(),
+	}
 	if err := n.check(); err != nil {
 		return nil, err
 	}
@@ -178,12 +206,17 @@ func Check(drives []string, standard engine.Redundancy) (engine.Redundancy, erro
 		}
 		seen[p] = true
 	}
+	return standardFor(len(drives), standard)
+}
+
+// standardFor returns the redundancy of the standard class with a number of drives, if it is possible; zero means the default.
+func standardFor(drives int, standard engine.Redundancy) (engine.Redundancy, error) {
 	if standard.Data == 0 {
-		standard = DefaultRedundancy(len(drives))
+		standard = DefaultRedundancy(drives)
 	}
-	if standard.Data+standard.Parity > len(drives) || standard.Parity > standard.Data || standard.Data < 1 || standard.Parity < 0 {
-		return standard, engine.E(engine.KindInvalidArgument, "the redundancy %d+%d is not possible with the drives that are named, %d: data ≥ parity ≥ 0, and a drive for each shard",
-			standard.Data, standard.Parity, len(drives))
+	if standard.Data+standard.Parity > drives || standard.Parity > standard.Data || standard.Data < 1 || standard.Parity < 0 {
+		return standard, engine.E(engine.KindInvalidArgument, "the redundancy %d+%d is not possible with the drives that there are, %d: data ≥ parity ≥ 0, and a drive for each shard",
+			standard.Data, standard.Parity, drives)
 	}
 	return standard, nil
 }
@@ -191,6 +224,10 @@ func Check(drives []string, standard engine.Redundancy) (engine.Redundancy, erro
 // CheckReduced says whether the class with reduced redundancy can have this one beside the standard class's, and which that is: zero means as many
 // shards as that has, one of them parity.
 func CheckReduced(drives []string, standard, reduced engine.Redundancy) (engine.Redundancy, error) {
+	return reducedFor(len(drives), standard, reduced)
+}
+
+func reducedFor(drives int, standard, reduced engine.Redundancy) (engine.Redundancy, error) {
 	if reduced.Data == 0 {
 		reduced = engine.Redundancy{Data: standard.Data + standard.Parity, Parity: 0}
 		if standard.Parity > 0 {
@@ -201,7 +238,21 @@ func CheckReduced(drives []string, standard, reduced engine.Redundancy) (engine.
 		return reduced, engine.E(engine.KindInvalidArgument, "the reduced redundancy %d+%d has more parity than the standard one, %d+%d", reduced.Data, reduced.Parity,
 			standard.Data, standard.Parity)
 	}
-	return Check(drives, reduced)
+	return standardFor(drives, reduced)
+}
+
+// Paths returns the folders of the data drives that a start has which names some: those, without the ones that were removed, and the ones that were added.
+// Of the state folder it reads node.json alone; without one, or where that cannot be read, they are those that are named.
+func Paths(state string, named []string) []string {
+	home, err := disk.OS(state)
+	if err != nil {
+		return named
+	}
+	s, err := loadState(home)
+	if err = errors.Join(err, home.Close()); err != nil || s == nil {
+		return named
+	}
+	return s.paths(named)
 }
 
 // Examine says why Open would refuse the folders, before anything is written anywhere: they are others than the node's, or, where no node has
@@ -220,7 +271,10 @@ func Examine(config Config) error {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("the state folder %s: %w", config.State, err)
 	case n.state != nil:
-		return n.samePaths()
+		return cmp.Or(n.samePaths(), n.adopt(len(n.state.Drives)))
+	}
+	if err := n.adopt(len(config.Drives)); err != nil {
+		return err
 	}
 	if n.state, err = newState(config.Drives); err != nil {
 		return err
@@ -228,16 +282,11 @@ func Examine(config Config) error {
 	return n.refuseForeign()
 }
 
-func (n *Node) check() (err error) {
+func (n *Node) check() error {
 	c := &n.config
-	if n.code, err = Check(c.Drives, c.Standard); err != nil {
+	if _, err := Check(c.Drives, engine.Redundancy{}); err != nil {
 		return err
 	}
-	reduced, err := CheckReduced(c.Drives, n.code, c.Reduced)
-	if err != nil {
-		return err
-	}
-	n.classes = map[engine.StorageClass]engine.Redundancy{engine.ClassStandard: n.code, engine.ClassReduced: reduced}
 	if n.logger == nil {
 		n.logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
@@ -281,12 +330,15 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if err := n.countDrives(ctx); err != nil {
 		return err
 	}
+	if err := n.loadLeaving(ctx); err != nil {
+		return err
+	}
 	if err := n.settleDrives(ctx); err != nil {
 		return err
 	}
 	n.Coordinator, err = coordinator.New(ctx, coordinator.Config{
 		Root: n.writers[0], Data: n.writers[1], Drives: n, Pool: n.pool,
-		Classes: n.classes,
+		Class:   n.class,
 		Damaged: n.damaged, Logger: n.logger,
 	})
 	if err != nil {
@@ -295,15 +347,16 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.noteStandard()
 	n.keeper = repair.Start(repair.Config{
 		Writer: n.writers[1], Drives: n, OldestPin: n.Coordinator.OldestPin, Source: n.Coordinator.Source,
-		Logger: n.logger, Interval: n.config.KeeperInterval, OwnerExpiry: n.config.OwnerExpiry,
+		Logger: n.logger, Interval: n.config.KeeperInterval, OwnerExpiry: n.config.OwnerExpiry, MoveRate: n.config.MoveRate,
 		Scrub: repair.ScrubConfig{Root: n.writers[0], Period: n.config.ScrubPeriod, Rate: n.config.ScrubRate, Clock: n.config.ScrubClock},
 	})
 	n.census.read, n.census.rest = n.takeCensus, censusRest
 	n.usage.read, n.usage.rest = n.readUsage, usageRest
 	watch, stop := context.WithCancel(context.Background())
 	n.stop = stop
-	n.watching.Add(1)
+	n.watching.Add(2)
 	go n.watch(watch)
+	go n.leave(watch)
 	return nil
 }
 
@@ -316,6 +369,9 @@ func (n *Node) countDrives(ctx context.Context) error {
 	drives, err := meta.ListDrives(view)
 	for id := range drives {
 		n.state.Last = max(n.state.Last, uint64(id))
+	}
+	if err == nil {
+		err = n.adoptMapped(drives)
 	}
 	for _, g := range []*group.Group{n.root, n.data} { // a witness has replicas only
 		status, errStatus := g.Status(ctx)
@@ -337,6 +393,9 @@ func (n *Node) form(ctx context.Context) (err error) {
 		if n.state, err = newState(n.config.Drives); err != nil {
 			return err
 		}
+		if err := n.adopt(len(n.config.Drives)); err != nil {
+			return err
+		}
 		if len(n.config.Drives) < n.replicas() {
 			witness, err := n.state.newMember(path.Join(n.config.State, "witness"))
 			if err != nil {
@@ -352,6 +411,9 @@ func (n *Node) form(ctx context.Context) (err error) {
 		}
 	}
 	if err := n.samePaths(); err != nil {
+		return err
+	}
+	if err := n.adopt(len(n.state.Drives)); err != nil { // until it is known which of them leave
 		return err
 	}
 	if n.state.Witness != nil { // its folder is the node's own; one that was lost is made again, and becomes another witness
@@ -381,6 +443,11 @@ func (n *Node) form(ctx context.Context) (err error) {
 func (n *Node) noteStandard() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.noteStandardLocked()
+}
+
+// noteStandardLocked is noteStandard for who holds mu.
+func (n *Node) noteStandardLocked() {
 	standard := codeText(n.code)
 	if n.state.Standard == standard {
 		return
@@ -389,6 +456,22 @@ func (n *Node) noteStandard() {
 	if err := n.state.save(n.home); err != nil {
 		n.logger.Warn("the redundancy is not noted in the state folder", "error", err)
 	}
+}
+
+// Removed returns the folders that the start named and that the node has no drive at any more: they were removed.
+func (n *Node) Removed() (list []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	removed := map[string]bool{}
+	for _, p := range n.state.Removed {
+		removed[path.Clean(p)] = true
+	}
+	for _, p := range n.config.Drives {
+		if removed[path.Clean(p)] {
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
 // StandardBefore returns the redundancy that the standard class had at the start before this one, if it was another; else "".
@@ -427,27 +510,45 @@ func (n *Node) refuseForeign() error {
 	return nil
 }
 
-// samePaths refuses a start with other drives than the node has.
+// samePaths refuses a start with other drives than the node has. Those that were added need not be named, and those that were removed may be.
 func (n *Node) samePaths() error {
-	have := map[string]bool{}
+	have, named := map[string]bool{}, map[string]bool{}
 	for _, m := range n.state.Drives {
 		have[path.Clean(m.Path)] = true
 	}
+	for _, p := range n.state.Removed {
+		have[path.Clean(p)] = true
+	}
 	for _, p := range n.config.Drives {
+		named[path.Clean(p)] = true
 		if !have[path.Clean(p)] {
 			return engine.E(engine.KindInvalidArgument, "drive %s is not one of this node's; it was formed with %d drives, the first of them %s", p, len(n.state.Drives), n.state.Drives[0].Path)
 		}
 	}
-	if len(n.config.Drives) != len(n.state.Drives) {
-		return engine.E(engine.KindInvalidArgument, "%d drives are named, and this node was formed with %d; name them all, also those that are broken", len(n.config.Drives), len(n.state.Drives))
+	for _, m := range n.state.Drives {
+		if !m.Added && !named[path.Clean(m.Path)] {
+			return engine.E(engine.KindInvalidArgument, "%d drives are named, and drive %s is not one of them; name all that this node was formed with, also those that are broken; "+
+				"holdfast drive remove takes one away", len(n.config.Drives), m.Path)
+		}
 	}
 	return nil
 }
 
 // replicas is the number of replicas of a group: 2m+1, at least 3 where there are three drives.
 func (n *Node) replicas() int {
-	count := 2*n.code.Parity + 1
-	if len(n.config.Drives) >= 3 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.replicasLocked()
+}
+
+// replicasLocked is replicas for who holds mu.
+func (n *Node) replicasLocked() int {
+	return replicasFor(n.parity, len(n.state.Drives))
+}
+
+func replicasFor(parity, drives int) int {
+	count := 2*parity + 1
+	if drives >= 3 {
 		count = max(count, 3)
 	}
 	return count
@@ -647,7 +748,7 @@ func (n *Node) Close() error {
 		}
 	}
 	var problems []error
-	for _, s := range n.slots {
+	for _, s := range n.places() {
 		if s.drive != nil {
 			if err := s.drive.Close(); err != nil && !errors.Is(err, drive.ErrFailed) {
 				problems = append(problems, fmt.Errorf("drive %s: %w", s.Path, err))

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 
 	"holdfast/engine"
 	"holdfast/engine/disk"
@@ -28,6 +29,8 @@ type state struct {
 	Drives  []member `json:"drives"`
 	Witness *member  `json:"witness,omitempty"`
 	Last    uint64   `json:"last_drive"` // greatest drive id given
+	// Removed are the paths of drives that were taken away, so that a start may still name them.
+	Removed []string `json:"removed,omitempty"`
 	// Standard is the redundancy of the standard class at the last start; "": it was not written yet.
 	Standard string `json:"standard,omitempty"`
 }
@@ -39,6 +42,11 @@ type member struct {
 	Incarnation uint64         `json:"incarnation"`
 	MountPoint  bool           `json:"mount_point"`
 	Replaces    engine.DriveID `json:"replaces,omitempty"` // set until the groups know
+	// Added says that the drive came after the first start: a start need not name its path.
+	Added bool `json:"added,omitempty"`
+	// Adding is set until the folder is a drive and the groups know it; HeirOf is the drive whose place it is to take then, or 0.
+	Adding bool           `json:"adding,omitempty"`
+	HeirOf engine.DriveID `json:"heir_of,omitempty"`
 }
 
 // loadState reads the state; nil if the folder has none.
@@ -131,8 +139,8 @@ func newState(paths []string) (*state, error) {
 		return nil, err
 	}
 	s := &state{Format: stateFormat, Cluster: hex.EncodeToString(random[:16]), Node: binary.BigEndian.Uint64(random[16:]) | 1}
-	for _, path := range paths {
-		m, err := s.newMember(path)
+	for _, folder := range paths {
+		m, err := s.newMember(folder)
 		if err != nil {
 			return nil, err
 		}
@@ -141,11 +149,31 @@ func newState(paths []string) (*state, error) {
 	return s, nil
 }
 
-func (s *state) newMember(path string) (member, error) {
+// paths is Paths for a state that was read.
+func (s *state) paths(named []string) []string {
+	var list []string
+	removed, listed := map[string]bool{}, map[string]bool{}
+	for _, p := range s.Removed {
+		removed[path.Clean(p)] = true
+	}
+	for _, p := range named {
+		if !removed[path.Clean(p)] {
+			list, listed[path.Clean(p)] = append(list, p), true
+		}
+	}
+	for _, m := range s.Drives {
+		if m.Added && !listed[path.Clean(m.Path)] {
+			list = append(list, m.Path)
+		}
+	}
+	return list
+}
+
+func (s *state) newMember(folder string) (member, error) {
 	var random [8]byte
 	if _, err := rand.Read(random[:]); err != nil {
 		return member{}, err
 	}
 	s.Last++
-	return member{Path: path, Drive: engine.DriveID(s.Last), Incarnation: binary.BigEndian.Uint64(random[:])}, nil
+	return member{Path: folder, Drive: engine.DriveID(s.Last), Incarnation: binary.BigEndian.Uint64(random[:])}, nil
 }

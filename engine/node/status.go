@@ -13,16 +13,30 @@ import (
 
 // DriveStatus describes a drive.
 type DriveStatus struct {
-	Drive   engine.DriveID `json:"drive"`
-	Path    string         `json:"path"`
-	State   string         `json:"state"` // "in", "out"
-	Witness bool           `json:"witness,omitempty"`
-	Problem string         `json:"problem,omitempty"`
-	Total   int64          `json:"bytes_total"`
-	Free    int64          `json:"bytes_free"`
-	Shards  int            `json:"shards"` // recorded on it
+	Drive engine.DriveID `json:"drive"`
+	Path  string         `json:"path"`
+	// State is "in"; "out", it takes no shards and no part; "joining", a new drive that does not take part yet; or "leaving", it takes no shards any
+	// more, and those that it has go to others. A drive that leaves and is out is "out".
+	State   string `json:"state"`
+	Witness bool   `json:"witness,omitempty"`
+	Problem string `json:"problem,omitempty"`
+	Total   int64  `json:"bytes_total"`
+	Free    int64  `json:"bytes_free"`
+	Used    int64  `json:"bytes_used"` // of the file system, by whomever
+	Shards  int    `json:"shards"`     // recorded on it
+	// Replicas are the groups that have a replica on it.
+	Replicas []engine.GroupID `json:"replicas,omitempty"`
+	// Leaving tells what is left to do until a drive that leaves is removed; nil if it does not.
+	Leaving *LeavingStatus `json:"leaving,omitempty"`
 	// Scrub tells how far the scrub of the drive is; nil for a witness, which has no shards.
 	Scrub *repair.ScrubStatus `json:"scrub,omitempty"`
+}
+
+// LeavingStatus is what is left on a drive that leaves.
+type LeavingStatus struct {
+	Heir   engine.DriveID `json:"replaced_by,omitempty"` // the drive that takes its place, if one does
+	Shards int            `json:"shards_left"`           // of what is in use
+	Bytes  int64          `json:"bytes_left"`            // of those shards, about
 }
 
 // GroupStatus describes a group.
@@ -64,7 +78,7 @@ func (s *Status) Protected() bool {
 }
 
 // Redundancy returns that of the standard class, as "2+2".
-func (n *Node) Redundancy() string { return codeText(n.code) }
+func (n *Node) Redundancy() string { return codeText(n.standard()) }
 
 // Drives describes the drives without what is recorded on them, which Status counts.
 func (n *Node) Drives() []DriveStatus {
@@ -106,7 +120,11 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	status.UnderProtected, status.Reduced, status.Garbage, status.AwayShards = c.missing, c.reduced, c.garbage, c.away
 	status.Trash, status.TrashVersions = c.trash.Things, c.trash.Versions
 	for i := range status.Drives {
-		status.Drives[i].Shards = c.placed[status.Drives[i].Drive]
+		d := &status.Drives[i]
+		d.Shards = c.placed[d.Drive]
+		if d.Leaving != nil {
+			d.Leaving.Shards, d.Leaving.Bytes = c.left[d.Drive].shards, c.left[d.Drive].bytes
+		}
 	}
 	for _, g := range []*group.Group{n.root, n.data} {
 		s, err := g.Status(ctx)
@@ -114,28 +132,46 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 			return status, err
 		}
 		status.Groups = append(status.Groups, n.groupStatus(s))
+		for _, m := range s.Members {
+			for i := range status.Drives {
+				if d := &status.Drives[i]; d.Drive == m.Drive {
+					d.Replicas = append(d.Replicas, s.Group)
+				}
+			}
+		}
 	}
 	return status, nil
 }
 
 func driveStatus(s *slot) DriveStatus {
 	d := DriveStatus{Drive: s.Drive, Path: s.Path, State: "in", Witness: s.witness}
-	if s.out || !s.usable() {
+	switch usable := s.usable(); {
+	case s.Adding || s.Replaces != 0:
+		d.State = "joining"
+	case s.out || !usable:
 		d.State = "out"
+	case s.leaving:
+		d.State = "leaving"
 	}
-	if s.problem != nil {
+	if s.leaving {
+		d.Leaving = &LeavingStatus{Heir: s.heir}
+	}
+	if s.problem != nil && s.problem != errAdding {
 		d.Problem = engine.Plain(s.problem)
 	} else if s.drive != nil && s.drive.Failed() != nil {
 		d.Problem = engine.Plain(s.drive.Failed())
 	}
 	if s.usable() {
-		d.Total, d.Free = s.usage.Total, s.usage.Free
+		d.Total, d.Free, d.Used = s.usage.Total, s.usage.Free, s.usage.Used
 	}
 	return d
 }
 
 func (n *Node) groupStatus(s group.Status) GroupStatus {
 	g := GroupStatus{Group: s.Group, Leader: s.Leader, Quorum: s.Missing == "", Index: s.Commit, Replicas: len(s.Members)}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	known := n.numbers()
 	for _, r := range s.Members {
 		if !r.Learner {
 			g.Voters++
@@ -143,10 +179,14 @@ func (n *Node) groupStatus(s group.Status) GroupStatus {
 		if r.Here && r.Failed == nil {
 			g.Live++
 		} else if r.Failed != nil {
-			g.Problems = append(g.Problems, fmt.Sprintf("replica %d on drive %d: %s", r.Replica, r.Drive, engine.Plain(r.Failed)))
+			at := fmt.Sprintf("replica %d on drive %d", r.Replica, r.Drive)
+			if _, there := known[r.Drive]; !there {
+				at += ", which is being replaced"
+			}
+			g.Problems = append(g.Problems, at+": "+engine.Plain(r.Failed))
 		}
 	}
-	g.Replicas = max(g.Replicas, min(n.replicas(), len(n.slots)))
+	g.Replicas = max(g.Replicas, n.wanted())
 	return g
 }
 
@@ -170,7 +210,7 @@ func (n *Node) Writable(ctx context.Context) error {
 	if err := n.Ready(ctx); err != nil {
 		return err
 	}
-	_, err := n.Place(n.code, 0)
+	_, err := n.Place(n.standard(), 0)
 	return err
 }
 

@@ -1,4 +1,4 @@
-// Package repair keeps what is stored as safe as it should be: it makes missing shards again, moves those of drives that are out to
+// Package repair keeps what is stored as safe as it should be: it makes missing shards again, moves those of drives that are out or leave to
 // others, collects garbage that nobody reads any more, takes apart what was thrown away, sweeps shards that no command names, and reads every shard
 // now and then, so that damage is found before it is too much.
 //
@@ -31,6 +31,12 @@ type Drives interface {
 	extent.Stores
 	// Spare returns a drive that takes shards, beside those excluded.
 	Spare(exclude []engine.DriveID) (engine.DriveID, bool)
+	// Successor returns a drive for a shard that was on from: the one that takes from's place, or else a spare one, and none of those excluded.
+	Successor(from engine.DriveID, exclude []engine.DriveID) (engine.DriveID, bool)
+	// Leaving lists the drives that leave, by a committed command: they take no shards, and those that they have are to go to others.
+	Leaving() []engine.DriveID
+	// Staying returns how many drives do not leave, be they in or out.
+	Staying() int
 	// Out reports whether a drive takes no shards, by a committed command.
 	Out(drive engine.DriveID) bool
 	// Gone reports whether a drive is out for good.
@@ -66,7 +72,9 @@ type Config struct {
 	Interval time.Duration
 	// OwnerExpiry is how long an owner lives that nobody renews; 0 means engine.OwnerExpiry.
 	OwnerExpiry time.Duration
-	Scrub       ScrubConfig
+	// MoveRate bounds the bytes that are moved off drives that leave in a second; 0 means 64 MiB.
+	MoveRate int64
+	Scrub    ScrubConfig
 }
 
 // Stats count what a Keeper has done since it was started.
@@ -83,6 +91,8 @@ type Stats struct {
 	ScrubDamaged   uint64 `json:"shards_scrubbed_damaged"` // that the scrub found missing or rotten
 	ScrubsComplete uint64 `json:"scrubs_complete"`         // passes over a drive
 	OwnersExpired  uint64 `json:"owners_expired"`          // of open files, that nobody renewed
+	ShardsMoved    uint64 `json:"shards_moved"`            // off drives that leave
+	BytesMoved     uint64 `json:"bytes_moved"`
 	// VersionsTakenApart are those of removed prefixes and buckets, delete markers included.
 	VersionsTakenApart uint64 `json:"versions_taken_apart"`
 }
@@ -102,8 +112,9 @@ type Keeper struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 	scrubs *scrubs
+	pacer  pacer // of moves
 
-	turn sync.Mutex // held for a pass or a sweep: what one has written and not committed yet, the other would take for stray
+	turn sync.Mutex // held for a pass, for moves and for a sweep: what one has written and not committed yet, the other would take for stray
 
 	mu      sync.Mutex // guards all below
 	stats   Stats
@@ -135,8 +146,12 @@ func Start(config Config) *Keeper {
 	if config.Interval == 0 {
 		config.Interval = 10 * time.Second
 	}
+	if config.MoveRate == 0 {
+		config.MoveRate = moveRate
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	k := &Keeper{config: config, wake: make(chan struct{}, 1), cancel: cancel, damaged: map[damage]origin{}}
+	k.pacer.rate = config.MoveRate
 	k.scrubs = newScrubs(k)
 	k.done.Go(func() { k.run(ctx) })
 	k.done.Go(func() { k.runTrash(ctx) })
@@ -197,6 +212,10 @@ func (k *Keeper) CameIn() {
 	k.swept, k.widened = false, false
 	k.mu.Unlock()
 	k.Wake()
+	select {
+	case k.scrubs.news <- struct{}{}:
+	default:
+	}
 }
 
 // Stats returns the counters.
@@ -213,17 +232,42 @@ func (k *Keeper) count(f func(*Stats)) {
 }
 
 func (k *Keeper) run(ctx context.Context) {
-	timer := time.NewTimer(0)
+	timer, moves := time.NewTimer(0), time.NewTimer(0)
 	defer timer.Stop()
+	defer moves.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-moves.C:
+			k.moveTurn(ctx, moves)
+			continue
 		case <-timer.C:
 		case <-k.wake:
 		}
 		k.pass(ctx)
 		timer.Reset(k.config.Interval)
+		moves.Reset(0)
+	}
+}
+
+// moveTurn moves what there is credit for, and collects what the moves and their like made garbage: a drive that leaves may wait for that alone.
+func (k *Keeper) moveTurn(ctx context.Context, next *time.Timer) {
+	if len(k.config.Drives.Leaving()) == 0 {
+		return
+	}
+	k.turn.Lock()
+	defer k.turn.Unlock()
+	after, err := k.move(ctx)
+	if err == nil {
+		err = k.collect(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
+		k.config.Logger.Warn("a keeper will try again", "error", err)
+		after = moveRest
+	}
+	if after > 0 {
+		next.Reset(after)
 	}
 }
 
@@ -470,10 +514,10 @@ func (k *Keeper) repairAway(ctx context.Context) error {
 func (k *Keeper) rebuild(ctx context.Context, x *meta.Extent, i int) bool {
 	defer stepRebuild.Enter().Leave()
 	from, to := x.Drives[i], x.Drives[i]
-	if k.config.Drives.Out(from) || k.config.Drives.Store(from) == nil {
-		spare, ok := k.config.Drives.Spare(x.Drives)
+	if k.config.Drives.Out(from) || k.config.Drives.Store(from) == nil || slices.Contains(k.config.Drives.Leaving(), from) {
+		spare, ok := k.config.Drives.Successor(from, x.Drives)
 		if !ok {
-			return false
+			return k.narrow(ctx, x)
 		}
 		to = spare
 	}
@@ -665,7 +709,11 @@ func (k *Keeper) sweepOnce(ctx context.Context) error {
 func (k *Keeper) sweep(ctx context.Context) error {
 	defer stepSweep.Enter().Leave()
 	recorded := 0
+	leaving := k.config.Drives.Leaving()
 	for _, drive := range k.config.Drives.All() {
+		if slices.Contains(leaving, drive) {
+			continue // what moved off it goes with it, and until then serves readers who looked before the move
+		}
 		var after engine.ShardID
 		for {
 			list, ok, err := k.config.Drives.Shards(drive, after, repairBatch)

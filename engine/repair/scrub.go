@@ -91,10 +91,12 @@ type scrubs struct {
 	mu        sync.Mutex // guards all below
 	drives    map[engine.DriveID]*scrub
 	forgotten map[engine.DriveID]bool // drives that are gone, and have no record
+
+	news chan struct{} // of capacity 1: a drive came in
 }
 
 func newScrubs(k *Keeper) *scrubs {
-	s := &scrubs{k: k, config: k.config.Scrub, drives: map[engine.DriveID]*scrub{}, forgotten: map[engine.DriveID]bool{}}
+	s := &scrubs{k: k, config: k.config.Scrub, drives: map[engine.DriveID]*scrub{}, forgotten: map[engine.DriveID]bool{}, news: make(chan struct{}, 1)}
 	if s.config.Clock == nil {
 		s.config.Clock = machineClock{}
 	}
@@ -116,6 +118,7 @@ func (s *scrubs) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-s.news:
 		case <-ticker.C:
 		}
 	}

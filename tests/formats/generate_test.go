@@ -304,12 +304,21 @@ func (g *generator) data(s *script) {
 	s.do(&meta.DeleteBucket{Bucket: 2})
 	s.changeReplica()
 	s.do(&meta.SetDrive{Drive: 8, Gone: true})
+	s.leaving()
 	used, unused := engine.ExtentID{Group: 1, Epoch: s.epoch, Counter: 1}, engine.ExtentID{Group: 1, Epoch: s.epoch, Counter: 99}
 	s.do(&meta.Condemn{Extents: []engine.ExtentID{used, unused}})
 	s.do(inline(1, "last", string(contents["last"])))
 	if answer := s.do(inline(7, "nowhere", "x")); answer.Kind == engine.KindNoSuchBucket {
 		s.err = nil // the failure is what is wanted
 	}
+}
+
+// leaving has a drive that leaves, with a shard on it, and one that has left.
+func (s *script) leaving() {
+	s.do(&meta.SetLeaving{Drive: 9, Leaving: true, Heir: 2})
+	s.refused(&meta.RemoveDrive{Drive: 9})
+	s.do(&meta.SetLeaving{Drive: 7, Leaving: true})
+	s.do(&meta.RemoveDrive{Drive: 7})
 }
 
 // locks has versions with each kind of lock.

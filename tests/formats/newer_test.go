@@ -464,6 +464,19 @@ func readAll(rows *meta.MapStore, id engine.GroupID) error {
 	check(err)
 	_, err = meta.LoadDocument(rows, 3, "tagging")
 	check(err)
+	file, err := meta.LookupFile(rows, treeBucket, engine.RootNode, "first", "")
+	check(err)
+	if err == nil {
+		_, err = meta.LoadXattr(rows, file, "user.colour")
+		check(err)
+		_, err = meta.LoadLocks(rows, treeBucket, file.Info.Node)
+		check(err)
+	}
+	owners, err := meta.ListOwners(rows)
+	check(err)
+	for _, o := range owners {
+		apply(1002, &meta.RenewOwner{Bucket: o.Bucket, Owner: o.ID})
+	}
 	apply(1001, &meta.CloseEpochs{Node: nodeID, Below: 1000})
 	apply(68, &meta.ClearTrash{}) // answered before
 	return errors.Join(problems...)

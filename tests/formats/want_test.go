@@ -35,7 +35,7 @@ const (
 
 // wantRows has rows of the state machine, by the first byte of their keys, as they stand in both groups on the first drive.
 var wantRows = map[byte][]string{
-	'a': {`aggregate bucket=1 directory=3 {objects=2 bytes=100003 versions=2 spare=1018}`, `aggregate bucket=4 directory=2 {objects=2 bytes=6 versions=2 locked=2 spare=1017}`},
+	'a': {`aggregate bucket=1 directory=3 {objects=2 bytes=100003 versions=2 spare=1018 changed=` + noon + `}`, `aggregate bucket=4 directory=2 {objects=2 bytes=6 versions=2 locked=2 spare=1017 changed=` + noon + `}`},
 	'b': {`bucket bucket=1 {name="bucket" created=` + noon + ` inode=11 sequence=9}`, `bucket bucket=3 {name="versions" created=` + noon + ` inode=3 sequence=6 versioning=1}`,
 		`bucket bucket=4 {name="locked" created=` + noon + ` inode=4 sequence=4 versioning=1 lock={Enabled=true Mode=1 Days=7}}`},
 	'c': {
@@ -46,27 +46,27 @@ var wantRows = map[byte][]string{
 		`content content=8 {refs=1 size=18 runs=[{Content=6 Length=10} {Content=7 Length=8}] count=2}`,
 		`content content=14 {refs=1 size=5005 count=2 staged=4}`,
 	},
-	'd': {`drive drive=8 {out=true gone=true}`},
-	'e': {`epoch epoch=3 {node=257 closed=true confirmed=1}`, `epoch epoch=4 {node=257 confirmed=67}`},
-	'g': {`group always=0 {stamp=` + noon + ` content=27}`},
+	'd': {`drive drive=8 {out=true gone=true}`, `drive drive=9 {leaving=true heir=2}`},
+	'e': {`epoch epoch=3 {node=257 closed=true confirmed=1}`, `epoch epoch=4 {node=257 confirmed=92}`},
+	'g': {`group always=0 {stamp=` + noon + ` content=35}`},
 	'i': {
-		`inode bucket=1 inode=1 {kind=2 links=1}`,
-		`inode bucket=1 inode=3 {kind=2 links=1 parent=1 name="folder/"}`,
-		`inode bucket=1 inode=2 {kind=1 links=1 content=1 size=12 stamp=` + noon + ` sequence=1 etag={md5=2cd1d71805e0fb7e71b4c27c9c8c198c} class="STANDARD" attributes={` +
+		`inode bucket=1 inode=1 {kind=2 links=1 posix={born=` + noon + `}}`,
+		`inode bucket=1 inode=3 {kind=2 links=1 parent=1 name="folder/" posix={born=` + noon + `}}`,
+		`inode bucket=1 inode=2 {kind=1 links=1 parent=1 name="hello.txt" content=1 size=12 stamp=` + noon + ` sequence=1 etag={md5=2cd1d71805e0fb7e71b4c27c9c8c198c} class="STANDARD" attributes={` +
 			plain + `} checksum={Algorithm="CRC32C" Sum=01020304 Composite=true Parts=2} tags=["first"="1" "second"=""]}`,
-		`inode bucket=3 inode=3 {kind=1 links=1 content=18 size=3 stamp=` + noon + ` sequence=2 etag={md5=b8a9f715dbb64fd5c56e7783c6820a61} class="STANDARD" tags=["late"="tag"]}`,
-		`inode bucket=4 inode=4 {kind=1 links=1 content=20 size=3 stamp=` + noon + ` sequence=3 etag={md5=b8a9f715dbb64fd5c56e7783c6820a61} class="STANDARD" Lock={Retention={Mode=2 Until=2024-11-14T22:13:20.123Z} Lifted=true}}`,
-		`inode bucket=5 inode=5 {kind=1 links=1 content=22 size=8 stamp=` + noon + ` sequence=2 etag={md5=6e5de2ccca1248661082685a0411ed9f parts=2} class="STANDARD" token="d9858cfaa031c3943ab0fb0ec13d8f95"}`,
-		`inode bucket=1 inode=9 {kind=1 links=1 content=8 size=18 stamp=` + noon + ` sequence=7 etag={md5=2318a082593f81a5f4be0b15f0a22842 parts=2} class="STANDARD" attributes={` +
+		`inode bucket=3 inode=3 {kind=1 links=1 parent=1 name="k" content=18 size=3 stamp=` + noon + ` sequence=2 etag={md5=b8a9f715dbb64fd5c56e7783c6820a61} class="STANDARD" tags=["late"="tag"]}`,
+		`inode bucket=4 inode=4 {kind=1 links=1 parent=2 name="hand" content=20 size=3 stamp=` + noon + ` sequence=3 etag={md5=b8a9f715dbb64fd5c56e7783c6820a61} class="STANDARD" Lock={Retention={Mode=2 Until=2024-11-14T22:13:20.123Z} Lifted=true}}`,
+		`inode bucket=5 inode=5 {kind=1 links=1 parent=6 name="log" posix={changed=` + noon + `} content=22 size=8 stamp=` + noon + ` sequence=2 etag={md5=6e5de2ccca1248661082685a0411ed9f parts=2} class="STANDARD" token="d9858cfaa031c3943ab0fb0ec13d8f95"}`,
+		`inode bucket=1 inode=9 {kind=1 links=1 parent=8 name="done" content=8 size=18 stamp=` + noon + ` sequence=7 etag={md5=2318a082593f81a5f4be0b15f0a22842 parts=2} class="STANDARD" attributes={` +
 			image + `} checksum={Algorithm="SHA256" Sum=09 Composite=true Parts=2} upload=` + idA + ` tags=["of"="upload"]}`,
 	},
 	'j': {`detached bucket=5 directory=7 {versions=2}`, `detached bucket=6 directory=1 {versions=1}`},
 	'm': {`missing slack=0 extent=1.4.4 {}`},
 	'n': {
 		`answer epoch=4 number=15 {Bucket=6 Stamp=` + noon + `}`,
-		`answer epoch=4 number=67 {Used=[true false]}`,
-		`answer epoch=4 number=68 {Sequence=9 Stamp=` + noon + ` Size=4 ETag="98bd1c45684cf587ac2347a92dd7bb51" Version="null"}`,
-		`answer epoch=4 number=69 {Kind=3 Failed=true Message="the bucket was deleted"}`,
+		`answer epoch=4 number=92 {Used=[true false]}`,
+		`answer epoch=4 number=93 {Sequence=9 Stamp=` + noon + ` Size=4 ETag="98bd1c45684cf587ac2347a92dd7bb51" Version="null"}`,
+		`answer epoch=4 number=94 {Kind=3 Failed=true Message="the bucket was deleted"}`,
 	},
 	'o': {`document bucket=3 name="tagging" {value=3c54616767696e672f3e}`},
 	'p': {`placement drive=1 extent=1.4.1 {}`, `placement drive=9 extent=1.4.3 {index=1}`},
@@ -155,6 +155,9 @@ var wantCommands = map[byte][]string{
 	33: {`SetBucket{Name="bucket" Bucket=1 From=1 To=2}`},
 	34: {`MapDrive{Drive=3 Record={Node=257 Path="/sample/state/witness" Incarnation=4099 Bytes=1099511627776 State=1 Witness=true}}`},
 	35: {`Setting{Name="colour" Value=626c7565}`},
+
+	48: {`SetLeaving{Drive=9 Leaving=true Heir=2}`},
+	49: {`RemoveDrive{Drive=9}`},
 }
 
 // wantRecords has records of the meta streams, by kind; of those of groups their first lines, and that of a first record of a generation.
@@ -163,7 +166,7 @@ var wantRecords = map[drive.RecordKind][]string{
 		"replica 1 generation 1 term 2 vote 1 commit 2 entries 1",
 		"replica 0 generation 2 term 0 vote 0 commit 0 entries 0",
 		"  makes its generation valid: applied to index 0 term 0, members",
-		"  makes its generation valid: applied to index 71 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3 (learner)",
+		"  makes its generation valid: applied to index 92 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3 (learner)",
 	},
 	drive.RecordShard:     {"shard 1.4.1/0 in segment 1 at 0, 100000 bytes", "shard 1.4.4/1 in segment 1 at 188416, 5000 bytes"},
 	drive.RecordTombstone: {"deleted 1.4.2/0"},
@@ -177,7 +180,7 @@ var wantOthers = []string{
 	"segment 1 created, 262144 bytes",
 	"group 0: generation 1 is valid, of replica 1",
 	"group 1: generation 4 is valid, of replica 400",
-	"group 1 generation 1 applied to index 76 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3",
+	"group 1 generation 1 applied to index 101 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3",
 	"group 1 generation 1 hard state: term 2 vote 1",
 }
 

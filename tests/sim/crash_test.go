@@ -61,11 +61,16 @@ const ringBytes = 512 << 10
 
 var folders = []string{"/state", "/state/witness", "/d1", "/d2", "/d3", "/d4"}
 
-func newMachine(seed uint64) *machine {
-	m := &machine{seed: seed, disks: map[string]*sim.FS{}, check: time.Hour}
-	if os.Getenv("HOLDFAST_SIM_LOG") != "" {
-		m.logger = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+// simLogger writes what nodes log where HOLDFAST_SIM_LOG is set.
+func simLogger() *slog.Logger {
+	if os.Getenv("HOLDFAST_SIM_LOG") == "" {
+		return nil
 	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+func newMachine(seed uint64) *machine {
+	m := &machine{seed: seed, disks: map[string]*sim.FS{}, check: time.Hour, logger: simLogger()}
 	for i, name := range folders {
 		m.disks[name] = sim.New(seed*16+uint64(i), sim.Options{TotalBytes: 1 << 30})
 	}

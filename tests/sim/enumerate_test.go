@@ -35,6 +35,8 @@ type operation struct {
 	whole, closing bool
 	// fresh says that the disks are empty: the operation is the first start.
 	fresh bool
+	// spare says that there are two disks more, empty ones, which no start names.
+	spare bool
 	do    func(ctx context.Context, n *node.Node, states model) error
 	// holds checks after the cut what no state of a single key tells; nil: nothing.
 	holds func(ctx context.Context, n *node.Node, states model) error
@@ -186,6 +188,20 @@ var operations = []operation{
 	}},
 	{name: "scrub", prepare: some, do: loseAndScrub, holds: scrubbed},
 	{name: "widened", prepare: some, thin: true, whole: true, do: widened},
+	{name: "drive added", prepare: some, spare: true, do: addDrive},
+	{name: "drive removed", prepare: prepareRemove, spare: true, do: func(ctx context.Context, n *node.Node, _ model) error {
+		if err := n.RemoveDrive(ctx, 2); err != nil {
+			return err
+		}
+		return withoutDrive(ctx, n, 2)
+	}},
+	{name: "drive moved", prepare: some, spare: true, do: replaceElsewhere},
+	{name: "leaving begun again", prepare: prepareLeaving, spare: true, whole: true, do: func(ctx context.Context, n *node.Node, _ model) error {
+		return withoutDrive(ctx, n, 2)
+	}},
+	{name: "lost drive replaced elsewhere", prepare: some, spare: true, whole: true, do: replaceElsewhere, holds: replacedElsewhere, disks: func(m *machine) {
+		delete(m.disks, "/d2")
+	}},
 	{name: "bucket", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
 		if _, err := n.CreateBucket(ctx, "other", engine.CreateBucketOptions{}); err != nil {
 			return err
@@ -349,6 +365,9 @@ type image struct {
 
 func (o *operation) image(t *testing.T) (*image, error) {
 	m := newMachine(1)
+	if o.spare {
+		m.plugSpares()
+	}
 	states := model{}
 	for _, key := range keys {
 		states[key] = []string{""}
@@ -388,8 +407,8 @@ func (o *operation) image(t *testing.T) (*image, error) {
 // run does the operation on a copy of the image. A target is a point at which the power is cut, or, if failing, a call answers EIO; nil only
 // counts the calls by site.
 func (o *operation) run(t *testing.T, from *image, target *point, failing bool, seed uint64) (visits map[string]int64, reached bool, err error) {
-	m := &machine{seed: seed, disks: map[string]*sim.FS{}, check: time.Hour}
-	for i, name := range folders {
+	m := &machine{seed: seed, disks: map[string]*sim.FS{}, check: time.Hour, logger: simLogger()}
+	for i, name := range slices.Sorted(maps.Keys(from.disks)) {
 		m.disks[name] = from.disks[name].Image(seed*16 + uint64(i))
 	}
 	states := model{}
@@ -519,7 +538,7 @@ func placed(ctx context.Context, n *node.Node) error {
 }
 
 // TestEveryPoint cuts the power at every point of every operation, and has every call fail in turn. HOLDFAST_SIM_POINTS says how many ordinals of a
-// site are taken, evenly; without it 1, and "all" is every one. HOLDFAST_SIM_OPERATION names one operation to be taken alone.
+// site are taken, evenly; without it 1, and "all" is every one. HOLDFAST_SIM_OPERATIONS takes only those whose names have it in them.
 func TestEveryPoint(t *testing.T) {
 	most := int64(1)
 	if s := os.Getenv("HOLDFAST_SIM_POINTS"); s == "all" {
@@ -537,11 +556,11 @@ func TestEveryPoint(t *testing.T) {
 		}
 		for i := range operations {
 			o := &operations[i]
+			if only := os.Getenv("HOLDFAST_SIM_OPERATIONS"); only != "" && !strings.Contains(o.name, only) {
+				continue
+			}
 			if failing && o.fresh {
 				continue // a drive that cannot be formatted ends the first start, and says so
-			}
-			if only := os.Getenv("HOLDFAST_SIM_OPERATION"); only != "" && only != o.name {
-				continue
 			}
 			began := time.Now()
 			planned, reached := o.enumerate(t, failing, most, sites)
