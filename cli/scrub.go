@@ -117,7 +117,7 @@ func scrubText(d *daemon.DriveStatus) string {
 	switch pass := s.Pass; {
 	case pass != nil:
 		parts = append(parts, fmt.Sprintf("under way since %s, %.1f %%, %d damaged", timeText(pass.Started), pass.Percent, pass.Damaged))
-		if d.State != "in" {
+		if d.State != "in" && d.State != "leaving" {
 			parts = append(parts, "rests while the drive is "+d.State)
 		}
 	case s.Due != nil:

@@ -527,8 +527,7 @@ func (n *Node) samePaths() error {
 	}
 	for _, m := range n.state.Drives {
 		if !m.Added && !named[path.Clean(m.Path)] {
-			return engine.E(engine.KindInvalidArgument, "%d drives are named, and drive %s is not one of them; name all that this node was formed with, also those that are broken; "+
-				"holdfast drive remove takes one away", len(n.config.Drives), m.Path)
+			return engine.E(engine.KindInvalidArgument, "drive %s is not named; name all that this node was formed with, also those that are broken; holdfast drive remove takes one away", m.Path)
 		}
 	}
 	return nil
