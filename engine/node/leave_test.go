@@ -477,3 +477,26 @@ func TestWriteThatWasPlacedBefore(t *testing.T) {
 	}
 	closeNode(t, n)
 }
+
+// TestNewDriveJoins wants that status never says of a new drive that it is out, nor why its predecessor was, and that its scrub is known at once.
+func TestNewDriveJoins(t *testing.T) {
+	c := testConfig(t, t.TempDir(), 4)
+	c.KeeperInterval = time.Hour
+	n := openNode(t, c)
+	defer closeNode(t, n)
+	last := engine.DriveID(n.state.Last)
+	sound := func(s Status) bool {
+		known := true
+		for _, d := range s.Drives {
+			if d.Drive > last && (d.Problem != "" || d.State != "joining" && d.State != "in") {
+				t.Errorf("a new drive is %+v", d)
+			}
+			known = known && (d.Witness || d.Scrub.Known)
+		}
+		return known && allIn(s)
+	}
+	wipe(t, c.Drives[1])
+	await(t, n, "the emptied folder is no new drive", func(s Status) bool { return sound(s) && s.Drives[1].Drive > last })
+	mustAdd(t, n, folder(t, c, "new"))
+	await(t, n, "the new drive does not join", func(s Status) bool { return sound(s) && len(s.Drives) == 6 })
+}
