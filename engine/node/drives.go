@@ -259,11 +259,11 @@ func (n *Node) Staying() int {
 	return n.staying()
 }
 
-// staying returns how many data drives do not leave, be they in or out; one that is about to take another's place does not count beside it. The caller
-// holds mu.
+// staying returns how many data drives do not leave, be they in or out. One that is being added does not count yet, but where the drive that it replaces
+// leaves already: the two are one. The caller holds mu.
 func (n *Node) staying() (count int) {
 	for _, s := range n.slots {
-		if replaced := n.find(s.HeirOf); !s.witness && !s.leaving && (s.HeirOf == 0 || replaced == nil || replaced.leaving) {
+		if replaced := n.find(s.HeirOf); !s.witness && !s.leaving && (!s.Adding || replaced != nil && replaced.leaving) {
 			count++
 		}
 	}
@@ -760,8 +760,12 @@ func (n *Node) lameDrives(ctx context.Context) map[engine.DriveID]bool {
 
 // settleBeside settles a slot in a goroutine of its own, since a drive may take long over it, and others may hang meanwhile.
 func (n *Node) settleBeside(ctx context.Context, s *slot) {
-	ctx, cancel := context.WithCancel(ctx)
 	n.mu.Lock()
+	if s.settling { // somebody was quicker
+		n.mu.Unlock()
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
 	s.settling, s.interrupt = true, cancel
 	out, id := s.out, s.Drive
 	n.mu.Unlock()

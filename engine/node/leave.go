@@ -16,7 +16,8 @@ import (
 )
 
 // RemoveDrive tells a drive to leave, and returns once that is durable: it takes no shards any more, those that it has and its replicas move to other
-// drives, and when nothing is left on it the node has no such drive any more. Status says how far it is.
+// drives, and when nothing is left on it the node has no such drive any more. Status says how far it is. A drive that does not take part yet is forgotten at
+// once.
 //
 // KindInvalidArgument if there is no such drive, or the drives that would stay are too few for the redundancy, or for an extent that is stored;
 // KindConflict if it leaves already.
@@ -25,6 +26,9 @@ func (n *Node) RemoveDrive(ctx context.Context, id engine.DriveID) error {
 		return err
 	}
 	defer n.changing.end()
+	if done, err := n.takeBack(ctx, id); done || err != nil {
+		return err
+	}
 	if err := n.mayLeave(ctx, id); err != nil {
 		return err
 	}
@@ -72,6 +76,30 @@ func (n *Node) KeepDrive(ctx context.Context, id engine.DriveID) error {
 		n.keeper.CameIn() // what was moved off it is still there, and is looked for
 	}
 	return n.follow(ctx)
+}
+
+// takeBack forgets a drive whose adding was cut off and comes to no end, such as that of a disk which is not there any more; done is false of any other.
+// It never had a shard.
+func (n *Node) takeBack(ctx context.Context, id engine.DriveID) (done bool, err error) {
+	n.mu.Lock()
+	s := n.find(id)
+	if s == nil || !s.Adding {
+		n.mu.Unlock()
+		return false, nil
+	}
+	if s.settling {
+		n.mu.Unlock()
+		return false, engine.E(engine.KindConflict, "drive %d is just being added; repeat later", id)
+	}
+	s.settling = true
+	n.mu.Unlock()
+	if _, _, err := n.writers[1].Do(ctx, &meta.SetDrive{Drive: id, Out: true, Gone: true}); err != nil {
+		n.mu.Lock()
+		s.settling = false
+		n.mu.Unlock()
+		return false, err
+	}
+	return true, n.endSettling(ctx, s)
 }
 
 // mayLeave says why the drives that would stay are too few.
@@ -155,7 +183,7 @@ func (n *Node) setLeaving(ctx context.Context, id engine.DriveID, leaving bool, 
 	return nil
 }
 
-// loadLeaving reads which drives leave, finishes what a crash left of their end, and makes the redundancy that of those that stay.
+// loadLeaving reads which drives leave, and finishes what a crash left of their end.
 func (n *Node) loadLeaving(ctx context.Context) error {
 	view, err := n.data.Read(ctx)
 	if err != nil {
@@ -182,7 +210,7 @@ func (n *Node) loadLeaving(ctx context.Context) error {
 			return err
 		}
 	}
-	return n.adopt(n.Staying())
+	return nil
 }
 
 // leaveRest is how long the leaving of drives rests at most.
@@ -313,16 +341,24 @@ func (n *Node) moveReplica(ctx context.Context, g *group.Group, s *slot) error {
 
 // end forgets a drive that the group of the buckets has out for good.
 func (n *Node) end(ctx context.Context, s *slot) error {
-	record := meta.DriveRecord{Node: n.id, Path: s.Path, Incarnation: s.Incarnation, State: meta.DriveGone}
-	if _, _, err := n.writers[0].Do(ctx, &meta.MapDrive{Drive: s.Drive, Record: record}); err != nil {
-		return err
-	}
 	n.mu.Lock()
 	busy := s.settling
-	s.settling = true // for good: nobody looks at it any more
+	s.settling = true // nobody looks at it any more
 	n.mu.Unlock()
 	if busy {
 		return nil // the next turn comes soon
+	}
+	return n.endSettling(ctx, s)
+}
+
+// endSettling is end for who has the slot already.
+func (n *Node) endSettling(ctx context.Context, s *slot) error {
+	record := meta.DriveRecord{Node: n.id, Path: s.Path, Incarnation: s.Incarnation, State: meta.DriveGone}
+	if _, _, err := n.writers[0].Do(ctx, &meta.MapDrive{Drive: s.Drive, Record: record}); err != nil {
+		n.mu.Lock()
+		s.settling = false
+		n.mu.Unlock()
+		return err
 	}
 	return n.forget(s, true)
 }

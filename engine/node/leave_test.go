@@ -326,6 +326,44 @@ func TestCutOffAdding(t *testing.T) {
 	closeNode(t, n)
 }
 
+// TestCutOffAddingOfNothing leaves there a folder that is absent at the next start: it counts for nothing until it is there.
+func TestCutOffAddingOfNothing(t *testing.T) {
+	c, n, readAll := stocked(t, 4, engine.Redundancy{})
+	path := filepath.Join(filepath.Dir(c.State), "new")
+	n.mu.Lock()
+	never, _ := n.state.newMember(path + ".never")
+	m, err := n.state.newMember(path)
+	if err == nil {
+		m.Added, m.Adding, never.Added, never.Adding = true, true, true, true
+		n.state.Drives = append(n.state.Drives, m, never)
+		err = n.state.save(n.home)
+	}
+	n.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeNode(t, n)
+	n = openNode(t, c)
+	await(t, n, "the absent drive is not told", func(s Status) bool {
+		return s.Drives[4].State == "joining" && strings.Contains(s.Drives[4].Problem, "no such file") && s.Protected()
+	})
+	if n.Redundancy() != "2+2" {
+		t.Errorf("the redundancy is %s", n.Redundancy())
+	}
+	for err = n.RemoveDrive(t.Context(), never.Drive); engine.Is(err, engine.KindConflict); err = n.RemoveDrive(t.Context(), never.Drive) {
+		time.Sleep(time.Millisecond) // it is looked at just now
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	await(t, n, "the drive does not join", func(s Status) bool { return allIn(s) && len(s.Drives) == 6 && n.Redundancy() == "3+2" })
+	readAll(n)
+	closeNode(t, n)
+}
+
 // TestLearnerForEver has a replica that a crash cut off while it joined: it begins anew and votes.
 func TestLearnerForEver(t *testing.T) {
 	c, n, _ := stocked(t, 4, engine.Redundancy{})
@@ -476,4 +514,27 @@ func TestWriteThatWasPlacedBefore(t *testing.T) {
 		t.Error(err)
 	}
 	closeNode(t, n)
+}
+
+// TestNewDriveJoins wants that status never says of a new drive that it is out, nor why its predecessor was, and that its scrub is known at once.
+func TestNewDriveJoins(t *testing.T) {
+	c := testConfig(t, t.TempDir(), 4)
+	c.KeeperInterval = time.Hour
+	n := openNode(t, c)
+	defer closeNode(t, n)
+	last := engine.DriveID(n.state.Last)
+	sound := func(s Status) bool {
+		known := true
+		for _, d := range s.Drives {
+			if d.Drive > last && (d.Problem != "" || d.State != "joining" && d.State != "in") {
+				t.Errorf("a new drive is %+v", d)
+			}
+			known = known && (d.Witness || d.Scrub.Known)
+		}
+		return known && allIn(s)
+	}
+	wipe(t, c.Drives[1])
+	await(t, n, "the emptied folder is no new drive", func(s Status) bool { return sound(s) && s.Drives[1].Drive > last })
+	mustAdd(t, n, folder(t, c, "new"))
+	await(t, n, "the new drive does not join", func(s Status) bool { return sound(s) && len(s.Drives) == 6 })
 }

@@ -336,6 +336,9 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if err := n.settleDrives(ctx); err != nil {
 		return err
 	}
+	if err := n.adopt(n.Staying()); err != nil {
+		return err
+	}
 	n.Coordinator, err = coordinator.New(ctx, coordinator.Config{
 		Root: n.writers[0], Data: n.writers[1], Drives: n, Pool: n.pool,
 		Class:   n.class,

@@ -146,7 +146,7 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 func driveStatus(s *slot) DriveStatus {
 	d := DriveStatus{Drive: s.Drive, Path: s.Path, State: "in", Witness: s.witness}
 	switch usable := s.usable(); {
-	case s.Adding || s.Replaces != 0:
+	case s.Adding || s.Replaces != 0 || s.out && usable:
 		d.State = "joining"
 	case s.out || !usable:
 		d.State = "out"
