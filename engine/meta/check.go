@@ -139,7 +139,7 @@ func (c *checker) detachedRows() error {
 		if err != nil {
 			return err
 		}
-		if r.versions != seen.aggregate.versions || seen.aggregate.locked > 0 || first != "" && first < r.name {
+		if r.versions != seen.aggregate.versions || seen.aggregate.locked > 0 || seen.aggregate.versions > 0 && first < r.name {
 			c.problem("bucket %d: directory %d under trash says %+v; beneath it, from %q on, are %+v", id[0], id[1], r, first, seen.aggregate)
 		}
 		return nil
@@ -169,9 +169,10 @@ func (c *checker) directory(bucket, inode uint64, b *bucketRow, seen *inodeSeen)
 // beneath counts what lies beneath a directory, and returns the first name in it.
 func (c *checker) beneath(bucket, inode uint64, b *bucketRow, seen *inodeSeen) (first string, err error) {
 	var children []*inodeSeen
+	entries := 0
 	err = scan(c.view, key16(rowEntry, bucket, inode), nil, func(key, value []byte) (bool, error) {
 		child := &inodeSeen{parent: inode, name: string(key[17:]), links: 1}
-		if first == "" {
+		if entries++; entries == 1 {
 			first = child.name
 		}
 		if err := parse(key, value, &child.entry); err != nil {

@@ -113,6 +113,7 @@ const tagName = "tag"
 
 // step does one operation and writes down what came of it; false when the daemon is gone.
 func (j *journal) step(ctx context.Context, c *minio.Client, rng *rand.Rand, key string) bool {
+	j.gone = slices.DeleteFunc(j.gone, func(name string) bool { return name == key }) // what is done to it now tells nothing of the removal
 	operation, next := "put", ""
 	var do func() error
 	switch n := rng.IntN(100); {
