@@ -262,7 +262,6 @@ func patchHoles(s *suite) {
 	}
 	_, err := seek(0, true)
 	s.fails(engine.KindInvalidRange, err, "seek in an empty file")
-	want := overlaid(nil, 10_000, []byte("data"))
 	s.patched(n, body(10_000, []byte("data")))
 	is("a write behind the end", [2]int64{0, 10_000})
 	size := int64(200_000)
@@ -298,7 +297,7 @@ func patchHoles(s *suite) {
 		_, err = seek(offset, false)
 		s.fails(engine.KindInvalidRange, err, "data behind %d", offset)
 	}
-	want = overlaid(make([]byte, 200_015), 0, nil)
+	want := overlaid(make([]byte, 200_015), 0, nil)
 	s.isFile("f", want)
 	size = 70_000
 	s.patchedBy(n, engine.Patch{Size: &size})
