@@ -1,0 +1,155 @@
+package node
+
+import (
+	"bytes"
+	"crypto/md5"
+	"io"
+	"os"
+	"strconv"
+	"testing"
+
+	"holdfast/engine"
+)
+
+// pattern gives n bytes that a seed decides, without having them all.
+type pattern struct {
+	seed, at, n int64
+}
+
+func (p *pattern) Read(b []byte) (int, error) {
+	if p.at == p.n {
+		return 0, io.EOF
+	}
+	n := int(min(int64(len(b)), p.n-p.at))
+	for i := range b[:n] {
+		at := p.at + int64(i)
+		b[i] = byte(at>>16 ^ at>>8 ^ at*7 ^ p.seed)
+	}
+	p.at += int64(n)
+	return n, nil
+}
+
+// TestOverwrittenInMidRead has an object read by key, by node and by who holds it while others overwrite it, remove it, and the keepers collect: everybody gets the
+// old bytes whole, and when all have let go nothing of them is left on any drive. HOLDFAST_HANDLE_BYTES sets the size of the object.
+func TestOverwrittenInMidRead(t *testing.T) {
+	size := int64(24 << 20)
+	if s := os.Getenv("HOLDFAST_HANDLE_BYTES"); s != "" {
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size = n
+	}
+	n := openNode(t, testConfig(t, t.TempDir(), 4))
+	defer closeNode(t, n)
+	if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	ref := engine.Ref{Bucket: "bucket", Key: "dir/big"}
+	write := func(seed int64) {
+		t.Helper()
+		if _, err := n.Put(t.Context(), ref, &pattern{seed: seed, n: size}, engine.PutOptions{Size: size}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(1)
+	sum := md5.New()
+	if _, err := io.Copy(sum, &pattern{seed: 1, n: size}); err != nil {
+		t.Fatal(err)
+	}
+	info, err := n.Lookup(t.Context(), place(t, "dir"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err = n.Lookup(t.Context(), engine.Place{Bucket: "bucket", Directory: info.Node, Name: "big"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := engine.File{Bucket: "bucket", Node: info.Node}
+	owner, err := n.OpenOwner(t.Context(), "bucket", "test")
+	if err == nil {
+		_, err = n.HoldFile(t.Context(), file, owner)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	byKey, err := n.Open(t.Context(), ref, engine.OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	byNode, err := n.OpenFile(t.Context(), file, engine.OpenFileOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	readers := map[string]engine.Object{"by key": byKey, "by node": byNode}
+	heads := map[string][]byte{}
+	for name, o := range readers {
+		heads[name] = make([]byte, size/10)
+		if _, err := io.ReadFull(o, heads[name]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(2)
+	write(3)
+	collected := n.keeper.Stats().ContentsFreed
+	if _, err := n.RemovePrefix(t.Context(), "bucket", "dir/"); err != nil {
+		t.Fatal(err)
+	}
+	await(t, n, "the removed directory is not taken apart", func(s Status) bool { return s.Trash == 0 })
+	n.keeper.Wake()
+	for name, o := range readers {
+		if got := finish(t, o, heads[name]); !bytes.Equal(got, sum.Sum(nil)) {
+			t.Errorf("%s other bytes were read than were there when the reading began", name)
+		}
+	}
+	// Who holds the file opens it now.
+	late, err := n.OpenFile(t.Context(), file, engine.OpenFileOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := finish(t, late, nil); !bytes.Equal(got, sum.Sum(nil)) {
+		t.Error("who holds the file reads other bytes than were there")
+	}
+	if err := n.ReleaseFile(t.Context(), file, owner); err != nil {
+		t.Fatal(err)
+	}
+	s := func() Status {
+		await(t, n, "something is left of what nobody can reach", func(s Status) bool { return s.Garbage == 0 && s.Keeper.ContentsFreed > collected })
+		s, err := n.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}()
+	for _, d := range s.Drives {
+		if d.Witness {
+			continue
+		}
+		if list, _, err := n.Shards(d.Drive, engine.ShardID{}, 10); err != nil || len(list) > 0 {
+			t.Errorf("drive %d has %d shards, %v", d.Drive, len(list), err)
+		}
+	}
+	if _, err := n.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
+	t.Logf("%d bytes read three times while they were overwritten, removed and collected", size)
+}
+
+func place(t *testing.T, name string) engine.Place {
+	t.Helper()
+	return engine.Place{Bucket: "bucket", Directory: engine.RootNode, Name: name}
+}
+
+// finish reads what is left of an object and returns the MD5 of all of it.
+func finish(t *testing.T, o engine.Object, head []byte) []byte {
+	t.Helper()
+	sum := md5.New()
+	sum.Write(head)
+	if _, err := o.WriteTo(sum); err != nil {
+		t.Error(err)
+	}
+	if err := o.Close(); err != nil {
+		t.Error(err)
+	}
+	return sum.Sum(nil)
+}
