@@ -76,6 +76,7 @@ type apply struct {
 
 	header Header // of the command at hand, its stamp made monotonic
 	index  uint64
+	noted  []*noted // changes that the command makes of buckets that somebody follows
 }
 
 func (a *apply) mustLoad(key []byte, r row) bool {
@@ -142,7 +143,9 @@ func (a *apply) entry(entry *Entry) []byte {
 	} else if ok {
 		return answer
 	}
-	answer := a.execute(command).encode()
+	executed := a.execute(command)
+	a.keepNotes(executed)
+	answer := executed.encode()
 	a.view.Set(answerKey, answer)
 	a.confirm(epoch, confirmed)
 	return answer
@@ -254,6 +257,12 @@ func (a *apply) execute(command Command) *Answer {
 		return a.removeBucket(c)
 	case *TakeApart:
 		return a.takeApart(c)
+	case *OpenCursor:
+		return a.openCursor(c)
+	case *MoveCursor:
+		return a.moveCursor(c)
+	case *TrimFeed:
+		return a.trimFeed(c)
 	case *ReserveBucket:
 		return a.reserveBucket(c)
 	case *SetBucket:
