@@ -412,8 +412,10 @@ func (r *fileScript) step() {
 		r.openFile()
 	case n < 160:
 		r.seekFile()
-	case n < 162:
+	case n < 161:
 		r.usage()
+	case n < 162:
+		r.removePrefix()
 	default:
 		r.patchFile()
 	}
@@ -506,6 +508,16 @@ func (r *fileScript) renamePrefix() {
 	bucket, from, to := r.bucket(), strings.TrimSuffix(string(r.key()), "/")+"/", strings.TrimSuffix(string(r.key()), "/")+"/"
 	r.ask("rename prefix", fmt.Sprintf("%s/%s to %s", bucket, from, to), bucket, func(_ int, e engine.Engine) (any, error) {
 		return e.RenamePrefix(r.ctx, bucket, from, to)
+	})
+}
+
+func (r *fileScript) removePrefix() {
+	bucket, prefix := pick(r.random, []engine.BucketName{versionedBucket, heldBucket}), strings.TrimSuffix(string(r.key()), "/")+"/"
+	if v, err := r.engines[0].BucketVersioning(r.ctx, bucket); err != nil || v == engine.VersioningOff {
+		return // names that go with a directory count until it is taken apart
+	}
+	r.ask("remove prefix", fmt.Sprintf("%s/%s", bucket, prefix), bucket, func(_ int, e engine.Engine) (any, error) {
+		return e.RemovePrefix(r.ctx, bucket, prefix)
 	})
 }
 

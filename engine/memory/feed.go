@@ -88,6 +88,7 @@ func (n *noting) doneBucket(document string) {
 	if n == nil {
 		return
 	}
+	n.e.stamp(n.b)
 	n.Key, n.Document, n.Replaced = "", document, engine.ChangedVersion{}
 	n.keep()
 }
@@ -119,7 +120,7 @@ func (n *noting) keep() {
 	if n == nil {
 		return
 	}
-	n.Time = n.e.stamp(n.b)
+	n.Time = n.b.last
 	n.b.feed.changes = append(n.b.feed.changes, n.change)
 	n.e.wake()
 }

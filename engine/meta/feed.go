@@ -238,6 +238,7 @@ func cursorKey(bucket engine.BucketID, name string) []byte {
 
 // noted is a change that the command at hand makes. A nil one, which nobody follows, takes everything and keeps nothing.
 type noted struct {
+	a        *apply
 	bucket   engine.BucketID
 	sequence engine.Sequence
 	row      changeRow
@@ -251,7 +252,7 @@ func (a *apply) raise(bucket engine.BucketID, b *bucketRow, kind engine.ChangeKi
 	if b.followed == 0 {
 		return nil
 	}
-	n := &noted{bucket: bucket, sequence: b.sequence, row: changeRow{kind: kind, stamp: a.header.Stamp}}
+	n := &noted{a: a, bucket: bucket, sequence: b.sequence, row: changeRow{kind: kind, stamp: a.header.Stamp}}
 	a.noted = append(a.noted, n)
 	return n
 }
@@ -278,7 +279,8 @@ func (n *noted) from(p *path) *noted {
 // about notes a version that stays what it is, but for what its inode alone has.
 func (n *noted) about(p *path, entry *entryRow, inode *inodeRow) {
 	if n != nil {
-		n.row.key, n.row.node, n.row.names, n.row.version = p.key(), entry.inode, inode.links, changedOf(entry)
+		n.row.key, n.row.node, n.row.version = p.key(), entry.inode, changedOf(entry)
+		n.row.names = n.a.countNames(n.bucket, entry.inode, inode, false)
 	}
 }
 
@@ -287,7 +289,7 @@ func (n *noted) ofNode(found *node) {
 	if n == nil {
 		return
 	}
-	n.row.node, n.row.names = found.id, found.inode.links
+	n.row.node, n.row.names = found.id, n.a.countNames(n.bucket, found.id, &found.inode, false)
 	switch {
 	case found.inode.kind == inodeDirectory:
 		n.row.key, n.row.directory, n.row.names = found.path.key(), true, 0
@@ -346,11 +348,37 @@ func (a *apply) finish(n *noted) {
 	}
 	var inode inodeRow
 	if r.node != 0 && a.mustLoad(key16(rowInode, uint64(n.bucket), r.node), &inode) {
-		r.names = inode.links
+		r.names = a.countNames(n.bucket, r.node, &inode, r.kind == engine.ChangeDeleted)
 	}
 	if r.kind == engine.ChangeDeleted && r.names > 0 {
 		r.kind = engine.ChangeUnlinked
 	}
+}
+
+// countNames returns how many names of a file lead to it: those beneath removed directories do not, which are listed until they are taken apart. Of a single one it is known,
+// unless it may be such.
+func (a *apply) countNames(bucket engine.BucketID, id uint64, inode *inodeRow, doubtful bool) (count uint64) {
+	leads := func(directory uint64, name string) bool {
+		p, found, err := ascend(a.view, bucket, directory)
+		if err != nil {
+			panic(storeError{err})
+		}
+		var entry entryRow
+		return found && a.mustLoad(entryKey(bucket, p.leaf(), name), &entry) && entry.inode == id
+	}
+	if inode.links <= 1 {
+		if doubtful && inode.links == 1 && inode.parent != 0 && !leads(inode.parent, inode.name) {
+			return 0
+		}
+		return inode.links
+	}
+	a.each(key16(rowLink, uint64(bucket), id), func(key, _ []byte) bool {
+		if leads(binary.BigEndian.Uint64(key[17:]), string(key[25:])) {
+			count++
+		}
+		return true
+	})
+	return count
 }
 
 func (r *cursorRow) answer(b *bucketRow) *Answer {

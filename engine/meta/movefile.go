@@ -266,7 +266,7 @@ func (a *apply) noteExchange(b *bucketRow, from, to *moving, items *[2]item) {
 		n.row.version = changedOf(&items[0].entry)
 		var inode inodeRow
 		a.mustLoad(key16(rowInode, uint64(n.bucket), n.row.node), &inode)
-		n.row.names = inode.links
+		n.row.names = a.countNames(n.bucket, n.row.node, &inode, false)
 	}
 	if n.row.target = items[1].entry.inode; !items[1].directory {
 		n.row.replaced = changedOf(&items[1].entry)
