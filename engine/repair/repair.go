@@ -1,5 +1,5 @@
 // Package repair keeps what is stored as safe as it should be: it makes missing shards again, moves those of drives that are out to
-// others, collects garbage that nobody reads any more, takes apart what was thrown away, sweeps shards that no command names, and reads every shard
+// others, collects garbage that nobody reads any more, takes apart what was thrown away, forgets changes that every follower has seen, sweeps shards that no command names, and reads every shard
 // now and then, so that damage is found before it is too much.
 //
 // Promise: nothing is deleted because a drive lacks something. A shard is deleted only when its content is garbage that no reader can
@@ -66,6 +66,8 @@ type Config struct {
 	Interval time.Duration
 	// OwnerExpiry is how long an owner lives that nobody renews; 0 means engine.OwnerExpiry.
 	OwnerExpiry time.Duration
+	// FeedHistory is how many changes of a bucket are kept for followers that are behind; 0 means the constant of that name.
+	FeedHistory uint64
 	Scrub       ScrubConfig
 }
 
@@ -85,6 +87,8 @@ type Stats struct {
 	OwnersExpired  uint64 `json:"owners_expired"`          // of open files, that nobody renewed
 	// VersionsTakenApart are those of removed prefixes and buckets, delete markers included.
 	VersionsTakenApart uint64 `json:"versions_taken_apart"`
+	ChangesForgotten   uint64 `json:"changes_forgotten"` // that every follower had passed, or that were beyond the budget
+	CursorsLost        uint64 `json:"cursors_lost"`      // whose followers were too far behind
 }
 
 // The steps of the keepers that the recorder knows.
@@ -143,6 +147,7 @@ func Start(config Config) *Keeper {
 	k.scrubs.look(ctx)
 	k.done.Go(func() { k.scrubs.run(ctx) })
 	k.done.Go(func() { k.watchOwners(ctx) })
+	k.done.Go(func() { k.watchFeeds(ctx) })
 	return k
 }
 
