@@ -28,19 +28,19 @@ var feedCases = []struct {
 }
 
 // follows opens a cursor on the case's bucket, which is empty.
-func (s *suite) follows(name string) *follower {
+func (s *suite) follows(name string) *Follower {
 	s.Helper()
-	f, err := follow(s.ctx, s.Engine, s.bucket, name, 3)
+	f, err := Follow(s.ctx, s.Engine, s.bucket, name, 3)
 	s.ok(err, "open the cursor %q", name)
 	return f
 }
 
 // caughtUp has a follower apply what there is, and compares its mirror with the bucket.
-func (s *suite) caughtUp(f *follower) []engine.Change {
+func (s *suite) caughtUp(f *Follower) []engine.Change {
 	s.Helper()
-	changes, err := f.catchUp(s.ctx)
+	changes, err := f.CatchUp(s.ctx)
 	s.ok(err, "catch up")
-	s.ok(f.differs(s.ctx), "the mirror of %s", f.bucket)
+	s.ok(f.Differs(s.ctx), "the mirror of %s", f.bucket)
 	return changes
 }
 
@@ -106,7 +106,7 @@ func feedCursors(s *suite) {
 	s.put("unseen", nil)
 	f := s.follows("a")
 	s.put("seen", nil)
-	if changes, err := f.catchUp(s.ctx); err != nil || len(changes) != 1 || changes[0].Key != "seen" {
+	if changes, err := f.CatchUp(s.ctx); err != nil || len(changes) != 1 || changes[0].Key != "seen" {
 		s.Errorf("a cursor that began anew has %+v, %v", changes, err)
 	}
 }
@@ -313,17 +313,17 @@ func feedPages(s *suite) {
 		}
 	}
 	s.ok(s.MoveCursor(s.ctx, s.bucket, "f", changes[9].Sequence), "move")
-	f.last = changes[9].Sequence
+	f.Last = changes[9].Sequence
 	if rest, err := f.catchUpOnly(s.ctx); err != nil || !slices.Equal(rest, changes[10:]) {
 		s.Errorf("behind the cursor are %+v, %v", rest, err)
 	}
 }
 
 // catchUpOnly returns what there is, and applies nothing.
-func (f *follower) catchUpOnly(ctx context.Context) (all []engine.Change, err error) {
+func (f *Follower) catchUpOnly(ctx context.Context) (all []engine.Change, err error) {
 	for {
-		page, err := f.Changes(ctx, f.bucket, f.cursor, engine.ChangesOptions{After: f.last, Max: f.page})
-		all, f.last = append(all, page.Changes...), page.Last
+		page, err := f.Changes(ctx, f.bucket, f.cursor, engine.ChangesOptions{After: f.Last, Max: f.page})
+		all, f.Last = append(all, page.Changes...), page.Last
 		if err != nil || !page.Truncated {
 			return all, err
 		}
@@ -340,7 +340,7 @@ func feedWaits(s *suite) {
 	listen := func(ctx context.Context) <-chan heard {
 		c := make(chan heard, 1)
 		go func() {
-			page, err := s.Changes(ctx, s.bucket, "f", engine.ChangesOptions{After: f.last, Wait: true})
+			page, err := s.Changes(ctx, s.bucket, "f", engine.ChangesOptions{After: f.Last, Wait: true})
 			c <- heard{page, err}
 		}()
 		return c
@@ -352,7 +352,7 @@ func feedWaits(s *suite) {
 		if h.err != nil || len(h.page.Changes) != 1 || h.page.Changes[0].Sequence != info.Sequence {
 			s.Fatalf("who waits for change %d heard %+v", info.Sequence, h)
 		}
-		f.last = h.page.Last
+		f.Last = h.page.Last
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, 20*time.Millisecond)
 	defer cancel()
@@ -486,7 +486,7 @@ func feedRemovedBucket(s *suite) {
 	s.caughtUp(f)
 	gone := make(chan error, 1)
 	go func() {
-		_, err := s.Changes(s.ctx, s.bucket, "f", engine.ChangesOptions{After: f.last, Wait: true})
+		_, err := s.Changes(s.ctx, s.bucket, "f", engine.ChangesOptions{After: f.Last, Wait: true})
 		gone <- err
 	}()
 	s.ok(s.DeleteBucket(s.ctx, s.bucket, engine.DeleteBucketOptions{}), "delete the bucket")

@@ -10,53 +10,55 @@ import (
 	"holdfast/engine"
 )
 
-// follower keeps a mirror of the keys of a bucket by its changes alone, from an empty bucket on. Whatever a change says of what was there before must agree with the mirror; what it
+// Follower keeps a mirror of the keys of a bucket by its changes alone, from an empty bucket on. Whatever a change says of what was there before must agree with the mirror; what it
 // does not say of a directory it takes from Expand.
-type follower struct {
+type Follower struct {
 	engine.Engine
 	bucket engine.BucketName
 	cursor string
-	mirror map[engine.Key]mirrored
-	last   engine.Sequence
-	counts map[engine.ChangeKind]int
 	page   int // of Changes and Expand
+	// Mirror has what is current, Last is the change that it was made up to. Both are what a follower keeps that goes on after a restart.
+	Mirror map[engine.Key]Mirrored
+	Last   engine.Sequence
+	counts map[engine.ChangeKind]int
 }
 
-// mirrored is what is current at a key.
-type mirrored struct {
-	node    engine.NodeID
-	version engine.ChangedVersion
+// Mirrored is what is current at a key.
+type Mirrored struct {
+	Node    engine.NodeID
+	Version engine.ChangedVersion
 }
 
-// follow opens a cursor on an empty bucket.
-func follow(ctx context.Context, e engine.Engine, bucket engine.BucketName, cursor string, page int) (*follower, error) {
+// Follow opens the cursor of a follower whose mirror is empty, as the bucket must be, unless the caller gives it the Mirror and Last of one that ended. A page has as many items
+// as it says.
+func Follow(ctx context.Context, e engine.Engine, bucket engine.BucketName, cursor string, page int) (*Follower, error) {
 	at, err := e.OpenCursor(ctx, bucket, cursor)
-	return &follower{
-		Engine: e, bucket: bucket, cursor: cursor, mirror: map[engine.Key]mirrored{}, last: at.Position, counts: map[engine.ChangeKind]int{}, page: page,
+	return &Follower{
+		Engine: e, bucket: bucket, cursor: cursor, Mirror: map[engine.Key]Mirrored{}, Last: at.Position, counts: map[engine.ChangeKind]int{}, page: page,
 	}, err
 }
 
-// catchUp applies all changes that there are, and returns them. It does not move the cursor.
-func (f *follower) catchUp(ctx context.Context) (all []engine.Change, err error) {
+// CatchUp applies all changes that there are, and returns them. It does not move the cursor.
+func (f *Follower) CatchUp(ctx context.Context) (all []engine.Change, err error) {
 	for {
-		page, err := f.Changes(ctx, f.bucket, f.cursor, engine.ChangesOptions{After: f.last, Max: f.page})
+		page, err := f.Changes(ctx, f.bucket, f.cursor, engine.ChangesOptions{After: f.Last, Max: f.page})
 		if err != nil {
 			return all, err
 		}
 		for i := range page.Changes {
 			c := &page.Changes[i]
-			if c.Sequence != f.last+1 {
-				return all, fmt.Errorf("change %d follows upon %d", c.Sequence, f.last)
+			if c.Sequence != f.Last+1 {
+				return all, fmt.Errorf("change %d follows upon %d", c.Sequence, f.Last)
 			}
-			f.last = c.Sequence
+			f.Last = c.Sequence
 			f.counts[c.Kind]++
 			all = append(all, *c)
 			if err := f.apply(ctx, c); err != nil {
 				return all, fmt.Errorf("change %+v: %w", *c, err)
 			}
 		}
-		if page.Last != f.last {
-			return all, fmt.Errorf("the page ends at %d, and its last change is %d", page.Last, f.last)
+		if page.Last != f.Last {
+			return all, fmt.Errorf("the page ends at %d, and its last change is %d", page.Last, f.Last)
 		}
 		if !page.Truncated {
 			return all, nil
@@ -64,7 +66,7 @@ func (f *follower) catchUp(ctx context.Context) (all []engine.Change, err error)
 	}
 }
 
-func (f *follower) apply(ctx context.Context, c *engine.Change) error {
+func (f *Follower) apply(ctx context.Context, c *engine.Change) error {
 	switch c.Kind {
 	case engine.ChangePut, engine.ChangeDeleted, engine.ChangeMarked, engine.ChangeVersionRemoved, engine.ChangeLinked, engine.ChangeUnlinked, engine.ChangeDirectoryMade:
 		if err := f.replaced(c); err != nil {
@@ -81,25 +83,25 @@ func (f *follower) apply(ctx context.Context, c *engine.Change) error {
 			return err
 		}
 		for key := range gone {
-			delete(f.mirror, key)
+			delete(f.Mirror, key)
 		}
 	}
 	return nil
 }
 
 // set puts a version at a key; a delete marker hides what was there.
-func (f *follower) set(key engine.Key, node engine.NodeID, v engine.ChangedVersion) {
+func (f *Follower) set(key engine.Key, node engine.NodeID, v engine.ChangedVersion) {
 	if v.IsZero() || v.Marker {
-		delete(f.mirror, key)
+		delete(f.Mirror, key)
 	} else {
-		f.mirror[key] = mirrored{node, v}
+		f.Mirror[key] = Mirrored{node, v}
 	}
 }
 
 // replaced holds what a change says it replaced against the mirror.
-func (f *follower) replaced(c *engine.Change) error {
-	there, ok := f.mirror[c.Key]
-	if says := c.Replaced; ok != (!says.IsZero() && !says.Marker) || ok && !sameVersion(says, there.version) {
+func (f *Follower) replaced(c *engine.Change) error {
+	there, ok := f.Mirror[c.Key]
+	if says := c.Replaced; ok != (!says.IsZero() && !says.Marker) || ok && !sameVersion(says, there.Version) {
 		return fmt.Errorf("it replaced %+v, and the mirror has %+v", says, there)
 	}
 	return nil
@@ -110,7 +112,7 @@ func sameVersion(a, b engine.ChangedVersion) bool {
 }
 
 // patched changes a file under all its names.
-func (f *follower) patched(c *engine.Change) error {
+func (f *Follower) patched(c *engine.Change) error {
 	if c.Names == 0 {
 		return nil
 	}
@@ -118,9 +120,9 @@ func (f *follower) patched(c *engine.Change) error {
 		return err
 	}
 	names := uint64(0)
-	for key, there := range f.mirror {
-		if there.node == c.Node {
-			f.mirror[key] = mirrored{c.Node, c.Version}
+	for key, there := range f.Mirror {
+		if there.Node == c.Node {
+			f.Mirror[key] = Mirrored{c.Node, c.Version}
 			names++
 		}
 	}
@@ -131,9 +133,9 @@ func (f *follower) patched(c *engine.Change) error {
 }
 
 // beneath returns what the mirror has beneath a directory.
-func (f *follower) beneath(prefix engine.Key) map[engine.Key]mirrored {
-	found := map[engine.Key]mirrored{}
-	for key, there := range f.mirror {
+func (f *Follower) beneath(prefix engine.Key) map[engine.Key]Mirrored {
+	found := map[engine.Key]Mirrored{}
+	for key, there := range f.Mirror {
 		if strings.HasPrefix(string(key), string(prefix)) {
 			found[key] = there
 		}
@@ -142,8 +144,8 @@ func (f *follower) beneath(prefix engine.Key) map[engine.Key]mirrored {
 }
 
 // moved gives what a change moves its names, after all that it moves has left the former ones.
-func (f *follower) moved(ctx context.Context, c *engine.Change) error {
-	come, expanded := map[engine.Key]mirrored{}, map[engine.Key]mirrored{}
+func (f *Follower) moved(ctx context.Context, c *engine.Change) error {
+	come, expanded := map[engine.Key]Mirrored{}, map[engine.Key]Mirrored{}
 	if c.Kind != engine.ChangeExchanged {
 		if err := f.replaced(c); err != nil {
 			return err
@@ -152,8 +154,8 @@ func (f *follower) moved(ctx context.Context, c *engine.Change) error {
 	var gone []engine.Key
 	for _, m := range c.Moves() {
 		if !m.Directory {
-			there, ok := f.mirror[m.From]
-			if !ok || !sameVersion(there.version, m.Version) {
+			there, ok := f.Mirror[m.From]
+			if !ok || !sameVersion(there.Version, m.Version) {
 				return fmt.Errorf("it moves %+v, and the mirror has %+v", m, there)
 			}
 			come[m.To] = there
@@ -175,15 +177,15 @@ func (f *follower) moved(ctx context.Context, c *engine.Change) error {
 		}
 	}
 	for _, key := range gone {
-		delete(f.mirror, key)
+		delete(f.Mirror, key)
 	}
-	maps.Copy(f.mirror, come)
+	maps.Copy(f.Mirror, come)
 	return nil
 }
 
 // expands holds what Expand says against what the mirror has.
-func (f *follower) expands(ctx context.Context, c *engine.Change, want map[engine.Key]mirrored) error {
-	got, last := map[engine.Key]mirrored{}, engine.Key("")
+func (f *Follower) expands(ctx context.Context, c *engine.Change, want map[engine.Key]Mirrored) error {
+	got, last := map[engine.Key]Mirrored{}, engine.Key("")
 	for {
 		page, err := f.Expand(ctx, f.bucket, f.cursor, c.Sequence, engine.ExpandOptions{After: last, Max: f.page})
 		if err != nil {
@@ -193,14 +195,14 @@ func (f *follower) expands(ctx context.Context, c *engine.Change, want map[engin
 			if k.Key <= last {
 				return fmt.Errorf("%q is expanded behind %q", k.Key, last)
 			}
-			got[k.Key], last = mirrored{k.Node, k.Version}, k.Key
+			got[k.Key], last = Mirrored{k.Node, k.Version}, k.Key
 		}
 		if !page.Truncated {
 			break
 		}
 	}
 	for key, there := range want {
-		if g, ok := got[key]; !ok || g.node != there.node || !sameVersion(g.version, there.version) {
+		if g, ok := got[key]; !ok || g.Node != there.Node || !sameVersion(g.Version, there.Version) {
 			return fmt.Errorf("Expand has %+v at %q; there was %+v", g, key, there)
 		}
 	}
@@ -210,8 +212,8 @@ func (f *follower) expands(ctx context.Context, c *engine.Change, want map[engin
 	return nil
 }
 
-// differs says in what the mirror is another than the listing of the bucket, or nothing.
-func (f *follower) differs(ctx context.Context) error {
+// Differs says in what the mirror is another than the listing of the bucket, or nothing.
+func (f *Follower) Differs(ctx context.Context) error {
 	var o engine.ListOptions
 	seen := 0
 	for {
@@ -221,8 +223,8 @@ func (f *follower) differs(ctx context.Context) error {
 		}
 		for i := range page.Objects {
 			v := &page.Objects[i]
-			there, ok := f.mirror[v.Key]
-			m := there.version
+			there, ok := f.Mirror[v.Key]
+			m := there.Version
 			if !ok || m.Version != v.Version || m.Size != v.Size || m.ETag != v.ETag || m.Sequence != v.Sequence || !m.Modified.Equal(v.Modified) {
 				return fmt.Errorf("the mirror has %+v at %q; the bucket has %+v", there, v.Key, *v)
 			}
@@ -232,8 +234,8 @@ func (f *follower) differs(ctx context.Context) error {
 			break
 		}
 	}
-	if seen != len(f.mirror) {
-		return fmt.Errorf("the mirror has %d keys; the bucket has %d: %q", len(f.mirror), seen, slices.Sorted(maps.Keys(f.mirror)))
+	if seen != len(f.Mirror) {
+		return fmt.Errorf("the mirror has %d keys; the bucket has %d: %q", len(f.Mirror), seen, slices.Sorted(maps.Keys(f.Mirror)))
 	}
 	return nil
 }

@@ -15,21 +15,21 @@ import (
 type twinFollowers struct {
 	random    *rand.Rand
 	engines   [2]engine.Engine
-	followers map[engine.BucketName]*[2]*follower
+	followers map[engine.BucketName]*[2]*Follower
 	counts    map[engine.ChangeKind]int
 }
 
 func newTwinFollowers(seed uint64, engines [2]engine.Engine) *twinFollowers {
 	return &twinFollowers{
-		random: rand.New(rand.NewPCG(seed, 3)), engines: engines, followers: map[engine.BucketName]*[2]*follower{}, counts: map[engine.ChangeKind]int{},
+		random: rand.New(rand.NewPCG(seed, 3)), engines: engines, followers: map[engine.BucketName]*[2]*Follower{}, counts: map[engine.ChangeKind]int{},
 	}
 }
 
 // begin follows a bucket that was made just now.
 func (w *twinFollowers) begin(ctx context.Context, bucket engine.BucketName) (err error) {
-	pair := new([2]*follower)
+	pair := new([2]*Follower)
 	for i, e := range w.engines {
-		if pair[i], err = follow(ctx, e, bucket, "follower", 1+w.random.IntN(40)); err != nil {
+		if pair[i], err = Follow(ctx, e, bucket, "follower", 1+w.random.IntN(40)); err != nil {
 			return fmt.Errorf("engine %d: %w", i, err)
 		}
 		pair[i].counts = w.counts
@@ -50,14 +50,14 @@ func (w *twinFollowers) sometimes(ctx context.Context, bucket engine.BucketName,
 		return err
 	}
 	pair := w.followers[bucket]
-	to, moves := pair[0].last, w.random.IntN(2) == 0
+	to, moves := pair[0].Last, w.random.IntN(2) == 0
 	for i, e := range w.engines {
 		if moves {
 			if err := e.MoveCursor(ctx, bucket, pair[i].cursor, to); err != nil {
 				return fmt.Errorf("engine %d: move the cursor: %w", i, err)
 			}
 		}
-		if err := pair[i].differs(ctx); err != nil {
+		if err := pair[i].Differs(ctx); err != nil {
 			return fmt.Errorf("engine %d: bucket %s: %w", i, bucket, err)
 		}
 	}
@@ -67,7 +67,7 @@ func (w *twinFollowers) sometimes(ctx context.Context, bucket engine.BucketName,
 func (w *twinFollowers) catchUp(ctx context.Context, bucket engine.BucketName, compare func(i int, c engine.Change) engine.Change) (err error) {
 	var changes [2][]engine.Change
 	for i, f := range w.followers[bucket] {
-		if changes[i], err = f.catchUp(ctx); err != nil {
+		if changes[i], err = f.CatchUp(ctx); err != nil {
 			return fmt.Errorf("engine %d: bucket %s: %w", i, bucket, err)
 		}
 	}
@@ -93,7 +93,7 @@ func (w *twinFollowers) finish(ctx context.Context, compare func(bucket engine.B
 			return err
 		}
 		for i, f := range pair {
-			if err := f.differs(ctx); err != nil {
+			if err := f.Differs(ctx); err != nil {
 				return fmt.Errorf("engine %d: bucket %s: %w", i, bucket, err)
 			}
 		}

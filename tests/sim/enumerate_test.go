@@ -121,6 +121,7 @@ var operations = []operation{
 	}},
 	{name: "rename", prepare: some, do: renameBoth, holds: renamedWhole},
 	{name: "files", prepare: some, do: changeFiles, holds: filesHold},
+	{name: "feed", prepare: prepareFeed, do: changeAndFollow, holds: feedHolds},
 	{name: "removal", prepare: prepareRemoval, do: removeBoth, holds: emptyOfTrash},
 	{name: "locks", prepare: prepareLocks, do: changeLocks, holds: locksHold},
 	{name: "abort", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
