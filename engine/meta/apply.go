@@ -143,9 +143,7 @@ func (a *apply) entry(entry *Entry) []byte {
 	} else if ok {
 		return answer
 	}
-	executed := a.execute(command)
-	a.keepNotes(executed)
-	answer := executed.encode()
+	answer := a.execute(command).encode()
 	a.view.Set(answerKey, answer)
 	a.confirm(epoch, confirmed)
 	return answer
@@ -171,7 +169,14 @@ func (a *apply) confirm(epoch *epochRow, confirmed uint64) {
 	epoch.confirmed = max(epoch.confirmed, confirmed)
 }
 
+// execute applies a command, and notes what it changed of buckets that somebody follows.
 func (a *apply) execute(command Command) *Answer {
+	answer := a.perform(command)
+	a.keepNotes(answer)
+	return answer
+}
+
+func (a *apply) perform(command Command) *Answer {
 	switch c := command.(type) {
 	case *Put:
 		return a.put(c)
