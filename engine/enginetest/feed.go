@@ -367,6 +367,9 @@ func feedExpand(s *suite) {
 	s.put("a/b/2", []byte("22"))
 	s.put("a/b/c/3", []byte("333"))
 	s.put("a/", nil)
+	s.put("a/moves", []byte("it goes"))
+	s.put("a/only/here", nil)
+	s.put("in", []byte("it comes"))
 	s.put("z", nil)
 	s.caughtUp(f)
 	rename := func(from, to string) {
@@ -377,7 +380,16 @@ func feedExpand(s *suite) {
 		_, err := s.RemovePrefix(s.ctx, s.bucket, prefix)
 		s.ok(err, "remove %q", prefix)
 	}
+	renameOne := func(from, to string) {
+		_, err := s.Rename(s.ctx, s.ref(from), s.ref(to), engine.RenameOptions{})
+		s.ok(err, "rename %q to %q", from, to)
+	}
 	rename("a/", "x/y/")
+	renameOne("x/y/moves", "w/moved")
+	renameOne("in", "x/y/in")
+	renameOne("w/moved", "x/y/b/2") // over what is there
+	s.remove("x/y/only/here")       // with its directory
+	s.put("x/y/only/here", []byte("again"))
 	s.put("x/y/1", []byte("other"))
 	s.put("x/y/new", nil)
 	s.remove("x/y/")
@@ -396,8 +408,9 @@ func feedExpand(s *suite) {
 	s.ok(s.MoveCursor(s.ctx, s.bucket, "f", last), "move")
 	_, err := s.Expand(s.ctx, s.bucket, "f", last, engine.ExpandOptions{})
 	s.fails(engine.KindInvalidArgument, err, "expand what was passed")
-	page, err := s.Expand(s.ctx, s.bucket, "f", removed[6].Sequence, engine.ExpandOptions{Max: 1})
-	s.ok(err, "expand %v", removed[6].Kind)
+	at := slices.IndexFunc(removed, func(c engine.Change) bool { return c.Kind == engine.ChangeDirectoryRemoved })
+	page, err := s.Expand(s.ctx, s.bucket, "f", removed[at].Sequence, engine.ExpandOptions{Max: 1})
+	s.ok(err, "expand %q", removed[at].Key)
 	if len(page.Keys) != 1 || page.Keys[0].Key != "out/c/3" || page.Truncated || page.Keys[0].Version.Size != 3 {
 		s.Errorf("beneath what was removed lay %+v", page)
 	}
