@@ -1,6 +1,9 @@
 package formats
 
 import (
+	"errors"
+	"fmt"
+
 	"holdfast/engine"
 	"holdfast/engine/meta"
 )
@@ -22,6 +25,20 @@ func (s *script) feed() {
 	s.do(&meta.RemovePrefix{Bucket: followedBucket, Prefix: "d/"})
 	s.do(&meta.MoveCursor{Bucket: followedBucket, Name: "replicate", To: 2})
 	s.do(&meta.TrimFeed{Bucket: followedBucket, Upto: 1})
+}
+
+// readFeed reads the cursors and the changes.
+func readFeed(rows meta.View) error {
+	_, err := meta.ListCursors(rows, followedBucket)
+	page, errChanges := meta.Changes(rows, followedBucket, "replicate", 0, 10)
+	if errChanges == nil && (len(page.Changes) != 5 || page.Last != 7) {
+		errChanges = fmt.Errorf("the changes are %+v", page)
+	}
+	expanded, errExpand := meta.Expand(rows, followedBucket, "replicate", 4, "", 10)
+	if errExpand == nil && len(expanded.Keys) != 2 {
+		errExpand = fmt.Errorf("beneath c/ lay %+v", expanded)
+	}
+	return errors.Join(err, errChanges, errExpand)
 }
 
 func init() {
