@@ -25,6 +25,7 @@ var feedCases = []struct {
 	{"FeedExchange", feedExchange},
 	{"FeedLinks", feedLinks},
 	{"FeedRemovedBucket", feedRemovedBucket},
+	{"FeedRandom", feedRandom},
 }
 
 // follows opens a cursor on the case's bucket, which is empty.
