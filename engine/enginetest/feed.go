@@ -22,6 +22,7 @@ var feedCases = []struct {
 	{"FeedPages", feedPages},
 	{"FeedWaits", feedWaits},
 	{"FeedExpand", feedExpand},
+	{"FeedExpandReplaced", feedExpandReplaced},
 	{"FeedExchange", feedExchange},
 	{"FeedLinks", feedLinks},
 	{"FeedRemovedBucket", feedRemovedBucket},
@@ -415,6 +416,30 @@ func feedExpand(s *suite) {
 	if len(page.Keys) != 1 || page.Keys[0].Key != "out/c/3" || page.Truncated || page.Keys[0].Version.Size != 3 {
 		s.Errorf("beneath what was removed lay %+v", page)
 	}
+}
+
+// feedExpandReplaced: an empty directory that another took the place of is there again in what lay above it before.
+func feedExpandReplaced(s *suite) {
+	f := s.follows("f")
+	at := func(directory engine.NodeID, name string) engine.Place {
+		return engine.Place{Bucket: s.bucket, Directory: directory, Name: name}
+	}
+	made := func(directory engine.NodeID, name string) engine.NodeID {
+		info, err := s.MakeFile(s.ctx, at(directory, name), engine.MakeFileOptions{Type: engine.TypeDirectory})
+		s.ok(err, "make directory %q", name)
+		return info.Node
+	}
+	home := made(engine.RootNode, "home")
+	empty := made(home, "empty")
+	s.put("full/k", []byte("k"))
+	s.caughtUp(f)
+	_, err := s.RenamePrefix(s.ctx, s.bucket, "home/", "house/")
+	s.ok(err, "rename")
+	s.ok(s.MoveFile(s.ctx, at(engine.RootNode, "full"), at(home, "empty"), engine.MoveFileOptions{}), "move onto an empty directory")
+	s.put("house/empty/l", nil)
+	_, err = s.StatFile(s.ctx, engine.File{Bucket: s.bucket, Node: empty})
+	s.fails(engine.KindNoSuchKey, err, "stat what was replaced")
+	s.caughtUp(f)
 }
 
 // feedExchange: what changes places is expanded on both sides.
