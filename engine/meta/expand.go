@@ -38,8 +38,7 @@ func (u *undoing) enter(names []string, above []uint64) bool {
 	matters := false
 	for i, id := range above {
 		if matters {
-			u.touch(above[i-1], names[i], was{directory: id})
-			u.within[id] = true
+			u.touch(above[i-1], names[i], was{directory: id}) // it matters then, too
 		}
 		matters = matters || u.within[id]
 	}
