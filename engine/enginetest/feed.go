@@ -371,6 +371,7 @@ func feedExpand(s *suite) {
 	s.put("a/", nil)
 	s.put("a/moves", []byte("it goes"))
 	s.put("a/only/here", nil)
+	s.put("a/deep/er/k", []byte("deep"))
 	s.put("in", []byte("it comes"))
 	s.put("z", nil)
 	s.caughtUp(f)
@@ -388,6 +389,7 @@ func feedExpand(s *suite) {
 	}
 	rename("a/", "x/y/")
 	renameOne("x/y/moves", "w/moved")
+	renameOne("x/y/deep/er/k", "w/k") // and its directories are gone
 	renameOne("in", "x/y/in")
 	renameOne("w/moved", "x/y/b/2") // over what is there
 	s.remove("x/y/only/here")       // with its directory
@@ -405,7 +407,7 @@ func feedExpand(s *suite) {
 	rename("x/", "a/")
 	s.remove("a/y/b/2")
 	removed := s.caughtUp(f) // which looks at each change far behind
-	s.has("z")
+	s.has("w/k", "z")
 	last := removed[0].Sequence
 	s.ok(s.MoveCursor(s.ctx, s.bucket, "f", last), "move")
 	_, err := s.Expand(s.ctx, s.bucket, "f", last, engine.ExpandOptions{})
