@@ -13,15 +13,15 @@ const (
 	CursorNameBytesMax = 255
 )
 
-// Feed tells followers what changes in a bucket: each change that gets a number, once, in order, without gaps. A cursor is a place in that order which the engine
-// keeps for a follower; while a bucket has none that is not lost, nothing is noted.
+// Feed tells followers what changes in a bucket: each change that gets a number, once, in order, without gaps. A cursor is a place in that order
+// which the engine keeps for a follower; while a bucket has none that is not lost, nothing is noted.
 //
-// What is noted stays until every cursor has been moved past it, within a budget that the operator sets. A cursor that falls out of the budget is lost, and its
-// follower is told KindRescan: it resets the cursor and lists the bucket then, in this order; changes that the listing has seen already come again, and do no harm to who
-// applies them by what they say of each key.
+// What is noted stays until every cursor has been moved past it, within a budget that the operator sets. A cursor that falls out of the budget is
+// lost, and its follower is told KindRescan: it resets the cursor and lists the bucket then, in this order; changes that the listing has seen already
+// come again, and do no harm to who applies them by what they say of each key.
 //
-// Besides the Kinds named below every method answers KindNoSuchBucket; KindInvalidArgument for a malformed name or option; KindNoSuchKey for a cursor that is not
-// there; KindUnavailable when the outcome is unknown.
+// Besides the Kinds named below every method answers KindNoSuchBucket; KindInvalidArgument for a malformed name or option; KindNoSuchKey for a cursor
+// that is not there; KindUnavailable when the outcome is unknown.
 type Feed interface {
 	// OpenCursor begins a cursor, behind the last change of the bucket, or finds the one that there is, even if it is lost. It is durable.
 	// KindEntityTooLarge if the bucket has CursorsMax already.
@@ -31,17 +31,18 @@ type Feed interface {
 	// Changes returns a page of the changes behind o.After. KindRescan for a lost cursor; KindInvalidArgument for an o.After that is before the cursor;
 	// KindCanceled if the context ended while it waited.
 	Changes(ctx context.Context, bucket BucketName, name string, o ChangesOptions) (ChangePage, error)
-	// MoveCursor says that the follower needs no change up to and with one any more. It is durable, and never moves a cursor back. KindInvalidArgument for a number that no
-	// change has yet; KindRescan for a lost cursor.
+	// MoveCursor says that the follower needs no change up to and with one any more. It is durable, and never moves a cursor back.
+	// KindInvalidArgument for a number that no change has yet; KindRescan for a lost cursor.
 	MoveCursor(ctx context.Context, bucket BucketName, name string, to Sequence) error
 	// ResetCursor moves a cursor behind the last change of the bucket; it is not lost any more.
 	ResetCursor(ctx context.Context, bucket BucketName, name string) (Cursor, error)
 	// CloseCursor ends a cursor. One that is not there is no error.
 	CloseCursor(ctx context.Context, bucket BucketName, name string) error
-	// Expand returns a page of what lay beneath a directory that the change with a number gave another name, or removed: the keys in byte order, each with its current version, as they
-	// were when that change was made, whatever has changed since. Those of a directory that was renamed or exchanged have the names that the change gave them; of an
-	// exchange it returns both directories. KindInvalidArgument for a change that the cursor has passed, or of another kind, see Change.Expands; KindRescan for a lost
-	// cursor, and if more than UndoneMax changes beneath the directory came after.
+	// Expand returns a page of what lay beneath a directory that the change with a number gave another name, or removed: the keys in byte order, each
+	// with its current version, as they were when that change was made, whatever has changed since. Those of a directory that was renamed or
+	// exchanged have the names that the change gave them; of an exchange it returns both directories. KindInvalidArgument for a change that the
+	// cursor has passed, or of another kind, see Change.Expands; KindRescan for a lost cursor, and if more than UndoneMax changes beneath the
+	// directory came after.
 	Expand(ctx context.Context, bucket BucketName, name string, change Sequence, o ExpandOptions) (ExpandPage, error)
 }
 
@@ -51,7 +52,8 @@ const UndoneMax = 100_000
 // Cursor is a place in the feed of a bucket.
 type Cursor struct {
 	Name string
-	// Position is the last change that the follower needs no more; Last is that of the bucket. Lost says that changes behind Position are not noted any more.
+	// Position is the last change that the follower needs no more; Last is that of the bucket. Lost says that changes behind Position are not noted
+	// any more.
 	Position, Last Sequence
 	Lost           bool
 }
@@ -79,7 +81,8 @@ type ChangeKind byte
 
 // The kinds of changes. Rows of the metadata have their numbers: a new one comes last.
 const (
-	// ChangePut: an object was put, copied, appended to, or completed from an upload; a file was made, or a file that was moved came here in a bucket with versions.
+	// ChangePut: an object was put, copied, appended to, or completed from an upload; a file was made, or a file that was moved came here in a bucket
+	// with versions.
 	ChangePut ChangeKind = iota + 1
 	// ChangeDeleted: the object is gone, for good; an empty directory, whose key ends with "/", too.
 	ChangeDeleted
@@ -91,7 +94,8 @@ const (
 	ChangeTags
 	// ChangeLock: the version has another retention or legal hold.
 	ChangeLock
-	// ChangeAttributes: attributes, times or extended attributes of a file or directory are others. Key is "" for the root, and for a file without a name.
+	// ChangeAttributes: attributes, times or extended attributes of a file or directory are others. Key is "" for the root, and for a file without a
+	// name.
 	ChangeAttributes
 	// ChangeRenamed: the object From has the key Key now.
 	ChangeRenamed
@@ -103,8 +107,8 @@ const (
 	ChangeUnlinked
 	// ChangeDirectoryMade: an empty directory was made; Key ends with "/" and is the object that keeps it.
 	ChangeDirectoryMade
-	// ChangeDirectoryRenamed: what lay beneath the directory From lies beneath Key now, under the same names behind it. If an empty directory was there, Replaced is the object that
-	// kept it, and gone.
+	// ChangeDirectoryRenamed: what lay beneath the directory From lies beneath Key now, under the same names behind it. If an empty directory was
+	// there, Replaced is the object that kept it, and gone.
 	ChangeDirectoryRenamed
 	// ChangeDirectoryRemoved: all that lay beneath Key is gone, with all versions.
 	ChangeDirectoryRemoved

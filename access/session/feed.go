@@ -7,8 +7,8 @@ import (
 	"holdfast/engine"
 )
 
-// Whoever follows a bucket sees all that lies in it and what becomes of it, so that it takes what it takes to list versions; and whoever has a cursor has the engine keep
-// what it has not passed, which it takes to be told of changes.
+// Whoever follows a bucket sees all that lies in it and what becomes of it, so that it takes what it takes to list versions; and whoever has a cursor
+// has the engine keep what it has not passed, which it takes to be told of changes.
 const (
 	following access.Action = "s3:ListBucketVersions"
 	notified  access.Action = "s3:PutBucketNotification"

@@ -9,8 +9,8 @@ import (
 	"holdfast/engine"
 )
 
-// feedScript changes a small tree at random, directories above all, while a follower is now close behind and now far: each change of a directory is expanded with others to
-// undo, and must show what the mirror has.
+// feedScript changes a small tree at random, directories above all, while a follower is now close behind and now far: each change of a directory is
+// expanded with others to undo, and must show what the mirror has.
 type feedScript struct {
 	*suite
 	random *rand.Rand

@@ -10,8 +10,8 @@ import (
 	"holdfast/engine"
 )
 
-// Follower keeps a mirror of the keys of a bucket by its changes alone, from an empty bucket on. Whatever a change says of what was there before must agree with the mirror; what it
-// does not say of a directory it takes from Expand.
+// Follower keeps a mirror of the keys of a bucket by its changes alone, from an empty bucket on. Whatever a change says of what was there before must
+// agree with the mirror; what it does not say of a directory it takes from Expand.
 type Follower struct {
 	engine.Engine
 	bucket engine.BucketName
@@ -29,8 +29,8 @@ type Mirrored struct {
 	Version engine.ChangedVersion
 }
 
-// Follow opens the cursor of a follower whose mirror is empty, as the bucket must be, unless the caller gives it the Mirror and Last of one that ended. A page has as many items
-// as it says.
+// Follow opens the cursor of a follower whose mirror is empty, as the bucket must be, unless the caller gives it the Mirror and Last of one that
+// ended. A page has as many items as it says.
 func Follow(ctx context.Context, e engine.Engine, bucket engine.BucketName, cursor string, page int) (*Follower, error) {
 	at, err := e.OpenCursor(ctx, bucket, cursor)
 	return &Follower{

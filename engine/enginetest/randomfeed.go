@@ -10,8 +10,9 @@ import (
 	"holdfast/engine"
 )
 
-// twinFollowers follow the buckets of a script in both engines, now close behind and now far, so that Expand has much to undo. What the two engines say of each change must
-// agree, and each mirror must come to be the listing of its bucket. They draw from a source of their own, so that a script is the same with them.
+// twinFollowers follow the buckets of a script in both engines, now close behind and now far, so that Expand has much to undo. What the two engines
+// say of each change must agree, and each mirror must come to be the listing of its bucket. They draw from a source of their own, so that a script is
+// the same with them.
 type twinFollowers struct {
 	random    *rand.Rand
 	engines   [2]engine.Engine

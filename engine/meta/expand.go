@@ -7,10 +7,11 @@ import (
 	"holdfast/engine"
 )
 
-// What lay beneath a directory when a change was made is what lies there now, with all later changes undone. A change touches slots, names in directories that are known
-// by their numbers, and its row says what was there before: so of each slot the first later change that touches it tells what was in it. Numbers of directories are never
-// given again, and one that was removed keeps its entries until every cursor has passed that, so that a directory which a row names can be walked into whatever has become of
-// it. Directories that a change made on its way to a key are left in their slots: they are empty at that time.
+// What lay beneath a directory when a change was made is what lies there now, with all later changes undone. A change touches slots, names in
+// directories that are known by their numbers, and its row says what was there before: so of each slot the first later change that touches it tells
+// what was in it. Numbers of directories are never given again, and one that was removed keeps its entries until every cursor has passed that, so
+// that a directory which a row names can be walked into whatever has become of it. Directories that a change made on its way to a key are left in
+// their slots: they are empty at that time.
 
 // slot is a name in a directory.
 type slot struct {

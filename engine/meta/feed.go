@@ -9,8 +9,9 @@ import (
 	"holdfast/engine"
 )
 
-// The feed of a bucket is a row for each change that raised its sequence while a cursor followed. A row has what a follower is told, and what the change replaced in
-// the tree by the numbers of directories, so that what lay beneath a directory at an earlier sequence can be read from the tree of now: see expand.go.
+// The feed of a bucket is a row for each change that raised its sequence while a cursor followed. A row has what a follower is told, and what the
+// change replaced in the tree by the numbers of directories, so that what lay beneath a directory at an earlier sequence can be read from the tree of
+// now: see expand.go.
 
 // OpenCursor begins a cursor behind the last change, or finds it. The answer's Left is its position, Sequence the bucket's; Existed says that it is lost.
 type OpenCursor struct {
@@ -57,8 +58,8 @@ func (c *MoveCursor) decode(d *decoder) {
 	}
 }
 
-// TrimFeed removes a bounded number of what is noted of changes up to and with Upto; cursors before it are lost. The answer's Left is 0 if nothing of it is left,
-// Size is how many are gone, and Content how many cursors were lost by it.
+// TrimFeed removes a bounded number of what is noted of changes up to and with Upto; cursors before it are lost. The answer's Left is 0 if nothing of
+// it is left, Size is how many are gone, and Content how many cursors were lost by it.
 type TrimFeed struct {
 	Bucket engine.BucketID
 	Upto   engine.Sequence
@@ -158,7 +159,8 @@ type changeRow struct {
 	node, names       uint64
 	version, replaced changedEntry
 	removed           engine.VersionID
-	// directory says that key is that of a directory, other that what was exchanged for it is one; inPlace that the content changed under all names of the node at once.
+	// directory says that key is that of a directory, other that what was exchanged for it is one; inPlace that the content changed under all names
+	// of the node at once.
 	directory, other, inPlace bool
 	// target is the directory that was replaced or exchanged.
 	target uint64
@@ -355,8 +357,8 @@ func (a *apply) finish(n *noted) {
 	}
 }
 
-// countNames returns how many names of a file lead to it: those beneath removed directories do not, which are listed until they are taken apart. Of a single one it is known,
-// unless it may be such.
+// countNames returns how many names of a file lead to it: those beneath removed directories do not, which are listed until they are taken apart. Of a
+// single one it is known, unless it may be such.
 func (a *apply) countNames(bucket engine.BucketID, id uint64, inode *inodeRow, doubtful bool) (count uint64) {
 	leads := func(directory uint64, name string) bool {
 		p, found, err := ascend(a.view, bucket, directory)
@@ -519,7 +521,8 @@ func slowest(view View, bucket engine.BucketID) (position engine.Sequence, ok bo
 	return position, ok, err
 }
 
-// awaited says for the directories of detachedRow whether a follower may still ask what lay beneath them. It remembers the slowest cursor of the last bucket.
+// awaited says for the directories of detachedRow whether a follower may still ask what lay beneath them. It remembers the slowest cursor of the last
+// bucket.
 type awaited struct {
 	view     View
 	bucket   engine.BucketID
@@ -626,7 +629,8 @@ func ListCursors(view View, bucket engine.BucketID) (list []engine.Cursor, err e
 type FeedState struct {
 	Bucket engine.BucketID
 	Name   engine.BucketName
-	// First is the first change that is noted, 0 if none is; Last is that of the bucket; Slowest is the position of the slowest cursor that is not lost, or Last.
+	// First is the first change that is noted, 0 if none is; Last is that of the bucket; Slowest is the position of the slowest cursor that is not
+	// lost, or Last.
 	First, Last, Slowest engine.Sequence
 	Cursors, Lost        int
 }

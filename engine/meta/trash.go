@@ -133,8 +133,8 @@ func (a *apply) dropDirectory(bucket engine.BucketID, directory uint64) {
 	a.removeDirectory(bucket, directory)
 }
 
-// detach puts a directory under trash, as a change of the bucket that followers may still ask about, or 0; the caller removes its entry. It returns the number of
-// versions beneath it.
+// detach puts a directory under trash, as a change of the bucket that followers may still ask about, or 0; the caller removes its entry. It returns
+// the number of versions beneath it.
 func (a *apply) detach(bucket engine.BucketID, directory uint64, change engine.Sequence) (versions uint64) {
 	var held aggregateRow
 	a.mustLoad(key16(rowAggregate, uint64(bucket), directory), &held)

@@ -8,7 +8,8 @@ import (
 	"holdfast/engine"
 )
 
-// TestFeedBudget: what every follower has passed is forgotten; a follower that falls out of the budget is told so, and what it kept from being taken apart goes then.
+// TestFeedBudget: what every follower has passed is forgotten; a follower that falls out of the budget is told so, and what it kept from being taken
+// apart goes then.
 func TestFeedBudget(t *testing.T) {
 	c := testConfig(t, t.TempDir(), 4)
 	c.FeedHistory, c.KeeperInterval = 50, 20*time.Millisecond

@@ -53,8 +53,8 @@ type Status struct {
 	// Trash is the number of directories and uploads that were removed and are still to be taken apart, and TrashVersions that of the versions in them.
 	Trash         int    `json:"trash"`
 	TrashVersions uint64 `json:"versions_in_trash"`
-	// Cursors is the number of followers' places in the changes of buckets, and LostCursors of those that fell out of the budget; Changes is how many changes are noted for
-	// them, and ChangesBehind how many the slowest has not passed that is not lost, of the bucket that SlowestBucket names.
+	// Cursors is the number of followers' places in the changes of buckets, and LostCursors of those that fell out of the budget; Changes is how many
+	// changes are noted for them, and ChangesBehind how many the slowest has not passed that is not lost, of the bucket that SlowestBucket names.
 	Cursors       int    `json:"cursors"`
 	LostCursors   int    `json:"cursors_lost"`
 	Changes       uint64 `json:"changes_noted"`

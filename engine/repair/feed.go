@@ -15,7 +15,8 @@ const FeedHistory = 1_000_000
 
 var stepTrim = observe.NewStep("repair: changes that followers have passed are forgotten")
 
-// watchFeeds forgets changes that every cursor has passed, and keeps what is noted for slow ones within the budget. Between two looks a bucket may have more.
+// watchFeeds forgets changes that every cursor has passed, and keeps what is noted for slow ones within the budget. Between two looks a bucket may
+// have more.
 func (k *Keeper) watchFeeds(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()

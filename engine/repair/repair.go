@@ -1,10 +1,9 @@
-// Package repair keeps what is stored as safe as it should be: it makes missing shards again, moves those of drives that are out to
-// others, collects garbage that nobody reads any more, takes apart what was thrown away, forgets changes that every follower has seen, sweeps shards that no command names, and reads every shard
-// now and then, so that damage is found before it is too much.
+// Package repair keeps what is stored as safe as it should be: it makes missing shards again, moves those of drives that are out to others, collects
+// garbage that nobody reads any more, takes apart what was thrown away, forgets changes that every follower has seen, sweeps shards that no command
+// names, and reads every shard now and then, so that damage is found before it is too much.
 //
-// Promise: nothing is deleted because a drive lacks something. A shard is deleted only when its content is garbage that no reader can
-// see, or when its writer's epoch is closed or its extent has its row, and the group's state, read after whatever could place it there was
-// decided, does not.
+// Promise: nothing is deleted because a drive lacks something. A shard is deleted only when its content is garbage that no reader can see, or when
+// its writer's epoch is closed or its extent has its row, and the group's state, read after whatever could place it there was decided, does not.
 //
 // It knows groups and drives, and nothing of objects.
 package repair

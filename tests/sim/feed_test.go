@@ -112,8 +112,8 @@ func changeAndFollow(ctx context.Context, n *node.Node, states model) error {
 	return quiet(ctx, n)
 }
 
-// feedHolds has the follower go on: the cursor is where it was moved to, or was about to be; what lies behind it comes again as it was, and what the follower has not seen makes
-// its mirror what the bucket is.
+// feedHolds has the follower go on: the cursor is where it was moved to, or was about to be; what lies behind it comes again as it was, and what the
+// follower has not seen makes its mirror what the bucket is.
 func feedHolds(ctx context.Context, n *node.Node, states model) error {
 	f, err := loadFollowed(states)
 	if err != nil {
