@@ -205,6 +205,9 @@ func printStatus(w io.Writer, s *daemon.Status, causes []string) error {
 		fmt.Fprintf(w, "trash: %s to be taken apart, with %s; their room is given back meanwhile\n",
 			count(s.Trash, "removed directory or upload", "removed directories and uploads"), count(int(s.TrashVersions), "version", "versions"))
 	}
+	if s.Cursors > 0 {
+		fmt.Fprintf(w, "followers: %s, %s noted for them%s\n", count(s.Cursors, "cursor", "cursors"), count(int(s.Changes), "change", "changes"), behind(s))
+	}
 	k := &s.Keeper
 	fmt.Fprintf(w, "keepers: %s rebuilt, %s moved, %s widened, %s swept, %s taken apart, %s freed, %d waiting; %d reported by readers, %d by the scrub\n",
 		count(int(k.ShardsRebuilt), "shard", "shards"), count(int(k.ShardsMoved), "shard", "shards"), count(int(k.ExtentsWidened), "extent", "extents"),
@@ -218,6 +221,17 @@ func printStatus(w io.Writer, s *daemon.Status, causes []string) error {
 		_, err = fmt.Fprintf(w, "not fully protected: %s\n", strings.Join(causes, "; "))
 	}
 	return err
+}
+
+// behind says which followers are far behind, or lost.
+func behind(s *daemon.Status) (text string) {
+	if s.ChangesBehind > 0 {
+		text = fmt.Sprintf("; the slowest, of bucket %s, is %s behind", s.SlowestBucket, count(int(s.ChangesBehind), "change", "changes"))
+	}
+	if s.LostCursors > 0 {
+		text += "; " + count(s.LostCursors, "cursor was too far behind and is lost: its follower lists its bucket", "cursors were too far behind and are lost: their followers list their buckets") + " anew"
+	}
+	return text
 }
 
 // unknown says which damage may be there that nobody knows of.

@@ -88,7 +88,7 @@ func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) er
 	d := &daemon{config: c, logger: logger(c), started: time.Now()}
 	settings := node.Config{
 		State: c.State, Drives: c.Drives, Standard: c.Redundancy, Reduced: c.ReducedRedundancy, Memory: c.MemoryBytes, Logger: d.logger,
-		ScrubPeriod: c.ScrubEvery, ScrubRate: c.ScrubBytes, MoveRate: c.MoveBytes, Locked: d.record,
+		ScrubPeriod: c.ScrubEvery, ScrubRate: c.ScrubBytes, MoveRate: c.MoveBytes, FeedHistory: c.FeedChanges, Locked: d.record,
 	}
 	for _, check := range []func() error{
 		func() error { return Check(c) }, func() error { return checkFolders(c) }, func() error { return node.Examine(settings) },

@@ -155,6 +155,7 @@ type Engine interface {
 	Files
 	Owners
 	Uploads
+	Feed
 }
 
 // Buckets are namespaces. Every method answers KindInvalidArgument for a malformed name, and KindUnavailable when the outcome

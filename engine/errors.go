@@ -93,6 +93,8 @@ const (
 	KindExpired
 	// KindHeld: a lock of somebody else is in the way.
 	KindHeld
+	// KindRescan: what the follower of a bucket's changes asks for is not noted any more; it lists the bucket anew.
+	KindRescan
 	kindEnd
 )
 
@@ -103,6 +105,7 @@ var kindNames = [...]string{
 	"access denied", "slow down", "unavailable", "drives full", "quota exceeded", "damaged", "not implemented",
 	"canceled", "locked", "no locks", "bucket state", "invalid offset", "name exists", "not a directory", "is a directory",
 	"directory not empty", "too many links", "no such attribute", "expired", "lock held",
+	"rescan",
 }
 
 // String returns the Kind in words.

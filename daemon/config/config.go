@@ -55,6 +55,7 @@ type Config struct {
 	ScrubPeriod    string   `toml:"scrub_period" help:"every shard on every drive is read and proven once in this time, such as 720h, from 1h to 8784h; off: only when holdfast scrub start asks for it. Default 720h, which is 30 days"`
 	ScrubRate      string   `toml:"scrub_rate" help:"the most that the scrub reads of one drive in a second, such as 64MiB/s, from 1MiB/s to 16GiB/s. Where the period leaves time it reads less, but no less than 1MiB/s. Default 64MiB/s"`
 	MoveRate       string   `toml:"move_rate" help:"the most that is moved in a second off drives that leave, see holdfast drive, such as 64MiB/s, from 1MiB/s to 16GiB/s. Default 64MiB/s"`
+	FeedHistory    string   `toml:"feed_history" help:"how many changes of a bucket are kept for followers that are behind, from 1000 to 1000000000; one that falls farther behind has to list its bucket anew. Kept are, for as long, prefixes that were removed, with all that lay beneath. While nobody follows a bucket nothing is kept. Default 1000000"`
 	LogLevel       string   `toml:"log_level" help:"debug, info, warn or error. Default info"`
 	LogFormat      string   `toml:"log_format" help:"text or json. Default text"`
 	AccessLog      string   `toml:"access_log" help:"where a line for each request goes: log (among the daemon's own lines, at info), off, or a file, which has them all whatever the log_level, in the log_format, and is opened anew on SIGHUP. Default log"`
@@ -68,8 +69,8 @@ type Config struct {
 	FTPSAddress    string   `toml:"ftps_address" help:"reserved for implicit FTPS, port 9990; this build has none, so only off is possible"`
 	SFTPAddress    string   `toml:"sftp_address" help:"reserved for SFTP, port 9022; this build has none, so only off is possible"`
 
-	// Redundancy, ReducedRedundancy, MemoryBytes, Domains, ScrubEvery, ScrubBytes and MoveBytes are what Standard, Reduced, Memory, S3Domains, ScrubPeriod,
-	// ScrubRate and MoveRate say; a zero redundancy means the default, a zero period that the scrub is off.
+	// Redundancy, ReducedRedundancy, MemoryBytes, Domains, ScrubEvery, ScrubBytes, MoveBytes and FeedChanges are what Standard, Reduced, Memory, S3Domains, ScrubPeriod,
+	// ScrubRate, MoveRate and FeedHistory say; a zero redundancy means the default, a zero period that the scrub is off.
 	Redundancy        engine.Redundancy `toml:"-"`
 	ReducedRedundancy engine.Redundancy `toml:"-"`
 	MemoryBytes       int64             `toml:"-"`
@@ -77,6 +78,7 @@ type Config struct {
 	ScrubEvery        time.Duration     `toml:"-"`
 	ScrubBytes        int64             `toml:"-"` // in a second
 	MoveBytes         int64             `toml:"-"` // in a second
+	FeedChanges       uint64            `toml:"-"`
 	// Exposed is the configuration file if it has the root password and all may read it.
 	Exposed string `toml:"-"`
 }
@@ -226,6 +228,7 @@ func (c *Config) complete() (err error) {
 	defaulted(&c.ScrubPeriod, "720h")
 	defaulted(&c.ScrubRate, "64MiB/s")
 	defaulted(&c.MoveRate, "64MiB/s")
+	defaulted(&c.FeedHistory, "1000000")
 	defaulted(&c.LogLevel, "info")
 	defaulted(&c.LogFormat, "text")
 	defaulted(&c.AccessLog, AccessInLog)
@@ -234,7 +237,7 @@ func (c *Config) complete() (err error) {
 	if err := c.completeDrives(); err != nil {
 		return err
 	}
-	for _, check := range []func() error{c.checkReserved, c.checkAddresses, c.completePaths, c.checkCredential, c.checkWords, c.parseStandard, c.parseMemory, c.parseDomains, c.parseScrub, c.parseMove} {
+	for _, check := range []func() error{c.checkReserved, c.checkAddresses, c.completePaths, c.checkCredential, c.checkWords, c.parseStandard, c.parseMemory, c.parseDomains, c.parseScrub, c.parseMove, c.parseFeed} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -502,6 +505,16 @@ func parseRate(option, text string) (int64, error) {
 		return 0, fmt.Errorf("--%s is %q; 1MiB/s to 16GiB/s are possible", option, text)
 	}
 	return n, nil
+}
+
+// Bounds of what is kept for followers.
+const feedHistoryMin, feedHistoryMax = 1000, 1_000_000_000
+
+func (c *Config) parseFeed() (err error) {
+	if c.FeedChanges, err = strconv.ParseUint(c.FeedHistory, 10, 64); err != nil || c.FeedChanges < feedHistoryMin || c.FeedChanges > feedHistoryMax {
+		return fmt.Errorf("--feed-history is %q; write a number of changes from %d to %d", c.FeedHistory, feedHistoryMin, feedHistoryMax)
+	}
+	return nil
 }
 
 // Version is the release, set by the linker.

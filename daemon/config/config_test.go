@@ -81,7 +81,8 @@ func TestRefused(t *testing.T) {
 		"console_address": {":9001"}, "metrics_address": {"127.0.0.1", "9005"}, "metrics_auth": {"none"}, "sftp_address": {":9022"}, "s3_address": {"9000", "host"},
 		"root_user": {"root"}, "root_password": {"12345678"}, "standard": {"2", "1+2", "x+1", "0+0"}, "reduced": {"2", "1+2", "x+1", "0+0"}, "memory": {"1", "many", "1TB"}, "region": {"a b", "Mars"},
 		"scrub_period": {"30", "30d", "59m", "8785h", "-1h", "never"}, "scrub_rate": {"off", "0", "1023KiB", "17GiB", "64MB/s", "64MiB/h"}, "move_rate": {"off", "0", "1023KiB", "17GiB", "64MB/s"},
-		"log_level": {"loud"}, "s3_signature_v2": {"no", "true"}, "log_format": {"xml"}, "drives": {"/d{1..4}", "/d{4...1}", "/d{1...4"},
+		"feed_history": {"off", "999", "1000000001", "-1", "1e6"},
+		"log_level":    {"loud"}, "s3_signature_v2": {"no", "true"}, "log_format": {"xml"}, "drives": {"/d{1..4}", "/d{4...1}", "/d{1...4"},
 	} {
 		for _, value := range cases {
 			if c, err := load(t, "", nil, map[string][]string{key: {value}}); err == nil {

@@ -32,7 +32,7 @@ import (
 // have room for some hundred MiB.
 func Run(t *testing.T, open func(t *testing.T) engine.Engine) {
 	e := open(t)
-	for _, c := range slices.Concat(cases, fileCases, patchCases, ownerCases) {
+	for _, c := range slices.Concat(cases, fileCases, patchCases, ownerCases, feedCases) {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSuite(t, e)
 			c.run(s)

@@ -24,7 +24,7 @@ func Random(t *testing.T, seed uint64, model, real engine.Engine, operations int
 	t.Helper()
 	r := &randomly{
 		t: t, ctx: t.Context(), random: rand.New(rand.NewPCG(seed, 1)), engines: [2]engine.Engine{model, real},
-		buckets: []engine.BucketName{"one", "two", "three"},
+		buckets: []engine.BucketName{"one", "two", "three"}, following: newTwinFollowers(seed, [2]engine.Engine{model, real}),
 	}
 	for range 14 {
 		r.keys = append(r.keys, engine.Key(pick(r.random, strangeKeys)))
@@ -37,11 +37,30 @@ func Random(t *testing.T, seed uint64, model, real engine.Engine, operations int
 	}()
 	for range operations {
 		r.step()
+		r.follow(func() error { return r.following.sometimes(r.ctx, pick(r.following.random, r.buckets), withoutNode) })
 		if t.Failed() {
 			return
 		}
 	}
 	r.compareAll()
+	r.follow(func() error {
+		return r.following.finish(r.ctx, func(engine.BucketName) func(int, engine.Change) engine.Change { return withoutNode })
+	})
+	t.Logf("seed %d: changes %v", seed, r.following.counts)
+}
+
+// follow reports what a follower of a bucket's changes finds wrong.
+func (r *randomly) follow(step func() error) {
+	r.t.Helper()
+	if err := step(); err != nil && !r.t.Failed() {
+		r.t.Error(err)
+	}
+}
+
+// withoutNode is a change without the number of its node, which may differ.
+func withoutNode(_ int, c engine.Change) engine.Change {
+	c.Node = 0
+	return c
 }
 
 type randomly struct {
@@ -56,6 +75,8 @@ type randomly struct {
 	// versions were made lately; some are gone.
 	versions []engine.Ref
 	log      []string
+	// following follows all buckets.
+	following *twinFollowers
 }
 
 // pair is an upload in both engines, and the parts that it was given.
@@ -311,9 +332,12 @@ func (r *randomly) remember(v any) {
 
 func (r *randomly) createBucket() {
 	name := r.bucket()
-	r.both("create bucket "+string(name), func(_ int, e engine.Engine) (any, error) {
+	_, err := r.both("create bucket "+string(name), func(_ int, e engine.Engine) (any, error) {
 		return e.CreateBucket(r.ctx, name, engine.CreateBucketOptions{Lock: name == lockedBucket})
 	})
+	if err == nil {
+		r.follow(func() error { return r.following.begin(r.ctx, name) })
+	}
 }
 
 // lockedBucket is the one bucket with locks, if it is made with them; the first one never has versions.
@@ -421,6 +445,7 @@ func (r *randomly) deleteBucket() {
 	if err != nil {
 		return
 	}
+	r.following.end(name)
 	r.forget(func(p pair) bool { return p.ref.Bucket == name })
 }
 

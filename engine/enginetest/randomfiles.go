@@ -29,12 +29,17 @@ func RandomFiles(t *testing.T, seeds, operations int, open func(t *testing.T) (m
 	t.Helper()
 	from := fromEnvironment(t, "HOLDFAST_RANDOM_FROM", 0)
 	seeds, operations = fromEnvironment(t, "HOLDFAST_RANDOM_SEEDS", seeds), fromEnvironment(t, "HOLDFAST_RANDOM_OPERATIONS", operations)
-	counts := map[string]map[string]int{}
+	counts, changed := map[string]map[string]int{}, map[engine.ChangeKind]int{}
 	for seed := from; seed < from+seeds && !t.Failed(); seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			model, real := open(t)
-			newFileScript(t, uint64(seed), [2]engine.Engine{model, real}, counts).run(operations)
+			script := newFileScript(t, uint64(seed), [2]engine.Engine{model, real}, counts)
+			script.changed = changed
+			script.run(operations)
 		})
+	}
+	for _, kind := range engine.ChangeKinds() {
+		t.Logf("changes: %-18s %d", kind, changed[kind])
 	}
 	for _, op := range slices.Sorted(maps.Keys(counts)) {
 		t.Logf("%-16s %v", op, counts[op])
@@ -73,6 +78,7 @@ type fileScript struct {
 	random  *rand.Rand
 	engines [2]engine.Engine
 	counts  map[string]map[string]int
+	changed map[engine.ChangeKind]int // how often each kind of change was followed, in both engines together
 	log     []string
 	// known are the nodes that were seen, of each bucket; twin finds that of the one engine by that of the other.
 	known map[engine.BucketName][]twins
@@ -85,6 +91,8 @@ type fileScript struct {
 	regular     map[engine.BucketName][]twins
 	// owned are the owners that were opened, of each bucket; some have ended.
 	owned map[engine.BucketName][]owners
+	// following follows all buckets.
+	following *twinFollowers
 }
 
 // dressed is a node that got an extended attribute.
@@ -97,7 +105,8 @@ type dressed struct {
 func newFileScript(t *testing.T, seed uint64, engines [2]engine.Engine, counts map[string]map[string]int) *fileScript {
 	return &fileScript{
 		T: t, ctx: t.Context(), random: rand.New(rand.NewPCG(seed, 2)), engines: engines, counts: counts,
-		known: map[engine.BucketName][]twins{}, regular: map[engine.BucketName][]twins{}, owned: map[engine.BucketName][]owners{}, twin: [2]map[engine.File]engine.NodeID{{}, {}},
+		following: newTwinFollowers(seed, engines),
+		known:     map[engine.BucketName][]twins{}, regular: map[engine.BucketName][]twins{}, owned: map[engine.BucketName][]owners{}, twin: [2]map[engine.File]engine.NodeID{{}, {}},
 	}
 }
 
@@ -112,9 +121,12 @@ func (r *fileScript) run(operations int) {
 			return e.CreateBucket(r.ctx, name, engine.CreateBucketOptions{Lock: name == heldBucket})
 		})
 		r.learn(name, twins{engine.RootNode, engine.RootNode})
+		r.follow(r.following.begin(r.ctx, name))
 	}
 	for i := range operations {
 		r.step()
+		name := pick(r.following.random, []engine.BucketName{plainBucket, versionedBucket, heldBucket})
+		r.follow(r.following.sometimes(r.ctx, name, r.comparableChange(name)))
 		if i%200 == 199 {
 			r.compareAll()
 		}
@@ -123,6 +135,30 @@ func (r *fileScript) run(operations int) {
 		}
 	}
 	r.compareAll()
+	r.follow(r.following.finish(r.ctx, r.comparableChange))
+	for kind, n := range r.following.counts {
+		r.changed[kind] += n
+	}
+}
+
+// follow reports what a follower of a bucket's changes finds wrong.
+func (r *fileScript) follow(err error) {
+	r.Helper()
+	if err != nil && !r.Failed() {
+		r.Error(err)
+	}
+}
+
+// comparableChange has the number of the node that the model has, if an answer of both engines showed it.
+func (r *fileScript) comparableChange(bucket engine.BucketName) func(i int, c engine.Change) engine.Change {
+	return func(i int, c engine.Change) engine.Change {
+		node, known := r.twin[i][engine.File{Bucket: bucket, Node: c.Node}]
+		if i == 0 && known {
+			node = c.Node
+		}
+		c.Node = node
+		return c
+	}
 }
 
 // ask asks both engines and compares. It returns both answers, and the model's error.
@@ -380,9 +416,9 @@ func (r *fileScript) step() {
 		r.openFile()
 	case n < 160:
 		r.seekFile()
-	case n < 162:
+	case n < 161:
 		r.usage()
-	case n < 164:
+	case n < 163:
 		r.removePrefix()
 	case n < 172:
 		r.owners()
@@ -478,6 +514,16 @@ func (r *fileScript) renamePrefix() {
 	bucket, from, to := r.bucket(), strings.TrimSuffix(string(r.key()), "/")+"/", strings.TrimSuffix(string(r.key()), "/")+"/"
 	r.ask("rename prefix", fmt.Sprintf("%s/%s to %s", bucket, from, to), bucket, func(_ int, e engine.Engine) (any, error) {
 		return e.RenamePrefix(r.ctx, bucket, from, to)
+	})
+}
+
+func (r *fileScript) removePrefix() {
+	bucket, prefix := pick(r.random, []engine.BucketName{versionedBucket, heldBucket}), strings.TrimSuffix(string(r.key()), "/")+"/"
+	if v, err := r.engines[0].BucketVersioning(r.ctx, bucket); err != nil || v == engine.VersioningOff {
+		return // names that go with a directory count until it is taken apart
+	}
+	r.ask("remove prefix", fmt.Sprintf("%s/%s", bucket, prefix), bucket, func(_ int, e engine.Engine) (any, error) {
+		return e.RemovePrefix(r.ctx, bucket, prefix)
 	})
 }
 

@@ -2,21 +2,12 @@ package enginetest
 
 import (
 	"fmt"
-	"strings"
 
 	"holdfast/engine"
 )
 
 // owners are the numbers that an owner has in both engines.
 type owners [2]engine.OwnerID
-
-func (r *fileScript) removePrefix() {
-	bucket, key := r.bucket(), r.key()
-	prefix := strings.TrimSuffix(string(key), "/") + "/"
-	r.ask("remove prefix", fmt.Sprintf("%s/%q", bucket, prefix), bucket, func(_ int, e engine.Engine) (any, error) {
-		return e.RemovePrefix(r.ctx, bucket, prefix)
-	})
-}
 
 // owners does something of an owner.
 func (r *fileScript) owners() {

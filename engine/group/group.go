@@ -95,6 +95,11 @@ type Group struct {
 		events []event
 		closed bool
 	}
+	// waiting is closed when more is applied than was when somebody asked for it; nil while nobody waits.
+	waiting struct {
+		sync.Mutex
+		more chan struct{}
+	}
 	mailed  chan struct{} // has one element when there is mail
 	stopped chan struct{} // closed when the loop has ended
 
@@ -247,6 +252,7 @@ func (g *Group) post(e event) bool {
 
 // run is the loop: it alone touches the core.
 func (g *Group) run() {
+	defer g.wakeWaiting()
 	defer close(g.stopped)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -273,8 +279,8 @@ func (g *Group) run() {
 // perform does what a step asks for. The lease comes first: no vote may leave while readers still see the old one.
 func (g *Group) perform(out effects) (wake time.Duration) {
 	g.lease.Store(out.lease)
-	if p := g.core.newest(); p != nil {
-		g.applied.Store(p.applied.index)
+	if p := g.core.newest(); p != nil && g.applied.Swap(p.applied.index) != p.applied.index {
+		g.wakeWaiting()
 	}
 	for _, e := range out.appends {
 		g.workers[e.replica].append(e.job)
@@ -481,6 +487,25 @@ func (g *Group) awaitLease(ctx context.Context) error {
 
 // Applied returns the index that the rows of the leader, or else of the newest replica here, go up to.
 func (g *Group) Applied() uint64 { return g.applied.Load() }
+
+// More returns a channel that is closed when the group has applied more than now, or ends. Who looks at the rows after it has the channel misses nothing.
+func (g *Group) More() <-chan struct{} {
+	g.waiting.Lock()
+	defer g.waiting.Unlock()
+	if g.waiting.more == nil {
+		g.waiting.more = make(chan struct{})
+	}
+	return g.waiting.more
+}
+
+func (g *Group) wakeWaiting() {
+	g.waiting.Lock()
+	defer g.waiting.Unlock()
+	if g.waiting.more != nil {
+		close(g.waiting.more)
+		g.waiting.more = nil
+	}
+}
 
 // AddReplica makes an empty replica on the host, fills it, and then makes it a voter. It returns when that is decided. The number must never have
 // been used in the group. After an error the replica may have become a member all the same: Status tells, and RemoveReplica or a

@@ -53,6 +53,7 @@ func (e *Engine) deleteBucket(ctx context.Context, name engine.BucketName, o eng
 		return engine.E(engine.KindLocked, "%d versions in the bucket have a retention or legal hold", held)
 	}
 	e.buckets.Delete(b)
+	e.wake()
 	return nil
 }
 
@@ -113,6 +114,9 @@ func (e *Engine) setVersioning(ctx context.Context, name engine.BucketName, v en
 		return engine.E(engine.KindBucketState, "a file in the bucket has several names, which files with versions cannot have; remove the others first")
 	}
 	b.versioning = v
+	if len(b.feed.cursors) > 0 {
+		e.raise(b, engine.ChangeVersioning, "").doneBucket("")
+	}
 	return nil
 }
 

@@ -44,9 +44,17 @@ func (e *Engine) delete(ctx context.Context, ref engine.Ref, o engine.DeleteOpti
 			return engine.DeleteResult{}, engine.E(engine.KindLocked, "%s", why)
 		}
 		r.Marker = found.info.Marker
-		b.sequence++
+		kind := engine.ChangeDeleted
+		if b.versioning != engine.VersioningOff {
+			kind = engine.ChangeVersionRemoved
+		}
+		n := e.raise(b, kind, ref.Key)
+		if n != nil && kind == engine.ChangeVersionRemoved {
+			n.Removed = found.info.Version
+		}
 		e.stamp(b)
 		b.setVersions(ref.Key, without(b.versions(ref.Key), found.info.Version))
+		n.done(found)
 	}
 	return r, nil
 }

@@ -145,16 +145,18 @@ func (e *Engine) changeNode(b *bucket, id engine.NodeID, change func(*node) erro
 	if err := change(&changed); err != nil {
 		return info, err
 	}
-	b.sequence++
+	n := e.raise(b, engine.ChangeAttributes, engine.Key(prefix))
 	changed.changed = e.stamp(b)
 	if o == nil {
 		d := b.directories[prefix]
 		d.node = changed
 		b.setDirectory(prefix, d)
+		n.doneAbout(nil)
 		return changed.info(), nil
 	}
 	b.change(o, func(o *object) { o.node = changed })
 	_, o, err = b.node(id)
+	n.doneAbout(o)
 	return b.fileInfo(o), err
 }
 

@@ -42,7 +42,7 @@ func (e *Engine) setBucketLock(ctx context.Context, name engine.BucketName, l en
 		return engine.E(engine.KindBucketState, "locks need versioning; enable it first")
 	}
 	b.lock = l
-	b.sequence++
+	e.raise(b, engine.ChangeBucketLock, "").doneBucket("")
 	return nil
 }
 
@@ -98,14 +98,15 @@ func (e *Engine) setLock(ctx context.Context, ref engine.Ref, change engine.Lock
 	if change.Hold != nil {
 		changed.info.Lock.Hold, changed.info.Lock.Lifted = *change.Hold, !*change.Hold
 	}
-	return e.exchange(b, before, &changed), nil
+	return e.exchange(b, engine.ChangeLock, before, &changed), nil
 }
 
 // exchange puts a version in the place of one that differs from it in nothing but tags or lock, under all its names.
-func (e *Engine) exchange(b *bucket, before, after *object) engine.ObjectInfo {
-	b.sequence++
+func (e *Engine) exchange(b *bucket, kind engine.ChangeKind, before, after *object) engine.ObjectInfo {
+	n := e.raise(b, kind, before.info.Key)
 	e.stamp(b)
 	b.change(before, func(o *object) { o.info.Tags, o.info.Lock = after.info.Tags, after.info.Lock })
+	n.doneAbout(after)
 	info := b.answer(after)
 	info.Class, info.Attributes, info.Tags, info.Checksum, info.Parts = "", engine.Attributes{}, nil, engine.Checksum{}, 0
 	return info

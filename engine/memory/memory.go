@@ -26,7 +26,8 @@ type Engine struct {
 	mu      sync.RWMutex // guards all below, and everything that the buckets hold
 	buckets *btree.BTreeG[*bucket]
 	lastID  engine.BucketID
-	uploads uint64 // started so far
+	uploads uint64        // started so far
+	more    chan struct{} // closed with the next change that somebody follows, and forgotten then; nil while nobody waits
 }
 
 var _ engine.Engine = (*Engine)(nil)
@@ -70,6 +71,8 @@ type bucket struct {
 	owners    map[engine.OwnerID]*owner
 	locks     map[engine.NodeID][]engine.FileLock
 	lastOwner engine.OwnerID
+
+	feed feed
 }
 
 // stack has the versions of a key, the newest first, at least one. It is immutable: a change puts another in its place.
@@ -176,7 +179,16 @@ func (b *bucket) version(ref engine.Ref) *object {
 
 // push puts a version on top of those of its key: a null version in the place of the one that there is. It makes a node for a version that has none.
 func (e *Engine) push(b *bucket, key engine.Key, o *object) {
-	b.sequence++
+	kind := engine.ChangePut
+	if o.info.Marker {
+		kind = engine.ChangeMarked
+	}
+	e.pushAs(b, kind, key, o)
+}
+
+// pushAs is push for a change of a kind.
+func (e *Engine) pushAs(b *bucket, kind engine.ChangeKind, key engine.Key, o *object) {
+	n := e.raise(b, kind, key)
 	o.info.Bucket, o.info.Key = b.info.Name, key
 	o.info.Modified, o.info.Sequence = e.stamp(b), b.sequence
 	if !o.info.Marker {
@@ -188,6 +200,7 @@ func (e *Engine) push(b *bucket, key engine.Key, o *object) {
 		kept = without(kept, engine.NullVersion)
 	}
 	b.setVersions(key, append([]*object{o}, kept...))
+	n.done(nil)
 }
 
 // without returns versions but for one.

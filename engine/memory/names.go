@@ -287,7 +287,7 @@ func (e *Engine) makeFile(ctx context.Context, at engine.Place, o engine.MakeFil
 		return info, err
 	}
 	file.node, file.info.Class = node{}, engine.ClassStandard // the object in the directory is one as any other
-	e.push(b, engine.Key(n.prefix()), file)
+	e.pushAs(b, engine.ChangeDirectoryMade, engine.Key(n.prefix()), file)
 	d := b.directories[n.prefix()]
 	d.attributes = made.attributes
 	b.setDirectory(n.prefix(), d)
@@ -333,11 +333,12 @@ func (e *Engine) linkFile(ctx context.Context, f engine.File, at engine.Place) (
 	if b.nameless[f.Node] != nil {
 		return e.nameFile(b, o, n)
 	}
-	b.sequence++
+	change := e.raise(b, engine.ChangeLinked, n.key)
 	linked := *o
 	linked.node.changed, linked.info.Key, linked.token = e.stamp(b), n.key, ""
 	b.change(o, func(o *object) { o.node = linked.node })
 	b.setVersions(n.key, []*object{&linked})
+	change.done(nil)
 	return b.fileInfo(&linked), nil
 }
 
@@ -375,9 +376,10 @@ func (e *Engine) removeCurrent(b *bucket, key engine.Key) {
 		e.push(b, key, &object{info: engine.ObjectInfo{Marker: true}})
 		return
 	}
-	b.sequence++
+	n, before := e.raise(b, engine.ChangeDeleted, key), b.object(key)
 	e.stamp(b)
 	b.setVersions(key, nil)
+	n.done(before)
 }
 
 // MoveFile gives what a name names another name.
@@ -416,19 +418,21 @@ func (e *Engine) moveFile(ctx context.Context, from, to engine.Place, o engine.M
 	if err := b.judgeMove(source, target, o); err != nil {
 		return err
 	}
-	var m moves
-	switch {
-	case !source.directory && b.versioning != engine.VersioningOff:
+	if !source.directory && b.versioning != engine.VersioningOff {
 		return e.moveVersion(b, source, target)
+	}
+	var m moves
+	n := e.noteMove(b, source, target, o.Exchange)
+	switch {
 	case o.Exchange:
 		m.entry(b, target, source)
 	case source.directory && target.directory: // it has no names: it is one object, in its own place
 		m.goes(engine.Key(target.prefix()))
 	}
-	b.sequence++
 	e.stamp(b)
 	m.entry(b, source, target)
 	m.apply(b)
+	n.doneMove()
 	return nil
 }
 

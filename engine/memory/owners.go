@@ -165,7 +165,7 @@ func (e *Engine) makeTemporary(ctx context.Context, name engine.BucketName, id e
 	made := node{kind: o.Type, attributes: o.Attributes}
 	made.attributes.Set = o.Attributes.Set || o.Attributes.Mode != 0 || o.Attributes.UID != 0 || o.Attributes.GID != 0
 	b.dress(&made, e.stamp(b))
-	b.sequence++
+	n := e.raise(b, engine.ChangeTemporary, "")
 	file := &object{
 		info: engine.ObjectInfo{
 			Bucket: name, ETag: engine.ETag(hex.EncodeToString(sum[:])), Class: class(o.Class), Modified: b.last, Sequence: b.sequence, Version: engine.NullVersion,
@@ -174,6 +174,7 @@ func (e *Engine) makeTemporary(ctx context.Context, name engine.BucketName, id e
 	}
 	holder.held[made.id] = true
 	b.nameless[made.id] = file
+	n.doneAbout(file)
 	return b.fileInfo(file), nil
 }
 
@@ -183,7 +184,7 @@ func (e *Engine) nameFile(b *bucket, o *object, n entry) (info engine.FileInfo, 
 	if named.info.Lock, err = e.newLock(b, engine.Lock{}); err != nil {
 		return info, err
 	}
-	e.push(b, n.key, &named)
+	e.pushAs(b, engine.ChangeLinked, n.key, &named)
 	return b.fileInfo(&named), nil
 }
 

@@ -332,10 +332,15 @@ func (e *Engine) setPatched(b *bucket, before, after *object) (info engine.FileI
 			return info, err
 		}
 		b.renumber(before)
-		e.setCurrent(b, before.info.Key, after)
+		after.info = clone(after.info)
+		e.pushAs(b, engine.ChangePatched, before.info.Key, after)
 		return b.fileInfo(after), nil
 	}
-	b.sequence++
+	key, nameless := before.info.Key, b.nameless[before.node.id] != nil
+	if nameless {
+		key = ""
+	}
+	n := e.raise(b, engine.ChangePatched, key)
 	after.info.Modified, after.info.Sequence = e.stamp(b), b.sequence
 	after.node.changed = after.info.Modified
 	b.change(before, func(o *object) {
@@ -344,5 +349,10 @@ func (e *Engine) setPatched(b *bucket, before, after *object) (info engine.FileI
 		*o = *after
 		o.info.Key, o.token = own, token
 	})
+	if nameless {
+		n.doneAbout(after)
+	} else {
+		n.done(nil)
+	}
 	return b.fileInfo(after), nil
 }

@@ -33,11 +33,17 @@ func (e *Engine) removePrefix(ctx context.Context, name engine.BucketName, prefi
 	case held > 0:
 		return engine.PrefixInfo{}, engine.E(engine.KindLocked, "%d versions whose keys begin with %q have a retention or legal hold", held, prefix)
 	}
+	n := e.raise(b, engine.ChangeDirectoryRemoved, engine.Key(prefix))
+	if n != nil {
+		n.Replaced = engine.ChangedVersion{}
+	}
+	n.tree(prefix)
+	n.expands(prefix)
 	for _, s := range stacks {
 		b.setVersions(s.key, nil)
 	}
-	b.sequence++
 	e.stamp(b)
+	n.keep()
 	return info, nil
 }
 

@@ -52,10 +52,14 @@ func (e *Engine) rename(ctx context.Context, from, to engine.Ref, o engine.Renam
 	}
 	moved := *source
 	moved.info.Key, moved.token = to.Key, token
-	b.sequence++
+	n := e.raise(b, engine.ChangeRenamed, to.Key)
+	if n != nil {
+		n.From = from.Key
+	}
 	e.stamp(b)
 	b.setVersions(to.Key, []*object{&moved}) // first, so that a directory of both is not forgotten in between
 	b.setVersions(from.Key, nil)
+	n.done(nil)
 	return b.renamed(&moved), nil
 }
 
@@ -100,10 +104,15 @@ func (e *Engine) renamePrefix(ctx context.Context, name engine.BucketName, from,
 	case held > 0:
 		return engine.PrefixInfo{}, engine.E(engine.KindLocked, "%d versions whose keys begin with %q have a retention or legal hold", held, from)
 	}
-	b.sequence++
+	n := e.raise(b, engine.ChangeDirectoryRenamed, engine.Key(to))
+	if n != nil {
+		n.From = engine.Key(from)
+	}
+	n.tree(from)
 	e.stamp(b)
 	var m moves
 	m.directory(b, from, to)
 	m.apply(b)
+	n.doneMove()
 	return info, nil
 }

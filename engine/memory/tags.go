@@ -33,7 +33,7 @@ func (e *Engine) setTags(ctx context.Context, ref engine.Ref, tags engine.Tags) 
 	}
 	tagged := *before
 	tagged.info.Tags = tags
-	return e.exchange(b, before, &tagged), nil
+	return e.exchange(b, engine.ChangeTags, before, &tagged), nil
 }
 
 // Parts returns a page of the parts of which an upload made the version.
@@ -103,6 +103,6 @@ func (e *Engine) setDocument(ctx context.Context, name engine.BucketName, docume
 	if b.documents[document] = bytes.Clone(value); len(value) == 0 {
 		delete(b.documents, document)
 	}
-	b.sequence++
+	e.raise(b, engine.ChangeDocument, "").doneBucket(document)
 	return nil
 }

@@ -76,6 +76,7 @@ type apply struct {
 
 	header Header // of the command at hand, its stamp made monotonic
 	index  uint64
+	noted  []*noted // changes that the command makes of buckets that somebody follows
 }
 
 func (a *apply) mustLoad(key []byte, r row) bool {
@@ -168,7 +169,14 @@ func (a *apply) confirm(epoch *epochRow, confirmed uint64) {
 	epoch.confirmed = max(epoch.confirmed, confirmed)
 }
 
+// execute applies a command, and notes what it changed of buckets that somebody follows.
 func (a *apply) execute(command Command) *Answer {
+	answer := a.perform(command)
+	a.keepNotes(answer)
+	return answer
+}
+
+func (a *apply) perform(command Command) *Answer {
 	switch c := command.(type) {
 	case *Put:
 		return a.put(c)
@@ -254,6 +262,12 @@ func (a *apply) execute(command Command) *Answer {
 		return a.removeBucket(c)
 	case *TakeApart:
 		return a.takeApart(c)
+	case *OpenCursor:
+		return a.openCursor(c)
+	case *MoveCursor:
+		return a.moveCursor(c)
+	case *TrimFeed:
+		return a.trimFeed(c)
 	case *ReserveBucket:
 		return a.reserveBucket(c)
 	case *SetBucket:

@@ -36,11 +36,12 @@ func (a *apply) deleteBucket(c *DeleteBucket) *Answer {
 	return &Answer{}
 }
 
-// dropBucket removes the rows that a bucket has beside its tree; its uploads go to trash.
+// dropBucket removes the rows that a bucket has beside its tree; its uploads, owners and feed go to trash.
 func (a *apply) dropBucket(bucket engine.BucketID) {
 	a.view.Delete(key8(rowBucket, uint64(bucket)))
 	a.deleteAll(key8(rowDocument, uint64(bucket)))
-	if a.hasRow(key8(rowUpload, uint64(bucket))) || a.hasRow(key8(rowOwner, uint64(bucket))) {
+	a.deleteAll(key8(rowCursor, uint64(bucket)))
+	if a.hasRow(key8(rowUpload, uint64(bucket))) || a.hasRow(key8(rowOwner, uint64(bucket))) || a.hasRow(key8(rowFeed, uint64(bucket))) {
 		a.view.Set(key8(rowTrash, uint64(bucket)), []byte{rowFormat})
 	}
 }
@@ -67,7 +68,9 @@ func (a *apply) setDocument(c *SetDocument) *Answer {
 	} else {
 		a.view.Set(documentKey(c.Bucket, c.Name), append([]byte{rowFormat}, c.Value...))
 	}
-	b.sequence++
+	if n := a.raise(c.Bucket, &b, engine.ChangeDocument); n != nil {
+		n.row.key = c.Name
+	}
 	a.view.Set(key8(rowBucket, uint64(c.Bucket)), b.encode())
 	return &Answer{Sequence: b.sequence, Stamp: a.header.Stamp}
 }

@@ -18,6 +18,7 @@ type Census struct {
 	Epochs, Answers, Staged, Condemned, Trash  int
 	Documents, Detached, Links, Xattrs         int
 	Owners, Held, Nameless                     int    // nameless files are held
+	Cursors, Changes                           int    // what is noted of changes
 	References                                 uint64 // to contents
 	AggregateObjects, AggregateBytes, Versions uint64 // of all buckets' roots, recounted
 }
@@ -31,7 +32,7 @@ func Check(view View) (Census, error) {
 		view: view, refs: map[uint64]uint64{}, owned: map[engine.ExtentID]uint64{}, holds: map[[2]uint64]uint64{}, inodes: map[[2]uint64]*inodeSeen{}, trash: map[string]bool{},
 		detached: map[[2]uint64]bool{},
 	}
-	for _, f := range []func() error{c.trashRows, c.buckets, c.detachedRows, c.owners, c.nameless, c.links, c.xattrs, c.inodeRows, c.uploads, c.parts, c.contents, c.extents, c.placements, c.drives, c.leftOver} {
+	for _, f := range []func() error{c.trashRows, c.buckets, c.detachedRows, c.owners, c.nameless, c.links, c.xattrs, c.inodeRows, c.uploads, c.parts, c.contents, c.cursors, c.feeds, c.extents, c.placements, c.drives, c.leftOver} {
 		if err := f(); err != nil {
 			return c.census, err
 		}
@@ -587,6 +588,73 @@ func (c *checker) content(id uint64, r *contentRow) error {
 		c.problem("content %d has %d bytes; its runs have %d", id, r.size, size)
 	}
 	return nil
+}
+
+// cursors holds what buckets say of their cursors against these.
+func (c *checker) cursors() error {
+	cursors, followed := map[uint64]uint64{}, map[uint64]uint64{}
+	err := c.rows(rowCursor, func(key, value []byte) error {
+		c.census.Cursors++
+		var r cursorRow
+		if err := parse(key, value, &r); err != nil {
+			return err
+		}
+		id := binary.BigEndian.Uint64(key)
+		var b bucketRow
+		if ok, err := load(c.view, key8(rowBucket, id), &b); err != nil {
+			return err
+		} else if !ok || r.position > b.sequence {
+			c.problem("bucket %d: the cursor %q is at change %d; the bucket is there: %v, at %d", id, key[8:], r.position, ok, b.sequence)
+		}
+		cursors[id]++
+		if !r.lost {
+			followed[id]++
+		}
+		return nil
+	})
+	return errors.Join(err, c.rows(rowBucket, func(key, value []byte) error {
+		var b bucketRow
+		err := parse(key, value, &b)
+		if id := binary.BigEndian.Uint64(key); b.cursors != cursors[id] || b.followed != followed[id] {
+			c.problem("bucket %d says that it has %d cursors, and %d that are not lost; it has %d and %d", id, b.cursors, b.followed, cursors[id], followed[id])
+		}
+		return err
+	}))
+}
+
+// feeds looks whether every change that a cursor waits for is noted, and that nothing is noted of a bucket that is gone.
+func (c *checker) feeds() error {
+	err := c.rows(rowFeed, func(key, value []byte) error {
+		c.census.Changes++
+		if id := string(key[:8]); c.inodes[[2]uint64{binary.BigEndian.Uint64(key), rootInode}] == nil && !c.trash[id] {
+			c.problem("change %d is left of bucket %d", binary.BigEndian.Uint64(key[8:]), binary.BigEndian.Uint64(key))
+		}
+		return parse(key, value, new(changeRow))
+	})
+	return errors.Join(err, c.rows(rowBucket, func(key, value []byte) error {
+		var b bucketRow
+		if err := parse(key, value, &b); err != nil {
+			return err
+		}
+		id := engine.BucketID(binary.BigEndian.Uint64(key))
+		next := b.sequence + 1
+		if position, ok, err := slowest(c.view, id); err != nil {
+			return err
+		} else if ok {
+			next = position + 1
+		}
+		err := eachChange(c.view, id, next-1, func(s engine.Sequence, _ *changeRow) (bool, error) {
+			if s != next {
+				c.problem("bucket %d: change %d is noted where %d should be", id, s, next)
+			}
+			next = s + 1
+			return true, nil
+		})
+		if next != b.sequence+1 {
+			c.problem("bucket %d: the last change that is noted is %d; the bucket is at %d", id, next-1, b.sequence)
+		}
+		return err
+	}))
 }
 
 func (c *checker) extents() error {

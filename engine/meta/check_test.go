@@ -46,6 +46,7 @@ func filled(t *testing.T) *machineOn {
 	must(m.do(&Stage{Bucket: 5, ID: ids[1], Parts: []Part{{Number: 1, Content: 6}, {Number: 2, Content: 7}}}))
 	must(m.do(&ReportMissing{Extent: engine.ExtentID{Group: 1, Epoch: m.epoch, Counter: 1}, Index: 2, Drive: 3}))
 	must(m.do(&Condemn{Extents: []engine.ExtentID{{Group: 1, Epoch: m.epoch, Counter: 999}}}))
+	must(m.do(&OpenCursor{Bucket: 5, Name: "follower"}))
 	must(m.do(inline("removed/a/b")))
 	must(m.do(inline("removed/c")))
 	must(m.do(&RemovePrefix{Bucket: 5, Prefix: "removed/"}))
@@ -60,7 +61,7 @@ func TestCheckFindsEveryLostRow(t *testing.T) {
 		t.Fatalf("the rows as they were made: %v", err)
 	}
 	if census.Buckets*census.Directories*census.Objects*census.Contents*census.Extents*census.Garbage*census.MissingExtents*census.Uploads*census.Parts*
-		census.Staged*census.Condemned*census.Trash*census.Detached == 0 {
+		census.Staged*census.Condemned*census.Trash*census.Detached*census.Cursors*census.Changes == 0 {
 		t.Fatalf("a kind of row is not there: %+v", census)
 	}
 	// Rows that nothing else tells of.
@@ -135,6 +136,12 @@ func TestCheckFindsWrongCounts(t *testing.T) {
 	m.load(detached, &trash)
 	trash.versions--
 	change("versions under trash", detached, trash.encode())
+	var cursor cursorRow
+	m.load(cursorKey(5, "follower"), &cursor)
+	cursor.lost = true
+	change("a cursor that is lost", cursorKey(5, "follower"), cursor.encode())
+	cursor = cursorRow{position: 1000}
+	change("a cursor beyond the last change", cursorKey(5, "follower"), cursor.encode())
 	trash.versions, trash.name = trash.versions+1, "b"
 	change("how far a directory was taken apart", detached, trash.encode())
 	x.Drives[0] = 9

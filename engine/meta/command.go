@@ -18,7 +18,7 @@ const CommandBytesMax = 1 << 20
 
 // commandFormat is the format of the commands that are written. Format 2 added the versions that Source and Delete name. Format 3 added tags,
 // the class of what is copied, and Recode. Format 4 added locks, Append and the renames. Format 5 added the sender's clock to what makes versions that a
-// bucket may lock. Format 6 added the commands of files, those of drives that leave, RemovePrefix, RemoveBucket and TakeApart.
+// bucket may lock. Format 6 added the commands of files, those of drives that leave, RemovePrefix, RemoveBucket and TakeApart, and those of cursors.
 const commandFormat = 6
 
 // Header begins every command. (Epoch, Number) identifies it: a repetition is answered, not applied again. The group's leader
@@ -115,6 +115,9 @@ const (
 	opLockFile       = 47
 	opSetLeaving     = 48
 	opRemoveDrive    = 49
+	opOpenCursor     = 50
+	opMoveCursor     = 51
+	opTrimFeed       = 52
 )
 
 var commands = map[byte]func() Command{
@@ -167,6 +170,9 @@ var commands = map[byte]func() Command{
 	opTakeApart:      func() Command { return new(TakeApart) },
 	opSetLeaving:     func() Command { return new(SetLeaving) },
 	opRemoveDrive:    func() Command { return new(RemoveDrive) },
+	opOpenCursor:     func() Command { return new(OpenCursor) },
+	opMoveCursor:     func() Command { return new(MoveCursor) },
+	opTrimFeed:       func() Command { return new(TrimFeed) },
 }
 
 // parseCommand decodes a command; the result refers to the bytes. ErrNewer for a later version and for an opcode that is not known, for none is

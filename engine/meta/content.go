@@ -2,6 +2,7 @@ package meta
 
 import (
 	"encoding/binary"
+	"math"
 
 	"holdfast/engine"
 )
@@ -373,9 +374,12 @@ func (a *apply) clearUpload(trash []byte, bucket engine.BucketID, id string) {
 	}
 }
 
-// clearBucket frees what owners have in a deleted bucket, and puts its uploads under trash.
+// clearBucket frees what owners have in a deleted bucket, removes what is noted of its changes, and puts its uploads under trash.
 func (a *apply) clearBucket(trash []byte, bucket engine.BucketID) {
 	if a.clearOwners(bucket) {
+		return
+	}
+	if _, more := a.dropFeed(bucket, math.MaxUint64); more {
 		return
 	}
 	var keys [][]byte

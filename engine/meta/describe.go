@@ -57,6 +57,8 @@ var rowKinds = map[byte]rowKind{
 	rowExtent:      {"extent", []string{"extent"}, func() row { return new(Extent) }},
 	rowCondemned:   {"condemned", []string{"extent"}, func() row { return new(emptyRow) }},
 	rowTrash:       {"trash", []string{"bucket", "id"}, func() row { return new(emptyRow) }},
+	rowCursor:      {"cursor", []string{"bucket", "name"}, func() row { return new(cursorRow) }},
+	rowFeed:        {"change", []string{"bucket", "sequence"}, func() row { return new(changeRow) }},
 	rowHeld:        {"held", []string{"bucket", "owner", "inode"}, func() row { return new(heldRow) }},
 	rowLocks:       {"locks", []string{"bucket", "inode"}, func() row { return new(locksRow) }},
 	rowOwner:       {"owner", []string{"bucket", "owner"}, func() row { return new(ownerRow) }},

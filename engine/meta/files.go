@@ -418,6 +418,9 @@ func (a *apply) makeFile(c *MakeFile) *Answer {
 		return a.fileAnswer(&b, c.At.Bucket, b.inode)
 	}
 	a.setCurrent(c.At.Bucket, &b, p, &inode)
+	if len(a.noted) > 0 {
+		a.noted[len(a.noted)-1].row.kind = engine.ChangeDirectoryMade
+	}
 	var directory inodeRow
 	key := key16(rowInode, uint64(c.At.Bucket), p.leaf())
 	a.mustLoad(key, &directory)
@@ -481,13 +484,13 @@ func (a *apply) linkFile(c *LinkFile) *Answer {
 		a.view.Set(linkKey(c.File.Bucket, n.id, n.path.leaf(), n.path.name), []byte{rowFormat})
 		n.inode.parent, n.inode.name = 0, ""
 	}
+	a.raise(c.File.Bucket, &b, engine.ChangeLinked).at(to)
 	n.inode.links++
 	n.inode.posix.changed = a.header.Stamp
 	a.view.Set(linkKey(c.File.Bucket, n.id, to.leaf(), to.name), []byte{rowFormat})
 	a.view.Set(key16(rowInode, uint64(c.File.Bucket), n.id), n.inode.encode())
 	entry := n.path.entry
 	a.count(to, a.push(to, &entry))
-	b.sequence++
 	a.view.Set(key8(rowBucket, uint64(c.File.Bucket)), b.encode())
 	return a.fileAnswer(&b, c.File.Bucket, n.id)
 }
@@ -502,7 +505,7 @@ func (a *apply) nameFile(c *LinkFile, b *bucketRow, n *node, to *path) *Answer {
 	if n.adrift {
 		a.deleteAll(key16(rowLink, uint64(to.bucket), n.id)) // whoever takes the former names apart sees that it has another
 	}
-	b.sequence++
+	a.raise(c.File.Bucket, b, engine.ChangeLinked).at(to)
 	r.links, r.parent, r.name, r.Lock = 1, to.leaf(), to.name, lock
 	r.sequence, r.posix.changed = b.sequence, a.header.Stamp
 	if r.posix.modified == 0 && r.stamp != a.header.Stamp {
@@ -541,7 +544,11 @@ func (a *apply) removeFile(c *RemoveFile) *Answer {
 			return failed(engine.KindNotEmpty, "the directory %q is not empty", c.At.Name)
 		}
 	}
-	b.sequence++
+	kind := engine.ChangeMarked
+	if b.versioning == engine.VersioningOff {
+		kind = engine.ChangeDeleted
+	}
+	a.raise(c.At.Bucket, &b, kind).at(p)
 	if b.versioning == engine.VersioningOff {
 		a.count(p, a.remove(p, &p.entry))
 	} else {
@@ -580,7 +587,7 @@ func (a *apply) setFile(c *SetFile) *Answer {
 		}
 	}
 	p.changed = a.header.Stamp
-	b.sequence++
+	a.raise(c.File.Bucket, &b, engine.ChangeAttributes).ofNode(n)
 	a.view.Set(key16(rowInode, uint64(c.File.Bucket), n.id), n.inode.encode())
 	a.view.Set(key8(rowBucket, uint64(c.File.Bucket)), b.encode())
 	return a.fileAnswer(&b, c.File.Bucket, n.id)
@@ -627,7 +634,7 @@ func (a *apply) setXattr(c *SetXattr) *Answer {
 		a.view.Set(key, (&xattrRow{value: c.Value}).encode())
 	}
 	n.inode.posix.changed = a.header.Stamp
-	b.sequence++
+	a.raise(c.File.Bucket, &b, engine.ChangeAttributes).ofNode(n)
 	a.view.Set(key16(rowInode, uint64(c.File.Bucket), n.id), n.inode.encode())
 	a.view.Set(key8(rowBucket, uint64(c.File.Bucket)), b.encode())
 	return &Answer{Sequence: b.sequence, Stamp: a.header.Stamp}

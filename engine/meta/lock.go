@@ -103,7 +103,7 @@ func (a *apply) setBucketLock(c *SetBucketLock) *Answer {
 		return failed(engine.KindBucketState, "locks need versioning; enable it first")
 	}
 	b.lock = c.Lock
-	b.sequence++
+	a.raise(c.Bucket, &b, engine.ChangeBucketLock)
 	a.view.Set(key8(rowBucket, uint64(c.Bucket)), b.encode())
 	return &Answer{Sequence: b.sequence, Stamp: a.header.Stamp}
 }
@@ -140,7 +140,7 @@ func (a *apply) setLock(c *SetLock) *Answer {
 		inode.Lock.Hold, inode.Lock.Lifted = c.Lock.Hold, !c.Lock.Hold
 	}
 	a.view.Set(key, inode.encode())
-	b.sequence++
+	a.raise(c.Bucket, &b, engine.ChangeLock).about(p, &entry, &inode)
 	a.view.Set(key8(rowBucket, uint64(c.Bucket)), b.encode())
 	if d := (delta{locked: locked(&inode.Lock) - before}); d.locked != 0 {
 		a.count(p, d)

@@ -59,9 +59,9 @@ func (a *apply) moveFile(c *MoveFile) *Answer {
 	}
 	switch {
 	case c.Exchange:
-		refusal = a.exchange(from, to)
+		refusal = a.exchange(&b, from, to)
 	case from.directory():
-		refusal = a.moveDirectory(from, to)
+		refusal = a.moveDirectory(&b, from, to)
 	case to.directory():
 		refusal = failed(engine.KindIsDirectory, "%q is a directory", c.To.Name)
 	default:
@@ -70,7 +70,6 @@ func (a *apply) moveFile(c *MoveFile) *Answer {
 	if refusal != nil {
 		return refusal
 	}
-	b.sequence++
 	a.view.Set(key8(rowBucket, uint64(c.From.Bucket)), b.encode())
 	return &Answer{Sequence: b.sequence, Stamp: a.header.Stamp, Versioning: b.versioning}
 }
@@ -82,6 +81,7 @@ func (a *apply) moveOne(b *bucketRow, from, to *path, clock int64) *Answer {
 		return refusal
 	}
 	if b.versioning == engine.VersioningOff {
+		a.raise(to.bucket, b, engine.ChangeRenamed).at(to).from(from)
 		a.moveEntry(from, to, "")
 		return nil
 	}
@@ -92,10 +92,11 @@ func (a *apply) moveOne(b *bucketRow, from, to *path, clock int64) *Answer {
 	id := from.entry.inode
 	var inode inodeRow
 	a.mustLoad(key16(rowInode, uint64(from.bucket), id), &inode)
+	a.raise(from.bucket, b, engine.ChangeMarked).at(from)
 	a.keepVersion(b, from, &inode)
-	b.sequence++
 	a.mark(b, from)
-	inode.sequence, inode.stamp, inode.Lock, inode.upload, inode.token = b.sequence+1, a.header.Stamp, lock, "", ""
+	a.raise(to.bucket, b, engine.ChangePut).at(to)
+	inode.sequence, inode.stamp, inode.Lock, inode.upload, inode.token = b.sequence, a.header.Stamp, lock, "", ""
 	inode.parent, inode.name, inode.posix.changed = to.leaf(), to.name, a.header.Stamp
 	a.view.Set(key16(rowInode, uint64(to.bucket), id), inode.encode())
 	entry := inode.entry(id, b)
@@ -143,7 +144,7 @@ func (a *apply) copyXattrs(bucket engine.BucketID, from, to uint64) {
 }
 
 // moveDirectory moves a directory with all that lies beneath it.
-func (a *apply) moveDirectory(from, to *moving) *Answer {
+func (a *apply) moveDirectory(b *bucketRow, from, to *moving) *Answer {
 	source := a.into(from.path, from.below)
 	name := to.path.name + "/"
 	switch {
@@ -158,10 +159,14 @@ func (a *apply) moveDirectory(from, to *moving) *Answer {
 		return refusal
 	}
 	inode, above := from.below.inode, to.path
+	change := a.raise(above.bucket, b, engine.ChangeDirectoryRenamed).tree(from.below.id, above, name).treeFrom(from.path, from.path.name+"/")
 	inode.posix.changed = a.header.Stamp
 	if to.below.found {
 		// What goes in is counted first, lest the directory above both be taken for empty.
 		target := a.into(to.path, to.below)
+		if change != nil {
+			change.row.target, change.row.replaced = to.below.id, changedOf(&target.entry)
+		}
 		keep := delta{versions: 1}
 		a.count(above, keep)
 		a.count(target, a.remove(target, &target.entry))
@@ -198,7 +203,7 @@ func (a *apply) movable(m *moving, to *path) *Answer {
 }
 
 // exchange has two names change places, in a bucket without versions.
-func (a *apply) exchange(from, to *moving) *Answer {
+func (a *apply) exchange(b *bucketRow, from, to *moving) *Answer {
 	pairs := [][2]*moving{{from, to}, {to, from}}
 	for _, pair := range pairs {
 		if m, other := pair[0], pair[1]; m.directory() && slices.Contains(other.path.directories, m.below.id) {
@@ -220,6 +225,7 @@ func (a *apply) exchange(from, to *moving) *Answer {
 		}
 	}
 	items := [2]item{a.item(from), a.item(to)}
+	a.noteExchange(b, from, to, &items)
 	places := [2]*path{to.path, from.path} // where each goes
 	for i, place := range places {
 		p := *place
@@ -249,6 +255,24 @@ func (a *apply) exchange(from, to *moving) *Answer {
 		a.view.Set(key, inode.encode())
 	}
 	return nil
+}
+
+// noteExchange notes what changes places. The names are those of what comes from the first place.
+func (a *apply) noteExchange(b *bucketRow, from, to *moving, items *[2]item) {
+	n := a.raise(to.path.bucket, b, engine.ChangeExchanged).tree(items[0].entry.inode, to.path, items[0].name(to.path.name)).treeFrom(from.path, items[0].name(from.path.name))
+	if n == nil {
+		return
+	}
+	n.row.directory, n.row.other = items[0].directory, items[1].directory
+	if !items[0].directory {
+		n.row.version = changedOf(&items[0].entry)
+		var inode inodeRow
+		a.mustLoad(key16(rowInode, uint64(n.bucket), n.row.node), &inode)
+		n.row.names = a.countNames(n.bucket, n.row.node, &inode, false)
+	}
+	if n.row.target = items[1].entry.inode; !items[1].directory {
+		n.row.replaced = changedOf(&items[1].entry)
+	}
 }
 
 // item is what an exchange carries from one place to the other.

@@ -387,7 +387,9 @@ func (a *apply) makeTemporary(c *MakeFile, b *bucketRow) *Answer {
 		return refusal
 	}
 	b.inode++
-	b.sequence++
+	if n := a.raise(c.At.Bucket, b, engine.ChangeTemporary); n != nil {
+		n.row.node = b.inode
+	}
 	inode := inodeRow{
 		kind: inodeFile, holds: 1, posix: c.posix(), size: int64(len(c.Data)), etag: etag{md5: emptyMD5}, class: c.Class, stamp: a.header.Stamp, sequence: b.sequence,
 	}

@@ -106,6 +106,12 @@ func (a *apply) patchFile(c *PatchFile) *Answer {
 	// From here on nothing is refused.
 	before := n.inode
 	keep := !n.nameless() && (b.versioning == engine.VersioningEnabled || n.path.entry.named)
+	change := a.raise(c.File.Bucket, &b, engine.ChangePatched)
+	if n.nameless() {
+		change.ofNode(n)
+	} else if change.at(n.path) != nil {
+		change.row.inPlace = !keep
+	}
 	if keep {
 		a.keepVersion(&b, n.path, &before)
 	}
@@ -115,7 +121,6 @@ func (a *apply) patchFile(c *PatchFile) *Answer {
 	if r.posix.born == 0 {
 		r.posix.born = r.stamp
 	}
-	b.sequence++
 	r.sequence, r.stamp = b.sequence, a.header.Stamp
 	r.checksum, r.upload = engine.Checksum{}, ""
 	if r.posix.modified = 0; c.Modified != nil {

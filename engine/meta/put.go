@@ -39,7 +39,7 @@ func (a *apply) put(c *Put) *Answer {
 func (a *apply) setCurrent(bucket engine.BucketID, b *bucketRow, p *path, inode *inodeRow) *Answer {
 	a.makeDirectories(b, p)
 	b.inode++
-	b.sequence++
+	a.raise(bucket, b, engine.ChangePut).at(p)
 	inode.parent, inode.name = p.leaf(), p.name
 	inode.kind, inode.links, inode.stamp, inode.sequence = inodeFile, 1, a.header.Stamp, b.sequence
 	entry := entryRow{

@@ -379,10 +379,19 @@ func HasTrash(view View) (found bool, err error) {
 	return found, err
 }
 
-// FirstDetached returns the command that begins with the first of what is detached, nil if nothing is.
+// FirstDetached returns the command that begins with the first of what is detached and can be taken apart, nil if there is nothing.
 func FirstDetached(view View) (first *TakeApart, err error) {
-	err = scan(view, []byte{rowDetached}, nil, func(key, _ []byte) (bool, error) {
-		first = &TakeApart{engine.BucketID(binary.BigEndian.Uint64(key[1:])), binary.BigEndian.Uint64(key[9:])}
+	waits := awaited{view: view}
+	err = scan(view, []byte{rowDetached}, nil, func(key, value []byte) (bool, error) {
+		var r detachedRow
+		if err := parse(key, value, &r); err != nil {
+			return false, err
+		}
+		next := &TakeApart{engine.BucketID(binary.BigEndian.Uint64(key[1:])), binary.BigEndian.Uint64(key[9:])}
+		if awaits, err := waits.by(next.Bucket, r.change); err != nil || awaits {
+			return true, err
+		}
+		first = next
 		return false, nil
 	})
 	return first, err

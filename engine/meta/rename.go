@@ -77,7 +77,7 @@ func (a *apply) rename(c *Rename) *Answer {
 	from := a.resolve(c.Bucket, c.From.Key)
 	entry := from.entry
 	a.makeDirectories(&b, to)
-	b.sequence++
+	a.raise(c.Bucket, &b, engine.ChangeRenamed).at(to).from(from)
 	inode = a.moveEntry(from, to, c.token())
 	a.view.Set(key8(rowBucket, uint64(c.Bucket)), b.encode())
 	return inode.answer(&entry, &b)
@@ -177,10 +177,12 @@ func (a *apply) renamePrefix(c *RenamePrefix) *Answer {
 	if held.locked > 0 {
 		return failed(engine.KindLocked, "%d versions whose keys begin with %q have a retention or legal hold", held.locked, c.From)
 	}
-	b.sequence++
 	name := c.To[strings.LastIndexByte(c.To[:len(c.To)-1], '/')+1:]
 	above := a.resolve(c.Bucket, engine.Key(c.To[:len(c.To)-len(name)])) // the directory that it goes into
 	a.makeDirectories(&b, above)
+	last := len(from.names) - 1
+	left := &path{bucket: c.Bucket, names: from.names[:last], directories: from.directories[:last+1]}
+	a.raise(c.Bucket, &b, engine.ChangeDirectoryRenamed).tree(id, above, name).treeFrom(left, from.names[last])
 	a.moveTree(from, above, name, &held, &inode)
 	a.view.Set(key8(rowBucket, uint64(c.Bucket)), b.encode())
 	return &Answer{Sequence: b.sequence, Stamp: a.header.Stamp, Content: held.objects, Left: held.versions, Size: int64(held.bytes), Versioning: b.versioning}

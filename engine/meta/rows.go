@@ -41,6 +41,9 @@ const (
 	rowCondemned = 'y' // extent → nothing: its writer gave it up
 	rowTrash     = 'z' // bucket or bucket and upload id → nothing: to be taken apart
 
+	rowCursor = 'C' // bucket, name → cursor: a follower's place in the feed of the bucket
+	rowFeed   = 'F' // bucket, sequence → change
+
 	rowHeld  = 'H' // bucket, owner, inode → what an owner has of it
 	rowLocks = 'L' // bucket, inode → locks
 	rowOwner = 'O' // bucket, owner → owner
@@ -56,8 +59,8 @@ const (
 //
 // Format 2 added the versioning of buckets, delete markers, older versions and their ids. Format 3 added tags, documents of buckets, and in the
 // contents of parts their numbers and checksums. Format 4 added locks, and the tokens of renames. Format 5 added what files have: names, types and
-// attributes of inodes, links, extended attributes, owners, contents that patches change, and holes; and
-// detached directories, and drives that leave.
+// attributes of inodes, links, extended attributes, owners, contents that patches change, and holes; detached
+// directories; drives that leave; cursors and the changes of buckets.
 const rowFormat = 5
 
 // rootInode is the directory that a bucket's keys are walked from.
@@ -232,6 +235,8 @@ type bucketRow struct {
 	sequence   engine.Sequence
 	versioning engine.Versioning
 	lock       engine.BucketLock
+	// How many cursors it has, and how many of them are not lost: while there is one, changes are noted.
+	cursors, followed uint64
 }
 
 func (r *bucketRow) encode() []byte {
@@ -243,6 +248,8 @@ func (r *bucketRow) encode() []byte {
 	e.uint(uint64(r.sequence))
 	e.byte(byte(r.versioning))
 	e.bucketLock(&r.lock)
+	e.uint(r.cursors)
+	e.uint(r.followed)
 	return e.b
 }
 
@@ -257,6 +264,10 @@ func (r *bucketRow) decode(d *decoder) {
 	}
 	if d.format >= 4 {
 		r.lock = d.bucketLock()
+	}
+	if d.format >= 5 {
+		r.cursors = d.uint()
+		r.followed = d.uint()
 	}
 }
 

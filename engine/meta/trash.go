@@ -33,7 +33,8 @@ func (*RemoveBucket) opcode() byte        { return opRemoveBucket }
 func (c *RemoveBucket) encode(e *encoder) { e.uint(uint64(c.Bucket)) }
 func (c *RemoveBucket) decode(d *decoder) { c.Bucket = engine.BucketID(d.uint()) }
 
-// TakeApart takes a bounded piece of what is detached apart, from the first directory on that is not before Directory of Bucket. The answer's Size is the
+// TakeApart takes a bounded piece of what is detached apart, from the first directory on that is not before Directory of Bucket; it passes those that a
+// cursor still waits for. The answer's Size is the
 // number of versions that are gone by it. Left is 0 if nothing is left from there on; else the next one begins at Content of Bucket. What is detached
 // meanwhile may lie before: the sender looks for it with FirstDetached, since the rows that are gone from before the first one may take long to pass.
 type TakeApart struct {
@@ -51,6 +52,8 @@ type detachedRow struct {
 	name     string // entries before this one are gone
 	// older is the sequence of the last of the older versions of the entry name that are gone, 0 if none are.
 	older engine.Sequence
+	// change is what removed the directory: until no cursor is before it nothing is taken apart. 0 says that nobody asks.
+	change engine.Sequence
 }
 
 func (r *detachedRow) encode() []byte {
@@ -59,6 +62,7 @@ func (r *detachedRow) encode() []byte {
 	e.uint(r.versions)
 	e.string(r.name)
 	e.uint(uint64(r.older))
+	e.uint(uint64(r.change))
 	return e.b
 }
 
@@ -67,6 +71,7 @@ func (r *detachedRow) decode(d *decoder) {
 	r.versions = d.uint()
 	r.name = d.string()
 	r.older = engine.Sequence(d.uint())
+	r.change = engine.Sequence(d.uint())
 }
 
 func (a *apply) removePrefix(c *RemovePrefix) *Answer {
@@ -88,11 +93,11 @@ func (a *apply) removePrefix(c *RemovePrefix) *Answer {
 	if held.locked > 0 {
 		return failed(engine.KindLocked, "%d versions whose keys begin with %q have a retention or legal hold", held.locked, c.Prefix)
 	}
-	b.sequence++
-	a.detach(c.Bucket, p.leaf())
 	last := len(p.names) - 1
-	a.view.Delete(entryKey(c.Bucket, p.directories[last], p.names[last]))
 	above := &path{bucket: c.Bucket, names: p.names[:last], directories: p.directories[:last+1]}
+	a.raise(c.Bucket, &b, engine.ChangeDirectoryRemoved).tree(p.leaf(), above, p.names[last])
+	a.detach(c.Bucket, p.leaf(), b.sequence)
+	a.view.Delete(entryKey(c.Bucket, p.directories[last], p.names[last]))
 	a.count(above, delta{objects: -int64(held.objects), bytes: -int64(held.bytes), versions: -int64(held.versions)})
 	a.view.Set(key8(rowBucket, uint64(c.Bucket)), b.encode())
 	return held.removed(&b, a.header.Stamp)
@@ -115,7 +120,7 @@ func (a *apply) removeBucket(c *RemoveBucket) *Answer {
 	}
 	a.dropBucket(c.Bucket)
 	if held.versions > 0 {
-		a.detach(c.Bucket, rootInode)
+		a.detach(c.Bucket, rootInode, 0)
 	} else {
 		a.dropDirectory(c.Bucket, rootInode)
 	}
@@ -128,12 +133,13 @@ func (a *apply) dropDirectory(bucket engine.BucketID, directory uint64) {
 	a.removeDirectory(bucket, directory)
 }
 
-// detach puts a directory under trash; the caller removes its entry. It returns the number of versions beneath it.
-func (a *apply) detach(bucket engine.BucketID, directory uint64) (versions uint64) {
+// detach puts a directory under trash, as a change of the bucket that followers may still ask about, or 0; the caller removes its entry. It returns
+// the number of versions beneath it.
+func (a *apply) detach(bucket engine.BucketID, directory uint64, change engine.Sequence) (versions uint64) {
 	var held aggregateRow
 	a.mustLoad(key16(rowAggregate, uint64(bucket), directory), &held)
 	a.dropDirectory(bucket, directory)
-	a.view.Set(key16(rowDetached, uint64(bucket), directory), (&detachedRow{versions: held.versions}).encode())
+	a.view.Set(key16(rowDetached, uint64(bucket), directory), (&detachedRow{versions: held.versions, change: change}).encode())
 	return held.versions
 }
 
@@ -142,12 +148,19 @@ func (a *apply) detach(bucket engine.BucketID, directory uint64) (versions uint6
 const takeApartSteps = 100
 
 func (a *apply) takeApart(c *TakeApart) *Answer {
-	t := taking{apply: a, steps: takeApartSteps}
+	t := taking{apply: a, steps: takeApartSteps, waits: awaited{view: a.view}}
 	bucket, directory := c.Bucket, c.Directory
 	for t.steps > 0 {
 		var ok bool
 		if bucket, directory, ok = a.nextDetached(bucket, directory); !ok {
 			return &Answer{Size: t.versions}
+		}
+		if waits, err := t.waits.by(bucket, a.removedBy(bucket, directory)); err != nil {
+			panic(storeError{err})
+		} else if waits {
+			t.steps--
+			directory++ // nobody has it: the next one that is there comes
+			continue
 		}
 		t.takeDirectory(bucket, directory)
 	}
@@ -173,6 +186,14 @@ type taking struct {
 	*apply
 	steps    int   // that are left
 	versions int64 // that are gone
+	waits    awaited
+}
+
+// removedBy returns the change that removed a detached directory.
+func (a *apply) removedBy(bucket engine.BucketID, directory uint64) engine.Sequence {
+	var r detachedRow
+	a.mustLoad(key16(rowDetached, uint64(bucket), directory), &r)
+	return r.change
 }
 
 // found is an entry or an older version, with its key.
@@ -217,7 +238,7 @@ func (t *taking) takeDirectory(bucket engine.BucketID, directory uint64) {
 			break
 		}
 		if f.kind == entryDirectory {
-			r.versions -= t.detach(bucket, f.inode)
+			r.versions -= t.detach(bucket, f.inode, r.change)
 			t.steps--
 		} else {
 			t.takeVersion(bucket, directory, &r, f)

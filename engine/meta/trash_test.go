@@ -72,7 +72,7 @@ func (m *machineOn) clear() (commands int, versions int64) {
 // rowsOf counts the rows of a bucket, whatever they are.
 func (m *machineOn) rowsOf(bucket engine.BucketID) (n int) {
 	m.t.Helper()
-	for _, kind := range []byte{rowAggregate, rowBucket, rowDocument, rowInode, rowDetached, rowEntry, rowUpload, rowOlder, rowPart, rowTrash} {
+	for _, kind := range []byte{rowAggregate, rowBucket, rowDocument, rowInode, rowDetached, rowEntry, rowUpload, rowOlder, rowPart, rowTrash, rowFeed, rowCursor} {
 		if err := scan(m.store, key8(kind, uint64(bucket)), nil, func(_, _ []byte) (bool, error) { n++; return true, nil }); err != nil {
 			m.t.Fatal(err)
 		}

@@ -162,7 +162,14 @@ func (a *apply) delete(c *Delete) *Answer {
 		answer.Sequence = b.sequence
 		return answer
 	}
-	b.sequence++
+	n := a.raise(c.Bucket, &b, engine.ChangeDeleted).at(p)
+	switch {
+	case n == nil:
+	case marks:
+		n.row.kind = engine.ChangeMarked
+	case b.versioning != engine.VersioningOff:
+		n.row.kind, n.row.removed = engine.ChangeVersionRemoved, entry.version()
+	}
 	answer.Sequence, answer.Stamp = b.sequence, a.header.Stamp
 	if marks {
 		answer.Version, answer.Marker = a.mark(&b, p), true
@@ -193,7 +200,8 @@ func (a *apply) setTags(c *SetTags) *Answer {
 	if refusal := a.loadBucket(c.Bucket, &b); refusal != nil {
 		return refusal
 	}
-	entry, missing, err := a.resolve(c.Bucket, c.Key).object(a.view, c.Key, c.Version)
+	p := a.resolve(c.Bucket, c.Key)
+	entry, missing, err := p.object(a.view, c.Key, c.Version)
 	switch {
 	case err != nil:
 		panic(storeError{err})
@@ -207,7 +215,7 @@ func (a *apply) setTags(c *SetTags) *Answer {
 	}
 	inode.tags = c.Tags
 	a.view.Set(key, inode.encode())
-	b.sequence++
+	a.raise(c.Bucket, &b, engine.ChangeTags).about(p, &entry, &inode)
 	a.view.Set(key8(rowBucket, uint64(c.Bucket)), b.encode())
 	return &Answer{
 		Sequence: inode.sequence, Stamp: inode.stamp, Size: inode.size, ETag: engine.ETag(inode.etag.String()), Version: entry.version(), Versioning: b.versioning,
@@ -229,6 +237,9 @@ func (a *apply) setVersioning(c *SetVersioning) *Answer {
 		return failed(engine.KindBucketState, "files of the bucket have several names, and a version has one; versioning stays off while it is so")
 	}
 	b.versioning = c.Versioning
+	if b.followed > 0 {
+		a.raise(c.Bucket, &b, engine.ChangeVersioning)
+	}
 	a.view.Set(key8(rowBucket, uint64(c.Bucket)), b.encode())
 	return &Answer{}
 }

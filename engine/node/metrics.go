@@ -96,6 +96,8 @@ var (
 	keeperSweeps   = counter("keeper_sweeps_total", "Sweeps that went through all drives")
 	keeperFreed    = counter("keeper_contents_freed_total", "Contents, deleted or overwritten, whose room was given back")
 	keeperTaken    = counter("keeper_versions_taken_apart_total", "Versions of removed prefixes and buckets that were taken apart, delete markers included")
+	keeperForgot   = counter("keeper_changes_forgotten_total", "Changes of buckets that were forgotten: every follower had passed them, or they were beyond the budget")
+	keeperLost     = counter("keeper_cursors_lost_total", "Cursors that were lost because their followers were too far behind")
 	keeperReported = counter("keeper_shards_reported_total", "Shards that a reader found missing or rotten")
 
 	extentsMissing = gauge("extents_missing_shards", "Extents in use that lack shards, when the census was made")
@@ -104,6 +106,10 @@ var (
 	garbage        = gauge("contents_to_collect", "Contents that wait to be freed, when the census was made")
 	trash          = gauge("trash", "Directories and uploads that were removed and are still to be taken apart, when the census was made")
 	trashVersions  = gauge("trash_versions", "Versions in removed prefixes and buckets that are still to be taken apart, when the census was made")
+	feedCursors    = gauge("feed_cursors", "Places of followers in the changes of buckets, when the census was made")
+	feedLost       = gauge("feed_cursors_lost", "Cursors that fell out of the budget, and whose followers have to list their bucket anew, when the census was made")
+	feedChanges    = gauge("feed_changes", "Changes of buckets that are noted for followers, when the census was made")
+	feedBehind     = gauge("feed_changes_behind", "Changes that the slowest follower of a bucket has not passed, of the bucket where those are the most, when the census was made")
 	censusAge      = gauge("census_age_seconds", "Age of the census, which goes through the rows of all extents, at most every ten seconds and for at most a twentieth of the time")
 	censusTime     = gauge("census_duration_seconds", "How long the census took")
 
@@ -122,8 +128,8 @@ var nodeMetrics = []*metrics.Metric{
 	scrubShards, scrubBytes, scrubDamaged, scrubProgress, scrubLast,
 	groupLeader, groupTerm, groupIndex, groupQuorum, groupReplicas, groupVoters, groupLive, writable, dataShards, parityShard,
 	bufferBudget, bufferHeld, bufferHeldMax, bufferWaiting, bufferAcquired, bufferRefused,
-	keeperRebuilt, keeperFailed, keeperWidened, keeperMoved, keeperMovedOf, keeperSwept, keeperSweeps, keeperFreed, keeperTaken, keeperReported,
-	extentsMissing, extentsReduced, shardsAway, garbage, trash, trashVersions, censusAge, censusTime,
+	keeperRebuilt, keeperFailed, keeperWidened, keeperMoved, keeperMovedOf, keeperSwept, keeperSweeps, keeperFreed, keeperTaken, keeperForgot, keeperLost, keeperReported,
+	extentsMissing, extentsReduced, shardsAway, garbage, trash, trashVersions, feedCursors, feedLost, feedChanges, feedBehind, censusAge, censusTime,
 	buckets, objects, versions, objectBytes, bucketObjects, bucketVersions, bucketBytes, usageAge,
 }
 
@@ -190,6 +196,10 @@ func (n *Node) measureDrives(emit metrics.Emit) {
 	emit(garbage, float64(census.garbage))
 	emit(trash, float64(census.trash.Things))
 	emit(trashVersions, float64(census.trash.Versions))
+	emit(feedCursors, float64(census.feeds.cursors))
+	emit(feedLost, float64(census.feeds.lost))
+	emit(feedChanges, float64(census.feeds.kept))
+	emit(feedBehind, float64(census.feeds.behind))
 	emit(censusAge, time.Since(at).Seconds())
 	emit(censusTime, took.Seconds())
 }
@@ -260,6 +270,8 @@ func (n *Node) measureCounters(emit metrics.Emit) {
 	emit(keeperSweeps, float64(k.SweepsComplete))
 	emit(keeperFreed, float64(k.ContentsFreed))
 	emit(keeperTaken, float64(k.VersionsTakenApart))
+	emit(keeperForgot, float64(k.ChangesForgotten))
+	emit(keeperLost, float64(k.CursorsLost))
 	emit(keeperReported, float64(k.Reported))
 }
 
@@ -284,6 +296,7 @@ func (n *Node) measureUsage(emit metrics.Emit) {
 type census struct {
 	missing, reduced, garbage, away int
 	trash                           meta.Trash
+	feeds                           feeds
 	placed                          map[engine.DriveID]int
 	left                            map[engine.DriveID]weight // on drives that leave
 }
@@ -315,6 +328,9 @@ func (n *Node) takeCensus(ctx context.Context) (c census, err error) {
 	if err == nil {
 		c.trash, err = meta.CountTrash(view)
 	}
+	if err == nil {
+		c.feeds, err = countFeeds(view)
+	}
 	c.placed = map[engine.DriveID]int{}
 	placed := func(id engine.DriveID) (shards int) {
 		count(&shards, func(v meta.View) (int, error) { return meta.CountPlaced(v, id) })
@@ -338,6 +354,27 @@ func (n *Node) takeCensus(ctx context.Context) (c census, err error) {
 		c.placed[d.Drive] = placed(d.Drive)
 	}
 	return c, err
+}
+
+// feeds is what all buckets have of followers.
+type feeds struct {
+	cursors, lost int
+	kept, behind  uint64            // changes that are noted, and those that the slowest follower has not passed
+	slowest       engine.BucketName // whose follower that is
+}
+
+func countFeeds(view meta.View) (f feeds, err error) {
+	list, err := meta.ListFeeds(view)
+	for i := range list {
+		s := &list[i]
+		f.cursors += s.Cursors
+		f.lost += s.Lost
+		f.kept += s.Kept()
+		if s.Behind() > f.behind {
+			f.behind, f.slowest = s.Behind(), s.Name
+		}
+	}
+	return f, err
 }
 
 // usage is what the buckets hold.

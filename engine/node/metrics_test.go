@@ -76,7 +76,7 @@ func TestMeasure(t *testing.T) {
 		"bucket_objects{empty}": 0, "drive_in{1,data}": 1, "drive_in{5,witness}": 1, "drive_shards{1,data}": 1, "drive_shards{5,witness}": 0,
 		"group_quorum{0}": 1, "group_replicas{1}": 5, "group_replicas_live{1}": 5, "group_voters{1}": 5, "writable{}": 1, "redundancy_data_shards{}": 2,
 		"redundancy_parity_shards{}": 2, "buffer_budget_bytes{}": 64 << 20, "buffer_held_bytes{}": 0, "buffer_waiting{}": 0, "extents_missing_shards{}": 0,
-		"shards_on_lost_drives{}": 0, "extents_less_parity{}": 0, "contents_to_collect{}": 0, "trash{}": 0, "trash_versions{}": 0, "keeper_contents_freed_total{}": 1, "drive_read_errors_total{1,data}": 0,
+		"shards_on_lost_drives{}": 0, "extents_less_parity{}": 0, "contents_to_collect{}": 0, "trash{}": 0, "trash_versions{}": 0, "feed_cursors{}": 0, "feed_changes{}": 0, "feed_changes_behind{}": 0, "feed_cursors_lost{}": 0, "keeper_contents_freed_total{}": 1, "drive_read_errors_total{1,data}": 0,
 	})
 	got := measured(t, r)
 	for _, name := range []string{"group_term{1}", "group_index{1}", "group_leader{1}", "drive_capacity_bytes{1,data}", "drive_free_bytes{1,data}", "drive_calls_total{1,data}",

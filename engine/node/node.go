@@ -52,6 +52,8 @@ type Config struct {
 	KeeperInterval time.Duration
 	// OwnerExpiry is how long an owner of open files lives that nobody renews; 0 means engine.OwnerExpiry.
 	OwnerExpiry time.Duration
+	// FeedHistory is how many changes of a bucket are kept for followers that are behind; 0 means repair.FeedHistory.
+	FeedHistory uint64
 	// HangQuiet is how long a drive that hung must be quick before it takes part again; 0 means 10 s.
 	HangQuiet time.Duration
 	// ScrubPeriod is the time that a pass of the scrub over a drive is spread over; 0: none begins by itself.
@@ -350,7 +352,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.noteStandard()
 	n.keeper = repair.Start(repair.Config{
 		Writer: n.writers[1], Drives: n, OldestPin: n.Coordinator.OldestPin, Source: n.Coordinator.Source,
-		Logger: n.logger, Interval: n.config.KeeperInterval, OwnerExpiry: n.config.OwnerExpiry, MoveRate: n.config.MoveRate,
+		Logger: n.logger, Interval: n.config.KeeperInterval, OwnerExpiry: n.config.OwnerExpiry, MoveRate: n.config.MoveRate, FeedHistory: n.config.FeedHistory,
 		Scrub: repair.ScrubConfig{Root: n.writers[0], Period: n.config.ScrubPeriod, Rate: n.config.ScrubRate, Clock: n.config.ScrubClock},
 	})
 	n.census.read, n.census.rest = n.takeCensus, censusRest

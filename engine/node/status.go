@@ -67,6 +67,13 @@ type Status struct {
 	// Trash is the number of directories and uploads that were removed and are still to be taken apart, and TrashVersions that of the versions in them.
 	Trash         int    `json:"trash"`
 	TrashVersions uint64 `json:"versions_in_trash"`
+	// Cursors is the number of followers' places in the changes of buckets, and LostCursors of those that fell out of the budget; Changes is how many
+	// changes are noted for them, and ChangesBehind how many the slowest has not passed that is not lost, of the bucket that SlowestBucket names.
+	Cursors       int    `json:"cursors"`
+	LostCursors   int    `json:"cursors_lost"`
+	Changes       uint64 `json:"changes_noted"`
+	ChangesBehind uint64 `json:"changes_behind"`
+	SlowestBucket string `json:"slowest_bucket,omitempty"`
 	// Unknown says why the counts of extents, shards and contents, which are 0 then, cannot be read.
 	Unknown string       `json:"unknown,omitempty"`
 	Keeper  repair.Stats `json:"keepers"`
@@ -119,6 +126,8 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 	}
 	status.UnderProtected, status.Reduced, status.Garbage, status.AwayShards = c.missing, c.reduced, c.garbage, c.away
 	status.Trash, status.TrashVersions = c.trash.Things, c.trash.Versions
+	status.Cursors, status.LostCursors, status.Changes = c.feeds.cursors, c.feeds.lost, c.feeds.kept
+	status.ChangesBehind, status.SlowestBucket = c.feeds.behind, string(c.feeds.slowest)
 	for i := range status.Drives {
 		d := &status.Drives[i]
 		d.Shards = c.placed[d.Drive]

@@ -1,10 +1,9 @@
 // Package repair keeps what is stored as safe as it should be: it makes missing shards again, moves those of drives that are out or leave to
-// others, collects garbage that nobody reads any more, takes apart what was thrown away, sweeps shards that no command names, and reads every shard
-// now and then, so that damage is found before it is too much.
+// others, collects garbage that nobody reads any more, takes apart what was thrown away, forgets changes that every follower has seen, sweeps shards
+// that no command names, and reads every shard now and then, so that damage is found before it is too much.
 //
-// Promise: nothing is deleted because a drive lacks something. A shard is deleted only when its content is garbage that no reader can
-// see, or when its writer's epoch is closed or its extent has its row, and the group's state, read after whatever could place it there was
-// decided, does not.
+// Promise: nothing is deleted because a drive lacks something. A shard is deleted only when its content is garbage that no reader can see, or when
+// its writer's epoch is closed or its extent has its row, and the group's state, read after whatever could place it there was decided, does not.
 //
 // It knows groups and drives, and nothing of objects.
 package repair
@@ -74,7 +73,9 @@ type Config struct {
 	OwnerExpiry time.Duration
 	// MoveRate bounds the bytes that are moved off drives that leave in a second; 0 means 64 MiB.
 	MoveRate int64
-	Scrub    ScrubConfig
+	// FeedHistory is how many changes of a bucket are kept for followers that are behind; 0 means the constant of that name.
+	FeedHistory uint64
+	Scrub       ScrubConfig
 }
 
 // Stats count what a Keeper has done since it was started.
@@ -95,6 +96,8 @@ type Stats struct {
 	BytesMoved     uint64 `json:"bytes_moved"`
 	// VersionsTakenApart are those of removed prefixes and buckets, delete markers included.
 	VersionsTakenApart uint64 `json:"versions_taken_apart"`
+	ChangesForgotten   uint64 `json:"changes_forgotten"` // that every follower had passed, or that were beyond the budget
+	CursorsLost        uint64 `json:"cursors_lost"`      // whose followers were too far behind
 }
 
 // The steps of the keepers that the recorder knows.
@@ -158,6 +161,7 @@ func Start(config Config) *Keeper {
 	k.scrubs.look(ctx)
 	k.done.Go(func() { k.scrubs.run(ctx) })
 	k.done.Go(func() { k.watchOwners(ctx) })
+	k.done.Go(func() { k.watchFeeds(ctx) })
 	return k
 }
 

@@ -55,6 +55,7 @@ var kindCodes = map[engine.Kind]string{
 	engine.KindNoSuchAttribute: "InvalidRequest",
 	engine.KindExpired:         "InvalidRequest",
 	engine.KindHeld:            "InvalidRequest",
+	engine.KindRescan:          "InvalidRequest",
 }
 
 // retryAfter is what a client is told to wait when the server could not serve it.

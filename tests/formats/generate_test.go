@@ -299,6 +299,7 @@ func (g *generator) data(s *script) {
 	s.renames()
 	s.files()
 	s.removals()
+	s.feed()
 	s.do(&meta.CreateBucket{Bucket: 2, Name: "gone"})
 	s.do(&meta.StartUpload{Bucket: 2, Key: "never\x00done", ID: uploadID('e'), Class: engine.ClassStandard})
 	s.do(&meta.DeleteBucket{Bucket: 2})

@@ -446,6 +446,7 @@ func readAll(rows *meta.MapStore, id engine.GroupID) error {
 	check(err)
 	_, err = meta.FirstDetached(rows)
 	check(err)
+	check(readFeed(rows))
 	_, _, err = meta.ListMissing(rows, "", 10)
 	check(err)
 	_, err = meta.ListPlaced(rows, 1, engine.ExtentID{}, 10)

@@ -124,6 +124,7 @@ var operations = []operation{
 	{name: "rename", prepare: some, do: renameBoth, holds: renamedWhole},
 	{name: "files", prepare: some, do: changeFiles, holds: filesHold},
 	{name: "owners", prepare: some, do: holdFiles, holds: heldFilesHold},
+	{name: "feed", prepare: prepareFeed, do: changeAndFollow, holds: feedHolds},
 	{name: "removal", prepare: prepareRemoval, do: removeBoth, holds: emptyOfTrash},
 	{name: "locks", prepare: prepareLocks, do: changeLocks, holds: locksHold},
 	{name: "abort", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
