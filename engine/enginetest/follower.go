@@ -203,11 +203,11 @@ func (f *Follower) expands(ctx context.Context, c *engine.Change, want map[engin
 	}
 	for key, there := range want {
 		if g, ok := got[key]; !ok || g.Node != there.Node || !sameVersion(g.Version, there.Version) {
-			return fmt.Errorf("Expand has %+v at %q; there was %+v", g, key, there)
+			return fmt.Errorf("the expansion has %+v at %q; there was %+v", g, key, there)
 		}
 	}
 	if len(got) != len(want) {
-		return fmt.Errorf("Expand has %d keys; there were %d: %q and %q", len(got), len(want), slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))
+		return fmt.Errorf("the expansion has %d keys; there were %d: %q and %q", len(got), len(want), slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))
 	}
 	return nil
 }

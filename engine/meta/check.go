@@ -626,7 +626,7 @@ func (c *checker) cursors() error {
 func (c *checker) feeds() error {
 	err := c.rows(rowFeed, func(key, value []byte) error {
 		c.census.Changes++
-		if id := string(key[:8]); c.inodes[[2]uint64{binary.BigEndian.Uint64(key), rootInode}] == nil && !c.trash[id] {
+		if c.inodes[[2]uint64{binary.BigEndian.Uint64(key), rootInode}] == nil && !c.trash[string(key[:8])] {
 			c.problem("change %d is left of bucket %d", binary.BigEndian.Uint64(key[8:]), binary.BigEndian.Uint64(key))
 		}
 		return parse(key, value, new(changeRow))
