@@ -254,6 +254,10 @@ func (a *apply) execute(command Command) *Answer {
 		return a.removeBucket(c)
 	case *TakeApart:
 		return a.takeApart(c)
+	case *Compact:
+		return a.compact(c)
+	case *Settle:
+		return a.settle(c)
 	case *ReserveBucket:
 		return a.reserveBucket(c)
 	case *SetBucket:

@@ -18,7 +18,8 @@ const CommandBytesMax = 1 << 20
 
 // commandFormat is the format of the commands that are written. Format 2 added the versions that Source and Delete name. Format 3 added tags,
 // the class of what is copied, and Recode. Format 4 added locks, Append and the renames. Format 5 added the sender's clock to what makes versions that a
-// bucket may lock. Format 6 added the commands of files, those of drives that leave, RemovePrefix, RemoveBucket and TakeApart.
+// bucket may lock. Format 6 added the commands of files, those of drives that leave, RemovePrefix, RemoveBucket, TakeApart,
+// Compact and Settle.
 const commandFormat = 6
 
 // Header begins every command. (Epoch, Number) identifies it: a repetition is answered, not applied again. The group's leader
@@ -113,6 +114,8 @@ const (
 	opCloseOwner     = 45
 	opHoldFile       = 46
 	opLockFile       = 47
+	opCompact        = 55
+	opSettle         = 56
 )
 
 var commands = map[byte]func() Command{
@@ -163,6 +166,8 @@ var commands = map[byte]func() Command{
 	opRemovePrefix:   func() Command { return new(RemovePrefix) },
 	opRemoveBucket:   func() Command { return new(RemoveBucket) },
 	opTakeApart:      func() Command { return new(TakeApart) },
+	opCompact:        func() Command { return new(Compact) },
+	opSettle:         func() Command { return new(Settle) },
 }
 
 // parseCommand decodes a command; the result refers to the bytes. ErrNewer for a later version and for an opcode that is not known, for none is

@@ -91,6 +91,10 @@ var (
 	keeperSweeps   = counter("keeper_sweeps_total", "Sweeps that went through all drives")
 	keeperFreed    = counter("keeper_contents_freed_total", "Contents, deleted or overwritten, whose room was given back")
 	keeperTaken    = counter("keeper_versions_taken_apart_total", "Versions of removed prefixes and buckets that were taken apart, delete markers included")
+	keeperPieced   = counter("keeper_files_compacted_total", "Files in many pieces that were made to lie in fewer")
+	keeperBefore   = counter("keeper_runs_before_compaction_total", "Pieces in which these files lay before it")
+	keeperAfter    = counter("keeper_runs_after_compaction_total", "Pieces in which these files lay after it")
+	keeperBytes    = counter("keeper_compacted_bytes_total", "Bytes that were written anew to make the pieces of files fewer")
 	keeperReported = counter("keeper_shards_reported_total", "Shards that a reader found missing or rotten")
 
 	extentsMissing = gauge("extents_missing_shards", "Extents that lack shards, when the census was made")
@@ -99,6 +103,7 @@ var (
 	garbage        = gauge("contents_to_collect", "Contents that wait to be freed, when the census was made")
 	trash          = gauge("trash", "Directories and uploads that were removed and are still to be taken apart, when the census was made")
 	trashVersions  = gauge("trash_versions", "Versions in removed prefixes and buckets that are still to be taken apart, when the census was made")
+	scattered      = gauge("files_in_many_pieces", "Files that patches have left in many pieces, and that a keeper is to look at, when the census was made")
 	censusAge      = gauge("census_age_seconds", "Age of the census, which goes through the rows of all extents, at most every ten seconds and for at most a twentieth of the time")
 	censusTime     = gauge("census_duration_seconds", "How long the census took")
 
@@ -117,8 +122,8 @@ var nodeMetrics = []*metrics.Metric{
 	scrubShards, scrubBytes, scrubDamaged, scrubProgress, scrubLast,
 	groupLeader, groupTerm, groupIndex, groupQuorum, groupReplicas, groupVoters, groupLive, writable, dataShards, parityShard,
 	bufferBudget, bufferHeld, bufferHeldMax, bufferWaiting, bufferAcquired, bufferRefused,
-	keeperRebuilt, keeperFailed, keeperWidened, keeperSwept, keeperSweeps, keeperFreed, keeperTaken, keeperReported,
-	extentsMissing, extentsReduced, shardsAway, garbage, trash, trashVersions, censusAge, censusTime,
+	keeperRebuilt, keeperFailed, keeperWidened, keeperSwept, keeperSweeps, keeperFreed, keeperTaken, keeperPieced, keeperBefore, keeperAfter, keeperBytes, keeperReported,
+	extentsMissing, extentsReduced, shardsAway, garbage, trash, trashVersions, scattered, censusAge, censusTime,
 	buckets, objects, versions, objectBytes, bucketObjects, bucketVersions, bucketBytes, usageAge,
 }
 
@@ -182,6 +187,7 @@ func (n *Node) measureDrives(emit metrics.Emit) {
 	emit(garbage, float64(census.garbage))
 	emit(trash, float64(census.trash.Things))
 	emit(trashVersions, float64(census.trash.Versions))
+	emit(scattered, float64(census.scattered))
 	emit(censusAge, time.Since(at).Seconds())
 	emit(censusTime, took.Seconds())
 }
@@ -249,6 +255,10 @@ func (n *Node) measureCounters(emit metrics.Emit) {
 	emit(keeperSweeps, float64(k.SweepsComplete))
 	emit(keeperFreed, float64(k.ContentsFreed))
 	emit(keeperTaken, float64(k.VersionsTakenApart))
+	emit(keeperPieced, float64(k.FilesCompacted))
+	emit(keeperBefore, float64(k.RunsBefore))
+	emit(keeperAfter, float64(k.RunsAfter))
+	emit(keeperBytes, float64(k.BytesCompacted))
 	emit(keeperReported, float64(k.Reported))
 }
 
@@ -271,9 +281,9 @@ func (n *Node) measureUsage(emit metrics.Emit) {
 
 // census is what going through the rows of the data group tells.
 type census struct {
-	missing, reduced, garbage, away int
-	trash                           meta.Trash
-	placed                          map[engine.DriveID]int
+	missing, reduced, garbage, away, scattered int
+	trash                                      meta.Trash
+	placed                                     map[engine.DriveID]int
 }
 
 // takeCensus takes time in proportion to the number of extents.
@@ -294,6 +304,7 @@ func (n *Node) takeCensus(ctx context.Context) (c census, err error) {
 	count(&c.missing, meta.CountMissing)
 	count(&c.reduced, meta.CountReduced)
 	count(&c.garbage, meta.CountGarbage)
+	count(&c.scattered, meta.CountScattered)
 	if err == nil {
 		c.trash, err = meta.CountTrash(view)
 	}

@@ -53,6 +53,8 @@ type Status struct {
 	// Trash is the number of directories and uploads that were removed and are still to be taken apart, and TrashVersions that of the versions in them.
 	Trash         int    `json:"trash"`
 	TrashVersions uint64 `json:"versions_in_trash"`
+	// Scattered is the number of files that patches have left in many pieces, and that a keeper is to look at.
+	Scattered int `json:"files_in_many_pieces"`
 	// Unknown says why the counts of extents, shards and contents, which are 0 then, cannot be read.
 	Unknown string       `json:"unknown,omitempty"`
 	Keeper  repair.Stats `json:"keepers"`
@@ -104,7 +106,7 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 		status.Unknown = engine.Plain(err)
 	}
 	status.UnderProtected, status.Reduced, status.Garbage, status.AwayShards = c.missing, c.reduced, c.garbage, c.away
-	status.Trash, status.TrashVersions = c.trash.Things, c.trash.Versions
+	status.Trash, status.TrashVersions, status.Scattered = c.trash.Things, c.trash.Versions, c.scattered
 	for i := range status.Drives {
 		status.Drives[i].Shards = c.placed[status.Drives[i].Drive]
 	}

@@ -1,5 +1,5 @@
 // Package repair keeps what is stored as safe as it should be: it makes missing shards again, moves those of drives that are out to
-// others, collects garbage that nobody reads any more, takes apart what was thrown away, sweeps shards that no command names, and reads every shard
+// others, collects garbage that nobody reads any more, takes apart what was thrown away, makes the pieces of patched files fewer, sweeps shards that no command names, and reads every shard
 // now and then, so that damage is found before it is too much.
 //
 // Promise: nothing is deleted because a drive lacks something. A shard is deleted only when its content is garbage that no reader can
@@ -66,7 +66,9 @@ type Config struct {
 	Interval time.Duration
 	// OwnerExpiry is how long an owner lives that nobody renews; 0 means engine.OwnerExpiry.
 	OwnerExpiry time.Duration
-	Scrub       ScrubConfig
+	// CompactEagerly makes the keeper compact every file that was patched as far as it can be; for tests.
+	CompactEagerly bool
+	Scrub          ScrubConfig
 }
 
 // Stats count what a Keeper has done since it was started.
@@ -85,6 +87,11 @@ type Stats struct {
 	OwnersExpired  uint64 `json:"owners_expired"`          // of open files, that nobody renewed
 	// VersionsTakenApart are those of removed prefixes and buckets, delete markers included.
 	VersionsTakenApart uint64 `json:"versions_taken_apart"`
+	// FilesCompacted are files in many pieces that now lie in as few as is worth it: in RunsBefore altogether at first, and in RunsAfter then.
+	FilesCompacted uint64 `json:"files_compacted"`
+	RunsBefore     uint64 `json:"runs_before_compaction"`
+	RunsAfter      uint64 `json:"runs_after_compaction"`
+	BytesCompacted uint64 `json:"bytes_compacted"` // written anew for that
 }
 
 // The steps of the keepers that the recorder knows.
@@ -103,7 +110,11 @@ type Keeper struct {
 	done   sync.WaitGroup
 	scrubs *scrubs
 
-	turn sync.Mutex // held for a pass or a sweep: what one has written and not committed yet, the other would take for stray
+	// turn is held for a pass, a sweep, or while a range of a file is written anew: what one has written and not committed yet, another would take for stray, and
+	// what one reads, another may move or collect.
+	turn sync.Mutex
+
+	scattered meta.ScatteredFile // the last that was looked at; runCompact's own
 
 	mu      sync.Mutex // guards all below
 	stats   Stats
@@ -140,6 +151,7 @@ func Start(config Config) *Keeper {
 	k.scrubs = newScrubs(k)
 	k.done.Go(func() { k.run(ctx) })
 	k.done.Go(func() { k.runTrash(ctx) })
+	k.done.Go(func() { k.runCompact(ctx) })
 	k.scrubs.look(ctx)
 	k.done.Go(func() { k.scrubs.run(ctx) })
 	k.done.Go(func() { k.watchOwners(ctx) })
