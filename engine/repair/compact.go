@@ -72,6 +72,9 @@ func (k *Keeper) compactAll(ctx context.Context) error {
 
 // compactFile writes anew of a file what is worth it, until nothing is. Where patches come in between it tries shorter ranges, which fewer patches meet.
 func (k *Keeper) compactFile(ctx context.Context, f meta.ScatteredFile) error {
+	if waits, err := k.awaitsCollection(ctx, f); err != nil || waits {
+		return err
+	}
 	before, did := 0, false
 	bytesMax, contentsMin := int64(meta.GroupBytesMax), meta.GroupContents
 	if k.config.CompactEagerly {
@@ -105,8 +108,9 @@ func (k *Keeper) compactFile(ctx context.Context, f meta.ScatteredFile) error {
 		if err := restFrom(ctx, began, compactShare); err != nil {
 			return err
 		}
-		lost := false
+		lost, expanded := false, false
 		for i := range plan.Ranges {
+			expanded = expanded || plan.Ranges[i].Expand
 			ok, err := k.compactRange(ctx, f, plan, &plan.Ranges[i])
 			if err != nil {
 				return err
@@ -119,8 +123,47 @@ func (k *Keeper) compactFile(ctx context.Context, f meta.ScatteredFile) error {
 			bytesMax = meta.GroupBytesMax
 		}
 		k.Wake() // what is garbage by now is collected
+		if expanded {
+			return k.noteExpanded(ctx, f)
+		}
 	}
 	return nil
+}
+
+// expandedMax bounds the files that are known to wait for the collection of what they named.
+const expandedMax = 10_000
+
+func (k *Keeper) noteExpanded(ctx context.Context, f meta.ScatteredFile) error {
+	view, err := k.view(ctx)
+	if err != nil {
+		return err
+	}
+	index, err := view.Index()
+	_ = view.Close() // a snapshot that was only read
+	if err != nil {
+		return err
+	}
+	if len(k.expanded) >= expandedMax {
+		clear(k.expanded) // these are looked at too early, and again when they have gained pieces
+	}
+	k.expanded[f] = index
+	return nil
+}
+
+// awaitsCollection says that the pieces of a file are still named by what is garbage.
+func (k *Keeper) awaitsCollection(ctx context.Context, f meta.ScatteredFile) (bool, error) {
+	index, ok := k.expanded[f]
+	if !ok {
+		return false, nil
+	}
+	waits, err := k.finds(ctx, func(view meta.View) (bool, error) {
+		list, err := meta.ListGarbage(view, index+1, 1)
+		return len(list) > 0, err
+	})
+	if err == nil && !waits {
+		delete(k.expanded, f)
+	}
+	return waits, err
 }
 
 // errorUnlessLost leaves out that the file is another by now.

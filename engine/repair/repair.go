@@ -114,7 +114,10 @@ type Keeper struct {
 	// what one reads, another may move or collect.
 	turn sync.Mutex
 
-	scattered meta.ScatteredFile // the last that was looked at; runCompact's own
+	scattered meta.ScatteredFile // the last that was looked at; runCompact's own, as is:
+	// expanded has files of which nested contents were taken in. Their former contents go on naming the same pieces until they are collected, which are
+	// garbage since the index at most; until then the pieces look like shared ones.
+	expanded map[meta.ScatteredFile]uint64
 
 	mu      sync.Mutex // guards all below
 	stats   Stats
@@ -147,7 +150,7 @@ func Start(config Config) *Keeper {
 		config.Interval = 10 * time.Second
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	k := &Keeper{config: config, wake: make(chan struct{}, 1), cancel: cancel, damaged: map[damage]origin{}}
+	k := &Keeper{config: config, wake: make(chan struct{}, 1), cancel: cancel, damaged: map[damage]origin{}, expanded: map[meta.ScatteredFile]uint64{}}
 	k.scrubs = newScrubs(k)
 	k.done.Go(func() { k.run(ctx) })
 	k.done.Go(func() { k.runTrash(ctx) })
