@@ -121,6 +121,7 @@ var operations = []operation{
 	}},
 	{name: "rename", prepare: some, do: renameBoth, holds: renamedWhole},
 	{name: "files", prepare: some, do: changeFiles, holds: filesHold},
+	{name: "compacted", prepare: some, do: scatterAndCompact, holds: compactedWhole},
 	{name: "removal", prepare: prepareRemoval, do: removeBoth, holds: emptyOfTrash},
 	{name: "locks", prepare: prepareLocks, do: changeLocks, holds: locksHold},
 	{name: "abort", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
@@ -330,7 +331,7 @@ func quiet(ctx context.Context, n *node.Node) error {
 			return err
 		}
 		failed := slices.ContainsFunc(s.Drives, func(d node.DriveStatus) bool { return d.Problem != "" })
-		if failed || s.Garbage == 0 && s.Trash == 0 && s.Protected() && s.Keeper.SweepsComplete > 0 {
+		if failed || s.Garbage == 0 && s.Trash == 0 && s.Scattered == 0 && s.Protected() && s.Keeper.SweepsComplete > 0 {
 			return nil
 		}
 		select {
