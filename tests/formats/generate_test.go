@@ -298,6 +298,7 @@ func (g *generator) data(s *script) {
 	s.locks()
 	s.renames()
 	s.files()
+	s.compaction()
 	s.removals()
 	s.do(&meta.CreateBucket{Bucket: 2, Name: "gone"})
 	s.do(&meta.StartUpload{Bucket: 2, Key: "never\x00done", ID: uploadID('e'), Class: engine.ClassStandard})
