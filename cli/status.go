@@ -200,8 +200,11 @@ func printStatus(w io.Writer, s *daemon.Status, causes []string) error {
 		fmt.Fprintf(w, "trash: %s to be taken apart, with %s; their room is given back meanwhile\n",
 			count(s.Trash, "removed directory or upload", "removed directories and uploads"), count(int(s.TrashVersions), "version", "versions"))
 	}
-	fmt.Fprintf(w, "keepers: %d shards rebuilt, %d extents widened, %d shards swept, %d versions taken apart, %d contents freed, %d waiting; %d reported by readers, %d by the scrub\n",
-		s.Keeper.ShardsRebuilt, s.Keeper.ExtentsWidened, s.Keeper.ShardsSwept, s.Keeper.VersionsTakenApart, s.Keeper.ContentsFreed, s.Garbage, s.Keeper.Reported, s.Keeper.ScrubDamaged)
+	if s.Scattered > 0 {
+		fmt.Fprintf(w, "pieces: %s in many pieces to be looked at\n", count(s.Scattered, "patched file", "patched files"))
+	}
+	fmt.Fprintf(w, "keepers: %d shards rebuilt, %d extents widened, %d shards swept, %d versions taken apart, %d files compacted, %d contents freed, %d waiting; %d reported by readers, %d by the scrub\n",
+		s.Keeper.ShardsRebuilt, s.Keeper.ExtentsWidened, s.Keeper.ShardsSwept, s.Keeper.VersionsTakenApart, s.Keeper.FilesCompacted, s.Keeper.ContentsFreed, s.Garbage, s.Keeper.Reported, s.Keeper.ScrubDamaged)
 	verdict := "every shard is where it should be"
 	if missing := missing(s); len(missing) > 0 {
 		verdict = strings.Join(missing, "; ")
