@@ -208,10 +208,13 @@ func printStatus(w io.Writer, s *daemon.Status, causes []string) error {
 	if s.Cursors > 0 {
 		fmt.Fprintf(w, "followers: %s, %s noted for them%s\n", count(s.Cursors, "cursor", "cursors"), count(int(s.Changes), "change", "changes"), behind(s))
 	}
+	if s.Scattered > 0 {
+		fmt.Fprintf(w, "pieces: %s in many pieces to be looked at\n", count(s.Scattered, "patched file", "patched files"))
+	}
 	k := &s.Keeper
-	fmt.Fprintf(w, "keepers: %s rebuilt, %s moved, %s widened, %s swept, %s taken apart, %s freed, %d waiting; %d reported by readers, %d by the scrub\n",
+	fmt.Fprintf(w, "keepers: %s rebuilt, %s moved, %s widened, %s swept, %s taken apart, %s compacted, %s freed, %d waiting; %d reported by readers, %d by the scrub\n",
 		count(int(k.ShardsRebuilt), "shard", "shards"), count(int(k.ShardsMoved), "shard", "shards"), count(int(k.ExtentsWidened), "extent", "extents"),
-		count(int(k.ShardsSwept), "shard", "shards"), count(int(k.VersionsTakenApart), "version", "versions"), count(int(k.ContentsFreed), "content", "contents"), s.Garbage, k.Reported, k.ScrubDamaged)
+		count(int(k.ShardsSwept), "shard", "shards"), count(int(k.VersionsTakenApart), "version", "versions"), count(int(k.FilesCompacted), "file", "files"), count(int(k.ContentsFreed), "content", "contents"), s.Garbage, k.Reported, k.ScrubDamaged)
 	verdict := "every shard is where it should be"
 	if missing := missing(s); len(missing) > 0 {
 		verdict = strings.Join(missing, "; ")

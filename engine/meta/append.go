@@ -136,14 +136,16 @@ func (a *apply) appendPatched(c *Append, b *bucketRow, p *path, before, inode *i
 	if !held.ends || held.refs > 1 || before.stays() {
 		id = a.editable(id) // else the former inode, which goes, is the only other user
 	}
-	more := patching{a: a, id: id}
-	a.mustLoad(key8(rowContent, id), &more.row)
+	more := a.patching(id)
 	more.put(before.size, c.Data.Size, []Run{{Content: a.addData(&c.Data, partSum{}), Length: c.Data.Size}})
-	a.setContent(id, &more.row)
-	inode.content = id
+	a.setContent(more.id, &more.row)
+	inode.content = more.id
 	piece := engine.PatchedPiece{Offset: before.size, Length: c.Data.Size, Sum: c.MD5}
 	inode.etag = etag{md5: engine.PatchTag(before.etag.md5, []engine.PatchedPiece{piece}, inode.size), parts: patchedParts}
-	return a.setCurrent(c.Bucket, b, p, inode)
+	more.wasteful = a.has(scatteredKey(c.Bucket, p.entry.inode)) // what a keeper is to look at goes over to the new inode
+	answer := a.setCurrent(c.Bucket, b, p, inode)
+	a.noteScattered(c.Bucket, b.inode, more)
+	return answer
 }
 
 // nextPart returns the number of the part that follows those of a content; parts is how many it has, 0 if it was not made of any.

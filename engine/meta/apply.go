@@ -268,6 +268,10 @@ func (a *apply) perform(command Command) *Answer {
 		return a.moveCursor(c)
 	case *TrimFeed:
 		return a.trimFeed(c)
+	case *Compact:
+		return a.compact(c)
+	case *Settle:
+		return a.settle(c)
 	case *ReserveBucket:
 		return a.reserveBucket(c)
 	case *SetBucket:

@@ -17,7 +17,7 @@ type Census struct {
 	Garbage, MissingExtents, Uploads, Parts    int
 	Epochs, Answers, Staged, Condemned, Trash  int
 	Documents, Detached, Links, Xattrs         int
-	Owners, Held, Nameless                     int    // nameless files are held
+	Owners, Held, Nameless, Scattered          int    // nameless files are held
 	Cursors, Changes                           int    // what is noted of changes
 	References                                 uint64 // to contents
 	AggregateObjects, AggregateBytes, Versions uint64 // of all buckets' roots, recounted
@@ -32,7 +32,7 @@ func Check(view View) (Census, error) {
 		view: view, refs: map[uint64]uint64{}, owned: map[engine.ExtentID]uint64{}, holds: map[[2]uint64]uint64{}, inodes: map[[2]uint64]*inodeSeen{}, trash: map[string]bool{},
 		detached: map[[2]uint64]bool{},
 	}
-	for _, f := range []func() error{c.trashRows, c.buckets, c.detachedRows, c.owners, c.nameless, c.links, c.xattrs, c.inodeRows, c.uploads, c.parts, c.contents, c.cursors, c.feeds, c.extents, c.placements, c.drives, c.leftOver} {
+	for _, f := range []func() error{c.trashRows, c.buckets, c.detachedRows, c.owners, c.nameless, c.links, c.xattrs, c.scattered, c.inodeRows, c.uploads, c.parts, c.contents, c.cursors, c.feeds, c.extents, c.placements, c.drives, c.leftOver} {
 		if err := f(); err != nil {
 			return c.census, err
 		}
@@ -435,6 +435,19 @@ func (c *checker) xattrs() error {
 		}
 		seen.xattrs++
 		return parse(key, value, new(xattrRow))
+	})
+}
+
+// scattered says that each file which a keeper is to look at is there.
+func (c *checker) scattered() error {
+	return c.rows(rowScattered, func(key, _ []byte) error {
+		c.census.Scattered++
+		var r inodeRow
+		ok, err := load(c.view, append([]byte{rowInode}, key...), &r)
+		if err == nil && (!ok || r.kind != inodeFile) {
+			c.problem("bucket %d: inode %d is said to lie in many pieces, and is no file", binary.BigEndian.Uint64(key), binary.BigEndian.Uint64(key[8:]))
+		}
+		return err
 	})
 }
 

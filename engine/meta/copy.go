@@ -136,16 +136,24 @@ func (a *apply) copyPart(c *CopyPart) *Answer {
 
 // leaves returns the runs that make up a range of a content, each a hole or of a content that has bytes or extents of its own: a run never names one that
 // names others, so that copies of copies do not grow deep. It stops when there are more than limit.
-func (a *apply) leaves(id uint64, offset, length int64, limit, depth int) (runs []Run) {
-	content, err := LoadRange(a.view, id, offset, length)
-	if err != nil && err != ErrAbsent {
+func (a *apply) leaves(id uint64, offset, length int64, limit, depth int) []Run {
+	runs, err := leaves(a.view, id, offset, length, limit, depth)
+	if err != nil {
 		panic(storeError{err})
 	}
-	if err != nil || length == 0 || depth > depthMax {
-		return nil
+	return runs
+}
+
+func leaves(view View, id uint64, offset, length int64, limit, depth int) (runs []Run, err error) {
+	content, err := LoadRange(view, id, offset, length)
+	if err == ErrAbsent || length == 0 || depth > depthMax {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	if content.Owns {
-		return []Run{{Content: id, Offset: offset, Length: length}}
+		return []Run{{Content: id, Offset: offset, Length: length}}, nil
 	}
 	for _, run := range content.Runs {
 		if len(runs) > limit {
@@ -153,11 +161,15 @@ func (a *apply) leaves(id uint64, offset, length int64, limit, depth int) (runs 
 		}
 		if run.Hole() {
 			runs = append(runs, run.Run)
-		} else {
-			runs = append(runs, a.leaves(run.Content, run.Offset, run.Length, limit, depth+1)...)
+			continue
 		}
+		below, err := leaves(view, run.Content, run.Offset, run.Length, limit, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, below...)
 	}
-	return runs
+	return runs, nil
 }
 
 // depthMax bounds how deep contents name contents: one that patches change may have depthPatched levels beneath it, and a little room is left.

@@ -39,6 +39,7 @@ var rowKinds = map[byte]rowKind{
 	rowDrive:       {"drive", []string{"drive"}, func() row { return new(driveRow) }},
 	rowDocument:    {"document", []string{"bucket", "name"}, func() row { return new(documentRow) }},
 	rowEpoch:       {"epoch", []string{"epoch"}, func() row { return new(epochRow) }},
+	rowScattered:   {"scattered", []string{"bucket", "inode"}, func() row { return new(emptyRow) }},
 	rowGroup:       {"group", []string{"always"}, func() row { return new(groupRow) }},
 	rowInode:       {"inode", []string{"bucket", "inode"}, func() row { return new(inodeRow) }},
 	rowDetached:    {"detached", []string{"bucket", "directory"}, func() row { return new(detachedRow) }},

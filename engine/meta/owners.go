@@ -304,6 +304,9 @@ func (a *apply) unhold(bucket engine.BucketID, id uint64) {
 // forgetInode removes a file that has no name and no holder. Its content loses a reference.
 func (a *apply) forgetInode(bucket engine.BucketID, id uint64, inode *inodeRow) {
 	a.view.Delete(key16(rowInode, uint64(bucket), id))
+	if inode.etag.patched() { // else no keeper has to look at it
+		a.view.Delete(scatteredKey(bucket, id))
+	}
 	if inode.xattrs > 0 {
 		a.deleteAll(key16(rowXattr, uint64(bucket), id))
 	}

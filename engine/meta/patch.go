@@ -95,7 +95,8 @@ func (a *apply) patchFile(c *PatchFile) *Answer {
 	case c.If != 0 && c.If != n.inode.sequence:
 		return failed(engine.KindConflict, "the file changed: its sequence is %d, not %d", n.inode.sequence, c.If)
 	}
-	plan, tag, refusal := a.planPatch(c, n)
+	keep := !n.nameless() && (b.versioning == engine.VersioningEnabled || n.path.entry.named)
+	plan, tag, refusal := a.planPatch(c, n, keep)
 	if refusal != nil {
 		return refusal
 	}
@@ -105,7 +106,6 @@ func (a *apply) patchFile(c *PatchFile) *Answer {
 	}
 	// From here on nothing is refused.
 	before := n.inode
-	keep := !n.nameless() && (b.versioning == engine.VersioningEnabled || n.path.entry.named)
 	change := a.raise(c.File.Bucket, &b, engine.ChangePatched)
 	if n.nameless() {
 		change.ofNode(n)
@@ -116,7 +116,9 @@ func (a *apply) patchFile(c *PatchFile) *Answer {
 		a.keepVersion(&b, n.path, &before)
 	}
 	r := &n.inode
-	r.content, r.size = a.patched(r.content, plan, tag.size)
+	changed := a.patched(r.content, plan, tag.size)
+	r.content, r.size = changed.id, tag.size
+	a.noteScattered(c.File.Bucket, n.id, changed)
 	r.etag = etag{md5: engine.PatchTag(r.etag.md5, tag.pieces, r.size), parts: patchedParts}
 	if r.posix.born == 0 {
 		r.posix.born = r.stamp
@@ -158,8 +160,8 @@ type tagging struct {
 	size   int64
 }
 
-// planPatch judges a patch and finds where its pieces go, and what they are.
-func (a *apply) planPatch(c *PatchFile, n *node) (plan []placing, tag tagging, refusal *Answer) {
+// planPatch judges a patch and finds where its pieces go, and what they are. Shared says that an older version will have the content, too.
+func (a *apply) planPatch(c *PatchFile, n *node, shared bool) (plan []placing, tag tagging, refusal *Answer) {
 	if len(c.Pieces) > engine.PatchPiecesMax {
 		return nil, tag, failed(engine.KindEntityTooLarge, "the patch has %d pieces; at most %d are allowed", len(c.Pieces), engine.PatchPiecesMax)
 	}
@@ -212,7 +214,8 @@ func (a *apply) planPatch(c *PatchFile, n *node) (plan []placing, tag tagging, r
 	if pieces > engine.FilePiecesMax && size > 0 {
 		return nil, tag, failed(engine.KindEntityTooLarge, "the file lies in %d pieces; no more than %d are allowed, write it anew", held.count, engine.FilePiecesMax)
 	}
-	if held.levels()+1 > depthPatched && len(a.leaves(n.inode.content, 0, n.inode.size, engine.FilePiecesMax/2, 0)) > engine.FilePiecesMax/2 {
+	shared = shared || !held.ends || held.refs > 1
+	if shared && held.levels()+1 > depthPatched && len(a.leaves(n.inode.content, 0, n.inode.size, engine.FilePiecesMax/2, 0)) > engine.FilePiecesMax/2 {
 		return nil, tag, failed(engine.KindEntityTooLarge, "the file shares pieces with others in too many ways; write it anew")
 	}
 	for i := range plan { // nothing is refused any more
@@ -252,8 +255,9 @@ func (a *apply) retainRun(run *Run) {
 	}
 }
 
-// patched applies a plan to a content of which the caller has a reference, and returns the content that has one in its place.
-func (a *apply) patched(id uint64, plan []placing, size int64) (uint64, int64) {
+// patched applies a plan to a content of which the caller has a reference, and returns the content that has one in its
+// place.
+func (a *apply) patched(id uint64, plan []placing, size int64) *patching {
 	whole := false // the last piece that covers everything makes what was before it matter no more
 	for i := range plan {
 		whole = whole || plan[i].offset == 0 && plan[i].length >= size
@@ -263,8 +267,8 @@ func (a *apply) patched(id uint64, plan []placing, size int64) (uint64, int64) {
 	} else {
 		id = a.editable(id)
 	}
-	p := patching{a: a, id: id}
-	a.mustLoad(key8(rowContent, id), &p.row)
+	p := a.patching(id)
+	p.fresh = size == 0 || whole
 	for i := range plan {
 		at := &plan[i]
 		runs := at.runs
@@ -278,7 +282,7 @@ func (a *apply) patched(id uint64, plan []placing, size int64) (uint64, int64) {
 	}
 	p.resize(size)
 	a.setContent(p.id, &p.row)
-	return p.id, size
+	return p
 }
 
 // replaced gives up a reference to a content and makes a new one.
@@ -311,9 +315,9 @@ func (a *apply) editable(id uint64) uint64 {
 	if r.ends && r.count <= runsCopied || deep {
 		runs = a.leavesOnce(id, &r, deep)
 	}
-	whole := contentRow{refs: 1, size: r.size, ends: true, depth: r.depth}
+	whole := contentRow{refs: 1, size: r.size, ends: true, depth: r.depth, settled: r.settled}
 	if runs == nil {
-		runs, whole.depth = []Run{{Content: id, Length: r.size}}, r.levels()+1
+		runs, whole.depth, whole.settled = []Run{{Content: id, Length: r.size}}, r.levels()+1, 0
 	} else if deep {
 		whole.depth = 1
 	}
@@ -359,6 +363,76 @@ type patching struct {
 	a   *apply
 	id  uint64
 	row contentRow
+
+	depthBefore uint64 // levels of contents that there were beneath it
+	cleared     int    // runs that were taken out
+	wasteful    bool   // a content may be named whose bytes are hardly named any more
+	fresh       bool   // nothing is left of what it was
+}
+
+func (a *apply) patching(id uint64) *patching {
+	p := &patching{a: a, id: id}
+	a.mustLoad(key8(rowContent, id), &p.row)
+	p.depthBefore = p.row.depth
+	return p
+}
+
+// clearedMax is the most runs that one command takes out of a content one by one. Where there are more, what is left of the content is named by a new one.
+const clearedMax = 1000
+
+// spare makes room for a range to be taken out: where that has too many runs, the content becomes one that names what lies before the range and behind it in
+// the former. It does not nest deeper than contents may; then all runs are taken out.
+func (p *patching) spare(offset, length int64) {
+	size := p.row.size
+	left, right := min(offset, size), max(0, size-offset-length)
+	if p.row.count <= clearedMax-p.cleared || p.row.depth+1 > depthPatched {
+		return
+	}
+	over := p.cleared
+	err := scan(p.a.view, key8(rowRun, p.id), binary.BigEndian.AppendUint64(nil, uint64(offset+1)), func(key, value []byte) (bool, error) {
+		run, err := parseRun(value)
+		if int64(binary.BigEndian.Uint64(key[9:]))-run.Length >= offset+length {
+			return false, err
+		}
+		over++
+		return over <= clearedMax, err
+	})
+	if err != nil {
+		panic(storeError{err})
+	}
+	if over <= clearedMax {
+		return
+	}
+	former := p.id
+	p.a.setContent(former, &p.row)
+	p.id, p.row, p.wasteful, p.cleared = p.a.nextContent(), contentRow{refs: 1, size: size, ends: true}, true, 0
+	if left > 0 {
+		p.set(left, &Run{Content: former, Length: left})
+	}
+	if right > 0 {
+		p.set(size, &Run{Content: former, Offset: offset + length, Length: right})
+	}
+	switch {
+	case left > 0 && right > 0:
+		p.a.retain(former)
+	case left == 0 && right == 0:
+		p.a.release(former)
+	}
+}
+
+// trimmed looks whether a content that a run named is there for little by now: left bytes in pieces are what the run still names. Where others name it, too, that
+// takes a look at all of them; few are worth it.
+func (p *patching) trimmed(run *Run, pieces uint64, left int64) {
+	if run.Content == 0 {
+		return
+	}
+	var r contentRow
+	p.a.mustLoad(key8(rowContent, run.Content), &r)
+	switch {
+	case r.inline || r.size-left < wastedBytes || r.refs == 0:
+	case pieces == 0 && r.refs <= 2, pieces > 0 && r.refs == pieces && left < r.size/wastedShare:
+		p.wasteful = true
+	}
 }
 
 func (p *patching) set(end int64, run *Run) {
@@ -383,6 +457,7 @@ func (p *patching) put(offset, length int64, runs []Run) {
 		p.set(offset, &Run{Length: offset - p.row.size})
 		p.row.size = offset
 	}
+	p.spare(offset, length)
 	p.clear(offset, length)
 	end := offset
 	for i := range runs {
@@ -411,6 +486,7 @@ func (p *patching) clear(offset, length int64) {
 	if err := it.Close(); err != nil {
 		panic(storeError{err})
 	}
+	p.cleared += len(over)
 	for _, o := range over {
 		p.a.view.Delete(key16(rowRun, p.id, uint64(o.end)))
 		p.row.count--
@@ -422,12 +498,16 @@ func (p *patching) clear(offset, length int64) {
 		if right > 0 {
 			p.set(o.end, &Run{Extent: o.run.Extent, Content: o.run.Content, Offset: o.run.Offset + o.run.Length - right, Length: right}) // a hole's offset means nothing
 		}
+		pieces := uint64(1)
 		switch {
 		case left > 0 && right > 0:
 			p.a.retainRun(&o.run)
+			pieces = 2
 		case left <= 0 && right <= 0:
 			p.release(&o.run)
+			pieces = 0
 		}
+		p.trimmed(&o.run, pieces, max(0, left)+max(0, right))
 	}
 }
 
@@ -437,6 +517,7 @@ func (p *patching) resize(size int64) {
 	case size > p.row.size:
 		p.set(size, &Run{Length: size - p.row.size})
 	case size < p.row.size:
+		p.spare(size, p.row.size-size)
 		p.clear(size, p.row.size-size)
 	}
 	p.row.size = size

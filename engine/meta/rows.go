@@ -22,6 +22,7 @@ const (
 	rowDrive     = 'd' // drive → drive state as this group has it
 	rowDocument  = 'o' // bucket, name → value
 	rowEpoch     = 'e' // epoch → epoch
+	rowScattered = 'f' // bucket, inode → nothing: the file lies in too many pieces
 	rowGroup     = 'g' // → counters of the group
 	rowInode     = 'i' // bucket, inode → inode
 	rowDetached  = 'j' // bucket, directory inode → how far it was taken apart: a directory under trash
@@ -636,6 +637,8 @@ type contentRow struct {
 	part   partSum
 	depth  uint64 // levels of contents beneath it; those that a format before 5 wrote have 0, and two at most
 	ends   bool   // the runs are rows keyed by their ends
+	// settled is how many runs there were when a keeper found nothing that was worth being written anew; 0 if none has looked.
+	settled uint64
 }
 
 // partSum is what a content remembers of the part of an upload that it was made for.
@@ -680,7 +683,9 @@ func (r *contentRow) encode() []byte {
 	}
 	e.partSum(&r.part)
 	e.uint(r.depth)
-	e.bool(r.ends)
+	if e.bool(r.ends); r.ends {
+		e.uint(r.settled)
+	}
 	return e.b
 }
 
@@ -699,7 +704,9 @@ func (r *contentRow) decode(d *decoder) {
 	r.part = d.partSum()
 	if d.format >= 5 {
 		r.depth = d.uint()
-		r.ends = d.bool()
+		if r.ends = d.bool(); r.ends {
+			r.settled = d.uint()
+		}
 	}
 }
 

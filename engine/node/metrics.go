@@ -98,6 +98,10 @@ var (
 	keeperTaken    = counter("keeper_versions_taken_apart_total", "Versions of removed prefixes and buckets that were taken apart, delete markers included")
 	keeperForgot   = counter("keeper_changes_forgotten_total", "Changes of buckets that were forgotten: every follower had passed them, or they were beyond the budget")
 	keeperLost     = counter("keeper_cursors_lost_total", "Cursors that were lost because their followers were too far behind")
+	keeperPieced   = counter("keeper_files_compacted_total", "Files in many pieces that were made to lie in fewer")
+	keeperBefore   = counter("keeper_runs_before_compaction_total", "Pieces in which these files lay before it")
+	keeperAfter    = counter("keeper_runs_after_compaction_total", "Pieces in which these files lay after it")
+	keeperBytes    = counter("keeper_compacted_bytes_total", "Bytes that were written anew to make the pieces of files fewer")
 	keeperReported = counter("keeper_shards_reported_total", "Shards that a reader found missing or rotten")
 
 	extentsMissing = gauge("extents_missing_shards", "Extents in use that lack shards, when the census was made")
@@ -110,6 +114,7 @@ var (
 	feedLost       = gauge("feed_cursors_lost", "Cursors that fell out of the budget, and whose followers have to list their bucket anew, when the census was made")
 	feedChanges    = gauge("feed_changes", "Changes of buckets that are noted for followers, when the census was made")
 	feedBehind     = gauge("feed_changes_behind", "Changes that the slowest follower of a bucket has not passed, of the bucket where those are the most, when the census was made")
+	scattered      = gauge("files_in_many_pieces", "Files that patches have left in many pieces, and that a keeper is to look at, when the census was made")
 	censusAge      = gauge("census_age_seconds", "Age of the census, which goes through the rows of all extents, at most every ten seconds and for at most a twentieth of the time")
 	censusTime     = gauge("census_duration_seconds", "How long the census took")
 
@@ -128,8 +133,8 @@ var nodeMetrics = []*metrics.Metric{
 	scrubShards, scrubBytes, scrubDamaged, scrubProgress, scrubLast,
 	groupLeader, groupTerm, groupIndex, groupQuorum, groupReplicas, groupVoters, groupLive, writable, dataShards, parityShard,
 	bufferBudget, bufferHeld, bufferHeldMax, bufferWaiting, bufferAcquired, bufferRefused,
-	keeperRebuilt, keeperFailed, keeperWidened, keeperMoved, keeperMovedOf, keeperSwept, keeperSweeps, keeperFreed, keeperTaken, keeperForgot, keeperLost, keeperReported,
-	extentsMissing, extentsReduced, shardsAway, garbage, trash, trashVersions, feedCursors, feedLost, feedChanges, feedBehind, censusAge, censusTime,
+	keeperRebuilt, keeperFailed, keeperWidened, keeperMoved, keeperMovedOf, keeperSwept, keeperSweeps, keeperFreed, keeperTaken, keeperPieced, keeperBefore, keeperAfter, keeperBytes, keeperForgot, keeperLost, keeperReported,
+	extentsMissing, extentsReduced, shardsAway, garbage, trash, trashVersions, scattered, feedCursors, feedLost, feedChanges, feedBehind, censusAge, censusTime,
 	buckets, objects, versions, objectBytes, bucketObjects, bucketVersions, bucketBytes, usageAge,
 }
 
@@ -200,6 +205,7 @@ func (n *Node) measureDrives(emit metrics.Emit) {
 	emit(feedLost, float64(census.feeds.lost))
 	emit(feedChanges, float64(census.feeds.kept))
 	emit(feedBehind, float64(census.feeds.behind))
+	emit(scattered, float64(census.scattered))
 	emit(censusAge, time.Since(at).Seconds())
 	emit(censusTime, took.Seconds())
 }
@@ -272,6 +278,10 @@ func (n *Node) measureCounters(emit metrics.Emit) {
 	emit(keeperTaken, float64(k.VersionsTakenApart))
 	emit(keeperForgot, float64(k.ChangesForgotten))
 	emit(keeperLost, float64(k.CursorsLost))
+	emit(keeperPieced, float64(k.FilesCompacted))
+	emit(keeperBefore, float64(k.RunsBefore))
+	emit(keeperAfter, float64(k.RunsAfter))
+	emit(keeperBytes, float64(k.BytesCompacted))
 	emit(keeperReported, float64(k.Reported))
 }
 
@@ -294,11 +304,11 @@ func (n *Node) measureUsage(emit metrics.Emit) {
 
 // census is what going through the rows of the data group tells.
 type census struct {
-	missing, reduced, garbage, away int
-	trash                           meta.Trash
-	feeds                           feeds
-	placed                          map[engine.DriveID]int
-	left                            map[engine.DriveID]weight // on drives that leave
+	missing, reduced, garbage, away, scattered int
+	trash                                      meta.Trash
+	feeds                                      feeds
+	placed                                     map[engine.DriveID]int
+	left                                       map[engine.DriveID]weight // on drives that leave
 }
 
 // weight is how many shards in use there are, and about how many bytes they have.
@@ -325,6 +335,7 @@ func (n *Node) takeCensus(ctx context.Context) (c census, err error) {
 	count(&c.missing, meta.CountMissing)
 	count(&c.reduced, meta.CountReduced)
 	count(&c.garbage, meta.CountGarbage)
+	count(&c.scattered, meta.CountScattered)
 	if err == nil {
 		c.trash, err = meta.CountTrash(view)
 	}

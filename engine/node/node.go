@@ -64,6 +64,8 @@ type Config struct {
 	MoveRate int64
 	// ScrubClock is the time as the scrub sees it; nil means that of the machine.
 	ScrubClock repair.Clock
+	// CompactEagerly makes the keeper compact every file that was patched as far as it can be; for tests.
+	CompactEagerly bool
 	// ApplyEverywhere makes every replica apply commands by itself and compares; for tests.
 	ApplyEverywhere bool
 }
@@ -352,7 +354,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	n.noteStandard()
 	n.keeper = repair.Start(repair.Config{
 		Writer: n.writers[1], Drives: n, OldestPin: n.Coordinator.OldestPin, Source: n.Coordinator.Source,
-		Logger: n.logger, Interval: n.config.KeeperInterval, OwnerExpiry: n.config.OwnerExpiry, MoveRate: n.config.MoveRate, FeedHistory: n.config.FeedHistory,
+		Logger: n.logger, Interval: n.config.KeeperInterval, OwnerExpiry: n.config.OwnerExpiry, MoveRate: n.config.MoveRate, FeedHistory: n.config.FeedHistory, CompactEagerly: n.config.CompactEagerly,
 		Scrub: repair.ScrubConfig{Root: n.writers[0], Period: n.config.ScrubPeriod, Rate: n.config.ScrubRate, Clock: n.config.ScrubClock},
 	})
 	n.census.read, n.census.rest = n.takeCensus, censusRest

@@ -74,6 +74,8 @@ type Status struct {
 	Changes       uint64 `json:"changes_noted"`
 	ChangesBehind uint64 `json:"changes_behind"`
 	SlowestBucket string `json:"slowest_bucket,omitempty"`
+	// Scattered is the number of files that patches have left in many pieces, and that a keeper is to look at.
+	Scattered int `json:"files_in_many_pieces"`
 	// Unknown says why the counts of extents, shards and contents, which are 0 then, cannot be read.
 	Unknown string       `json:"unknown,omitempty"`
 	Keeper  repair.Stats `json:"keepers"`
@@ -125,7 +127,7 @@ func (n *Node) Status(ctx context.Context) (Status, error) {
 		status.Unknown = engine.Plain(err)
 	}
 	status.UnderProtected, status.Reduced, status.Garbage, status.AwayShards = c.missing, c.reduced, c.garbage, c.away
-	status.Trash, status.TrashVersions = c.trash.Things, c.trash.Versions
+	status.Trash, status.TrashVersions, status.Scattered = c.trash.Things, c.trash.Versions, c.scattered
 	status.Cursors, status.LostCursors, status.Changes = c.feeds.cursors, c.feeds.lost, c.feeds.kept
 	status.ChangesBehind, status.SlowestBucket = c.feeds.behind, string(c.feeds.slowest)
 	for i := range status.Drives {

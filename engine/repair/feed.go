@@ -74,7 +74,7 @@ func (k *Keeper) trimFeed(ctx context.Context, f *meta.FeedState, c *meta.TrimFe
 			k.config.Logger.Warn("followers of a bucket fell too far behind and have to list it anew", "bucket", string(f.Name), "cursors", answer.Content, "behind", f.Behind())
 		}
 		left = answer.Left
-		if err := restFrom(ctx, began); err != nil {
+		if err := restFrom(ctx, began, trashShare); err != nil {
 			return err
 		}
 	}

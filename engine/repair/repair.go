@@ -1,6 +1,6 @@
 // Package repair keeps what is stored as safe as it should be: it makes missing shards again, moves those of drives that are out or leave to
-// others, collects garbage that nobody reads any more, takes apart what was thrown away, forgets changes that every follower has seen, sweeps shards
-// that no command names, and reads every shard now and then, so that damage is found before it is too much.
+// others, collects garbage that nobody reads any more, takes apart what was thrown away, forgets changes that every follower has seen, makes the pieces of
+// patched files fewer, sweeps shards that no command names, and reads every shard now and then, so that damage is found before it is too much.
 //
 // Promise: nothing is deleted because a drive lacks something. A shard is deleted only when its content is garbage that no reader can see, or when
 // its writer's epoch is closed or its extent has its row, and the group's state, read after whatever could place it there was decided, does not.
@@ -75,7 +75,9 @@ type Config struct {
 	MoveRate int64
 	// FeedHistory is how many changes of a bucket are kept for followers that are behind; 0 means the constant of that name.
 	FeedHistory uint64
-	Scrub       ScrubConfig
+	// CompactEagerly makes the keeper compact every file that was patched as far as it can be; for tests.
+	CompactEagerly bool
+	Scrub          ScrubConfig
 }
 
 // Stats count what a Keeper has done since it was started.
@@ -98,6 +100,11 @@ type Stats struct {
 	VersionsTakenApart uint64 `json:"versions_taken_apart"`
 	ChangesForgotten   uint64 `json:"changes_forgotten"` // that every follower had passed, or that were beyond the budget
 	CursorsLost        uint64 `json:"cursors_lost"`      // whose followers were too far behind
+	// FilesCompacted are files in many pieces that now lie in as few as is worth it: in RunsBefore altogether at first, and in RunsAfter then.
+	FilesCompacted uint64 `json:"files_compacted"`
+	RunsBefore     uint64 `json:"runs_before_compaction"`
+	RunsAfter      uint64 `json:"runs_after_compaction"`
+	BytesCompacted uint64 `json:"bytes_compacted"` // written anew for that
 }
 
 // The steps of the keepers that the recorder knows.
@@ -117,7 +124,14 @@ type Keeper struct {
 	scrubs *scrubs
 	pacer  pacer // of moves
 
-	turn sync.Mutex // held for a pass, for moves and for a sweep: what one has written and not committed yet, the other would take for stray
+	// turn is held for a pass, moves, a sweep, or while a range of a file is written anew: what one has written and not committed yet, another would take for stray, and
+	// what one reads, another may move or collect.
+	turn sync.Mutex
+
+	scattered meta.ScatteredFile // the last that was looked at; runCompact's own, as is:
+	// expanded has files of which nested contents were taken in. Their former contents go on naming the same pieces until they are collected, which are
+	// garbage since the index at most; until then the pieces look like shared ones.
+	expanded map[meta.ScatteredFile]uint64
 
 	mu      sync.Mutex // guards all below
 	stats   Stats
@@ -153,11 +167,12 @@ func Start(config Config) *Keeper {
 		config.MoveRate = moveRate
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	k := &Keeper{config: config, wake: make(chan struct{}, 1), cancel: cancel, damaged: map[damage]origin{}}
+	k := &Keeper{config: config, wake: make(chan struct{}, 1), cancel: cancel, damaged: map[damage]origin{}, expanded: map[meta.ScatteredFile]uint64{}}
 	k.pacer.rate = config.MoveRate
 	k.scrubs = newScrubs(k)
 	k.done.Go(func() { k.run(ctx) })
 	k.done.Go(func() { k.runTrash(ctx) })
+	k.done.Go(func() { k.runCompact(ctx) })
 	k.scrubs.look(ctx)
 	k.done.Go(func() { k.scrubs.run(ctx) })
 	k.done.Go(func() { k.watchOwners(ctx) })

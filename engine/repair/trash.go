@@ -57,7 +57,7 @@ func (k *Keeper) clearTrash(ctx context.Context) (did bool, err error) {
 		if err != nil {
 			return did, err
 		}
-		if err := restFrom(ctx, began); err != nil {
+		if err := restFrom(ctx, began, trashShare); err != nil {
 			return did, err
 		}
 	}
@@ -95,7 +95,7 @@ func (k *Keeper) takeApartOnce(ctx context.Context, c *meta.TakeApart) (next *me
 	if answer.Left > 0 {
 		next = &meta.TakeApart{Bucket: answer.Bucket, Directory: answer.Content}
 	}
-	return next, restFrom(ctx, began)
+	return next, restFrom(ctx, began, trashShare)
 }
 
 // finds asks the group whether there is work.
@@ -109,10 +109,10 @@ func (k *Keeper) finds(ctx context.Context, has func(meta.View) (bool, error)) (
 	return found, err
 }
 
-// restFrom rests after a command that began at a time, in proportion to how long it took.
-func restFrom(ctx context.Context, began time.Time) error {
+// restFrom rests after work that began at a time, so that it takes a share of the time and no more.
+func restFrom(ctx context.Context, began time.Time, share float64) error {
 	took := time.Since(began)
-	timer := time.NewTimer(time.Duration(float64(took) * (1 - trashShare) / trashShare))
+	timer := time.NewTimer(time.Duration(float64(took) * (1 - share) / share))
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

@@ -295,7 +295,7 @@ func TestNode(t *testing.T) {
 				t.Fatal(err)
 			}
 			// It closes its own former epochs, by the node's id of node.json.
-			if text := mustDebugText(t, root, "d1", "index"); !strings.Contains(text, "group 1 generation 1 epoch epoch=4 {node=257 closed=true confirmed="+map[string]string{"1": "39", "2": "45", "3": "48", "4": "60", "5": "60", "6": "92"}[sample]+"}") {
+			if text := mustDebugText(t, root, "d1", "index"); !strings.Contains(text, "group 1 generation 1 epoch epoch=4 {node=257 closed=true confirmed="+map[string]string{"1": "39", "2": "45", "3": "48", "4": "60", "5": "60", "6": "115"}[sample]+"}") {
 				t.Error("the node is not the one that wrote the sample")
 			}
 		})

@@ -298,6 +298,7 @@ func (g *generator) data(s *script) {
 	s.locks()
 	s.renames()
 	s.files()
+	s.compaction()
 	s.removals()
 	s.feed()
 	s.do(&meta.CreateBucket{Bucket: 2, Name: "gone"})

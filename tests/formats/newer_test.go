@@ -473,6 +473,8 @@ func readAll(rows *meta.MapStore, id engine.GroupID) error {
 		_, err = meta.LoadLocks(rows, treeBucket, file.Info.Node)
 		check(err)
 	}
+	_, err = meta.CountScattered(rows)
+	check(err)
 	owners, err := meta.ListOwners(rows)
 	check(err)
 	for _, o := range owners {

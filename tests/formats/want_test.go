@@ -47,8 +47,8 @@ var wantRows = map[byte][]string{
 		`content content=14 {refs=1 size=5005 count=2 staged=4}`,
 	},
 	'd': {`drive drive=8 {out=true gone=true}`, `drive drive=9 {leaving=true heir=2}`},
-	'e': {`epoch epoch=3 {node=257 closed=true confirmed=1}`, `epoch epoch=4 {node=257 confirmed=92}`},
-	'g': {`group always=0 {stamp=` + noon + ` content=35}`},
+	'e': {`epoch epoch=3 {node=257 closed=true confirmed=1}`, `epoch epoch=4 {node=257 confirmed=115}`},
+	'g': {`group always=0 {stamp=` + noon + ` content=125}`},
 	'i': {
 		`inode bucket=1 inode=1 {kind=2 links=1 posix={born=` + noon + `}}`,
 		`inode bucket=1 inode=3 {kind=2 links=1 parent=1 name="folder/" posix={born=` + noon + `}}`,
@@ -60,13 +60,13 @@ var wantRows = map[byte][]string{
 		`inode bucket=1 inode=9 {kind=1 links=1 parent=8 name="done" content=8 size=18 stamp=` + noon + ` sequence=7 etag={md5=2318a082593f81a5f4be0b15f0a22842 parts=2} class="STANDARD" attributes={` +
 			image + `} checksum={Algorithm="SHA256" Sum=09 Composite=true Parts=2} upload=` + idA + ` tags=["of"="upload"]}`,
 	},
-	'j': {`detached bucket=5 directory=7 {versions=2}`, `detached bucket=6 directory=1 {versions=1}`},
+	'j': {`detached bucket=5 directory=7 {versions=2 change=7}`, `detached bucket=6 directory=1 {versions=1}`},
 	'm': {`missing slack=0 extent=1.4.4 {}`},
 	'n': {
 		`answer epoch=4 number=15 {Bucket=6 Stamp=` + noon + `}`,
-		`answer epoch=4 number=92 {Used=[true false]}`,
-		`answer epoch=4 number=93 {Sequence=9 Stamp=` + noon + ` Size=4 ETag="98bd1c45684cf587ac2347a92dd7bb51" Version="null"}`,
-		`answer epoch=4 number=94 {Kind=3 Failed=true Message="the bucket was deleted"}`,
+		`answer epoch=4 number=115 {Used=[true false]}`,
+		`answer epoch=4 number=116 {Sequence=9 Stamp=` + noon + ` Size=4 ETag="98bd1c45684cf587ac2347a92dd7bb51" Version="null"}`,
+		`answer epoch=4 number=117 {Kind=3 Failed=true Message="the bucket was deleted"}`,
 	},
 	'o': {`document bucket=3 name="tagging" {value=3c54616767696e672f3e}`},
 	'p': {`placement drive=1 extent=1.4.1 {}`, `placement drive=9 extent=1.4.3 {index=1}`},
@@ -166,7 +166,7 @@ var wantRecords = map[drive.RecordKind][]string{
 		"replica 1 generation 1 term 2 vote 1 commit 2 entries 1",
 		"replica 0 generation 2 term 0 vote 0 commit 0 entries 0",
 		"  makes its generation valid: applied to index 0 term 0, members",
-		"  makes its generation valid: applied to index 92 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3 (learner)",
+		"  makes its generation valid: applied to index 115 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3 (learner)",
 	},
 	drive.RecordShard:     {"shard 1.4.1/0 in segment 1 at 0, 100000 bytes", "shard 1.4.4/1 in segment 1 at 188416, 5000 bytes"},
 	drive.RecordTombstone: {"deleted 1.4.2/0"},
@@ -180,7 +180,7 @@ var wantOthers = []string{
 	"segment 1 created, 262144 bytes",
 	"group 0: generation 1 is valid, of replica 1",
 	"group 1: generation 4 is valid, of replica 400",
-	"group 1 generation 1 applied to index 101 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3",
+	"group 1 generation 1 applied to index 124 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3",
 	"group 1 generation 1 hard state: term 2 vote 1",
 }
 

@@ -125,6 +125,7 @@ var operations = []operation{
 	{name: "files", prepare: some, do: changeFiles, holds: filesHold},
 	{name: "owners", prepare: some, do: holdFiles, holds: heldFilesHold},
 	{name: "feed", prepare: prepareFeed, do: changeAndFollow, holds: feedHolds},
+	{name: "compacted", prepare: some, do: scatterAndCompact, holds: compactedWhole},
 	{name: "removal", prepare: prepareRemoval, do: removeBoth, holds: emptyOfTrash},
 	{name: "locks", prepare: prepareLocks, do: changeLocks, holds: locksHold},
 	{name: "abort", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
@@ -348,7 +349,7 @@ func quiet(ctx context.Context, n *node.Node) error {
 			return err
 		}
 		failed := slices.ContainsFunc(s.Drives, func(d node.DriveStatus) bool { return d.Problem != "" })
-		if failed || s.Garbage == 0 && s.Trash == 0 && s.Protected() && s.Keeper.SweepsComplete > 0 {
+		if failed || s.Garbage == 0 && s.Trash == 0 && s.Scattered == 0 && s.Protected() && s.Keeper.SweepsComplete > 0 {
 			return nil
 		}
 		select {
