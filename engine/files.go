@@ -139,6 +139,15 @@ type Files interface {
 	SeekFile(ctx context.Context, f File, offset int64, hole bool) (int64, error)
 	// Usage says how much lies beneath a prefix that ends with "/", or in the whole bucket for "". Nothing beneath is no error.
 	Usage(ctx context.Context, bucket BucketName, prefix string) (PrefixInfo, error)
+	// Space says how much room a bucket has and what it holds, as a file system would.
+	Space(ctx context.Context, bucket BucketName) (SpaceInfo, error)
+}
+
+// SpaceInfo is the room that a bucket has. Total and Free are bytes of content in the standard class, of which all buckets have the same; what is free now others may
+// take.
+type SpaceInfo struct {
+	Total, Free int64
+	Held        PrefixInfo // by the bucket
 }
 
 // ListDirectoryOptions select a page: names behind After, which is the Last of the page before or "".

@@ -110,6 +110,10 @@ func (s *session) SeekFile(ctx context.Context, f engine.File, offset int64, hol
 	return do(ctx, s, "s3:GetObject", nodeRef(f), func() (int64, error) { return s.engine.SeekFile(ctx, f, offset, hole) })
 }
 
+func (s *session) Space(ctx context.Context, bucket engine.BucketName) (engine.SpaceInfo, error) {
+	return do(ctx, s, "s3:ListBucket", engine.Ref{Bucket: bucket}, func() (engine.SpaceInfo, error) { return s.engine.Space(ctx, bucket) })
+}
+
 func (s *session) Usage(ctx context.Context, bucket engine.BucketName, prefix string) (engine.PrefixInfo, error) {
 	return do(ctx, s, "s3:ListBucket", engine.Ref{Bucket: bucket, Key: engine.Key(prefix)}, func() (engine.PrefixInfo, error) {
 		return s.engine.Usage(ctx, bucket, prefix)

@@ -82,3 +82,6 @@ func (n *none) LockFile(context.Context, engine.File, engine.FileLock) error {
 func (n *none) TestLock(context.Context, engine.File, engine.FileLock) (engine.FileLock, bool, error) {
 	return engine.FileLock{}, false, n.fail()
 }
+func (n *none) Space(context.Context, engine.BucketName) (engine.SpaceInfo, error) {
+	return engine.SpaceInfo{}, n.fail()
+}

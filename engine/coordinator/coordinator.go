@@ -40,6 +40,8 @@ type Drives interface {
 	Place(r engine.Redundancy, bytes int64) (Placement, error)
 	// Spare returns a drive for a shard that failed elsewhere; false if there is none beside those excluded.
 	Spare(exclude []engine.DriveID) (engine.DriveID, bool)
+	// Room returns how many bytes the drives have that take shards, and how many of them are free.
+	Room() (total, free int64)
 	// Out reports whether a committed command has put the drive out.
 	Out(drive engine.DriveID) bool
 }

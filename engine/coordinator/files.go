@@ -354,3 +354,15 @@ func (c *Coordinator) usage(ctx context.Context, bucket engine.BucketName, prefi
 	info, err = meta.PrefixUsage(view, record.ID, prefix)
 	return info, rowError(err)
 }
+
+// Space implements engine.Files.
+func (c *Coordinator) Space(ctx context.Context, bucket engine.BucketName) (info engine.SpaceInfo, err error) {
+	if info.Held, err = c.usage(ctx, bucket, ""); err != nil {
+		return info, engine.Wrap("space", engine.Ref{Bucket: bucket}, err)
+	}
+	total, free := c.Drives.Room()
+	r, _ := c.Class(engine.ClassStandard)
+	shards := int64(r.Data + r.Parity)
+	info.Total, info.Free = total/shards*int64(r.Data), free/shards*int64(r.Data)
+	return info, nil
+}

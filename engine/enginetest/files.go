@@ -1188,6 +1188,13 @@ func filesUsage(s *suite) {
 	is("y/", engine.PrefixInfo{Objects: 2, Bytes: 10_005, Versions: 3})
 	s.remove("y/d")
 	is("y/", engine.PrefixInfo{Objects: 1, Bytes: 5, Versions: 4})
+	held, err := s.Usage(s.ctx, s.bucket, "")
+	s.ok(err, "usage of the bucket")
+	if space, err := s.Space(s.ctx, s.bucket); err != nil || space.Held != held || space.Free <= 0 || space.Free > space.Total {
+		s.Errorf("the room is %+v, %v; the bucket holds %+v", space, err, held)
+	}
+	_, err = s.Space(s.ctx, "no-such-bucket")
+	s.fails(engine.KindNoSuchBucket, err, "space of no bucket")
 	for _, prefix := range []string{"a", "/a", strings.Repeat("a", engine.KeyBytesMax) + "/"} {
 		_, err := s.Usage(s.ctx, s.bucket, prefix)
 		s.fails(engine.KindInvalidArgument, err, "usage of %q", prefix)

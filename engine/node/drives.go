@@ -144,6 +144,18 @@ func (n *Node) candidates() (list []candidate, out []engine.DriveID) {
 	return list, out
 }
 
+// Room implements coordinator.Drives.
+func (n *Node) Room() (total, free int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, s := range n.slots {
+		if !s.witness && !s.leaving && !s.out && s.usable() {
+			total, free = total+s.usage.Total, free+s.usage.Free
+		}
+	}
+	return total, free
+}
+
 // Place implements coordinator.Drives: drives are drawn with a chance in proportion to their free room. While drives are out, an extent
 // keeps places for them as long as enough others take its shards; below that it is coded more narrowly, and marked so.
 func (n *Node) Place(r engine.Redundancy, bytes int64) (coordinator.Placement, error) {

@@ -133,3 +133,8 @@ func (s spy) TestLock(ctx context.Context, f engine.File, lock engine.FileLock) 
 	s.calls.Add(1)
 	return s.Engine.TestLock(ctx, f, lock)
 }
+
+func (s spy) Space(ctx context.Context, bucket engine.BucketName) (engine.SpaceInfo, error) {
+	s.calls.Add(1)
+	return s.Engine.Space(ctx, bucket)
+}
