@@ -89,7 +89,10 @@ func mustCheck(t testing.TB, n *Node) meta.Census {
 func TestCompactPatched(t *testing.T) {
 	n := withBucket(t, testConfig(t, t.TempDir(), 4))
 	defer closeNode(t, n)
-	const patches = 5000
+	patches := 5000
+	if raced {
+		patches = 1000
+	}
 	want := content(1, 4<<20)
 	put(t, n, "f", want)
 	id := nodeOf(t, n, "f").Node
