@@ -392,19 +392,28 @@ func TestCompactNested(t *testing.T) {
 		}
 		m.must(&Copy{Bucket: 5, Key: engine.Key("copy" + string(rune('a'+level))), From: Source{Bucket: 5, Key: "f"}})
 	}
+	copied, err := LookupFile(m.store, 5, engine.RootNode, "copyd", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := m.check().Scattered
+	f = &patchedFile{machineOn: m, id: uint64(copied.Info.Node), want: f.want} // of which no keeper was told
 	f.patch(bringing(7, []byte("once more")))
 	if r := f.content(); r.depth <= depthScattered {
 		t.Fatalf("the content is %d deep", r.depth)
 	}
+	if m.check().Scattered != before+1 {
+		t.Error("a file of contents that nest deep is not noted")
+	}
 	f.compact()
 	f.holds()
 	r, census := f.content(), m.check()
-	if r.depth > depthScattered || census.Scattered != 0 {
+	if r.depth > depthScattered || census.Scattered != before {
 		t.Fatalf("after it the content is %d deep; %d files wait", r.depth, census.Scattered)
 	}
 	// A patch notes the file again only once it has gained pieces, or is deeper.
 	f.patch(bringing(70, []byte("x")))
-	if m.check().Scattered != 0 {
+	if m.check().Scattered != before {
 		t.Error("one patch has the file looked at again")
 	}
 }

@@ -298,6 +298,11 @@ func TestRandomFilesCompacted(t *testing.T) {
 			if _, err := n.Check(t.Context()); err != nil {
 				t.Error(err)
 			}
+			if s := n.keeper.Stats(); s.BytesCompacted == 0 {
+				t.Errorf("the keeper wrote nothing anew: %+v", s)
+			} else {
+				t.Logf("%d files were compacted, and %d bytes written anew", s.FilesCompacted, s.BytesCompacted)
+			}
 			closeNode(t, n)
 		})
 		return memory.New(), n
