@@ -417,3 +417,40 @@ func TestCompactNested(t *testing.T) {
 		t.Error("one patch has the file looked at again")
 	}
 }
+
+// TestCompactAppended: appends by key to a file that was patched make new inodes, and what a keeper is to look at goes over from one to the next.
+func TestCompactAppended(t *testing.T) {
+	m := newMachine(t)
+	m.do(&CreateBucket{Bucket: 5, Name: "bucket"})
+	f := newPatchedFile(m, "f", []byte("begins"))
+	appended := func(n int) {
+		for i := range n {
+			b := []byte{byte(i), 1, 2}
+			m.must(&Append{
+				Bucket: 5, Key: "f", Offset: int64(len(f.want)), Sequence: f.inode().sequence, Data: Data{Size: 3, Inline: b}, Class: engine.ClassStandard,
+			})
+			f.want = append(f.want, b...)
+			found, err := LookupFile(m.store, 5, engine.RootNode, "f", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.id = uint64(found.Info.Node)
+		}
+	}
+	appended(runsScattered - 1)
+	if m.check().Scattered != 0 {
+		t.Fatal("a file of few pieces is noted")
+	}
+	appended(1)
+	list, err := ListScattered(m.store, ScatteredFile{}, 10)
+	if err != nil || len(list) != 1 || list[0] != (ScatteredFile{5, f.id}) {
+		t.Fatalf("noted is %v, and not inode %d; %v", list, f.id, err)
+	}
+	appended(3)
+	f.holds()
+	f.compact()
+	f.holds()
+	if r, census := f.content(), m.check(); r.count != 1 || census.Scattered != 0 {
+		t.Fatalf("the file lies in %d runs; %d files wait", r.count, census.Scattered)
+	}
+}
