@@ -30,6 +30,7 @@ var patchCases = []struct {
 	{"PatchLarge", patchLarge},
 	{"PatchedReader", patchedReader},
 	{"PatchMany", patchMany},
+	{"PatchOverMany", patchOverMany},
 	{"PatchVersions", patchVersions},
 	{"PatchByKey", patchByKey},
 	{"ConcurrentPatches", concurrentPatches},
@@ -542,6 +543,44 @@ func patchedReader(s *suite) {
 				s.Errorf("%d bytes: a reader that was overtaken has %s", size, brief(got))
 			}
 		}
+	}
+}
+
+// patchOverMany: patches and cuts that replace thousands of pieces, of which some are left on either side, and of a file that has a copy.
+func patchOverMany(s *suite) {
+	want := content(4, 50_000)
+	s.put("f", want)
+	n := s.look("f").Node
+	scatter := func() { // holes cost nothing but the pieces that they make
+		for at := 0; at+25*engine.PatchPiecesMax <= len(want); at += 25 * engine.PatchPiecesMax {
+			pieces := make([]engine.Piece, engine.PatchPiecesMax)
+			for i := range pieces {
+				offset := at + 25*i + 7
+				pieces[i] = engine.Piece{Offset: int64(offset), Length: 5}
+				clear(want[offset:][:5])
+			}
+			s.patched(n, pieces...)
+		}
+	}
+	scatter()
+	for i, place := range [][2]int{{1000, 40_000}, {0, 30_000}, {20_000, 40_000}} {
+		data := content(uint64(20+i), place[1])
+		s.patched(n, body(int64(place[0]), data))
+		want = overlaid(want, place[0], data)
+		s.isFile("f", want)
+		scatter()
+		s.isFile("f", want)
+		if i == 0 {
+			_, err := s.Copy(s.ctx, s.ref("f"), s.ref("copy"), engine.CopyOptions{})
+			s.ok(err, "copy a file of thousands of pieces")
+		}
+	}
+	copied, _ := s.get("copy")
+	cut := int64(345)
+	s.patchedBy(n, engine.Patch{Size: &cut})
+	s.isFile("f", want[:cut])
+	if again, _ := s.get("copy"); !bytes.Equal(again, copied) || len(copied) != 50_000 {
+		s.Errorf("the copy has %d bytes by now, which are others", len(again))
 	}
 }
 

@@ -136,7 +136,7 @@ func (a *apply) appendPatched(c *Append, b *bucketRow, p *path, before, inode *i
 	if !held.ends || held.refs > 1 || before.stays() {
 		id = a.editable(id) // else the former inode, which goes, is the only other user
 	}
-	more := a.patching(id)
+	more := a.patching(id, held.levels())
 	more.put(before.size, c.Data.Size, []Run{{Content: a.addData(&c.Data, partSum{}), Length: c.Data.Size}})
 	a.setContent(more.id, &more.row)
 	inode.content = more.id

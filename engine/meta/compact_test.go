@@ -392,19 +392,65 @@ func TestCompactNested(t *testing.T) {
 		}
 		m.must(&Copy{Bucket: 5, Key: engine.Key("copy" + string(rune('a'+level))), From: Source{Bucket: 5, Key: "f"}})
 	}
+	copied, err := LookupFile(m.store, 5, engine.RootNode, "copyd", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := m.check().Scattered
+	f = &patchedFile{machineOn: m, id: uint64(copied.Info.Node), want: f.want} // of which no keeper was told
 	f.patch(bringing(7, []byte("once more")))
 	if r := f.content(); r.depth <= depthScattered {
 		t.Fatalf("the content is %d deep", r.depth)
 	}
+	if m.check().Scattered != before+1 {
+		t.Error("a file of contents that nest deep is not noted")
+	}
 	f.compact()
 	f.holds()
 	r, census := f.content(), m.check()
-	if r.depth > depthScattered || census.Scattered != 0 {
+	if r.depth > depthScattered || census.Scattered != before {
 		t.Fatalf("after it the content is %d deep; %d files wait", r.depth, census.Scattered)
 	}
 	// A patch notes the file again only once it has gained pieces, or is deeper.
 	f.patch(bringing(70, []byte("x")))
-	if m.check().Scattered != 0 {
+	if m.check().Scattered != before {
 		t.Error("one patch has the file looked at again")
+	}
+}
+
+// TestCompactAppended: appends by key to a file that was patched make new inodes, and what a keeper is to look at goes over from one to the next.
+func TestCompactAppended(t *testing.T) {
+	m := newMachine(t)
+	m.do(&CreateBucket{Bucket: 5, Name: "bucket"})
+	f := newPatchedFile(m, "f", []byte("begins"))
+	appended := func(n int) {
+		for i := range n {
+			b := []byte{byte(i), 1, 2}
+			m.must(&Append{
+				Bucket: 5, Key: "f", Offset: int64(len(f.want)), Sequence: f.inode().sequence, Data: Data{Size: 3, Inline: b}, Class: engine.ClassStandard,
+			})
+			f.want = append(f.want, b...)
+			found, err := LookupFile(m.store, 5, engine.RootNode, "f", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			f.id = uint64(found.Info.Node)
+		}
+	}
+	appended(runsScattered - 1)
+	if m.check().Scattered != 0 {
+		t.Fatal("a file of few pieces is noted")
+	}
+	appended(1)
+	list, err := ListScattered(m.store, ScatteredFile{}, 10)
+	if err != nil || len(list) != 1 || list[0] != (ScatteredFile{5, f.id}) {
+		t.Fatalf("noted is %v, and not inode %d; %v", list, f.id, err)
+	}
+	appended(3)
+	f.holds()
+	f.compact()
+	f.holds()
+	if r, census := f.content(), m.check(); r.count != 1 || census.Scattered != 0 {
+		t.Fatalf("the file lies in %d runs; %d files wait", r.count, census.Scattered)
 	}
 }

@@ -255,9 +255,10 @@ func (a *apply) retainRun(run *Run) {
 	}
 }
 
-// patched applies a plan to a content of which the caller has a reference, and returns the content that has one in its
-// place.
+// patched applies a plan to a content of which the caller has a reference. What it returns has the content that has one in its place.
 func (a *apply) patched(id uint64, plan []placing, size int64) *patching {
+	var held contentRow
+	a.mustLoad(key8(rowContent, id), &held)
 	whole := false // the last piece that covers everything makes what was before it matter no more
 	for i := range plan {
 		whole = whole || plan[i].offset == 0 && plan[i].length >= size
@@ -267,7 +268,7 @@ func (a *apply) patched(id uint64, plan []placing, size int64) *patching {
 	} else {
 		id = a.editable(id)
 	}
-	p := a.patching(id)
+	p := a.patching(id, held.levels())
 	p.fresh = size == 0 || whole
 	for i := range plan {
 		at := &plan[i]
@@ -364,25 +365,25 @@ type patching struct {
 	id  uint64
 	row contentRow
 
-	depthBefore uint64 // levels of contents that there were beneath it
+	depthBefore uint64 // levels of contents that there were beneath what the file had
 	cleared     int    // runs that were taken out
 	wasteful    bool   // a content may be named whose bytes are hardly named any more
 	fresh       bool   // nothing is left of what it was
 }
 
-func (a *apply) patching(id uint64) *patching {
-	p := &patching{a: a, id: id}
+// patching begins to change a content; depth is how many levels there were beneath the one in whose place it may have come.
+func (a *apply) patching(id, depth uint64) *patching {
+	p := &patching{a: a, id: id, depthBefore: depth}
 	a.mustLoad(key8(rowContent, id), &p.row)
-	p.depthBefore = p.row.depth
 	return p
 }
 
 // clearedMax is the most runs that one command takes out of a content one by one. Where there are more, what is left of the content is named by a new one.
 const clearedMax = 1000
 
-// spare makes room for a range to be taken out: where that has too many runs, the content becomes one that names what lies before the range and behind it in
-// the former. It does not nest deeper than contents may; then all runs are taken out.
-func (p *patching) spare(offset, length int64) {
+// nest comes before a range is taken out: where that has too many runs, the content becomes one that names what lies before the range and behind it in
+// the former, and has a gap between. It does not nest deeper than contents may; then the runs stay to be taken out.
+func (p *patching) nest(offset, length int64) {
 	size := p.row.size
 	left, right := min(offset, size), max(0, size-offset-length)
 	if p.row.count <= clearedMax-p.cleared || p.row.depth+1 > depthPatched {
@@ -457,7 +458,7 @@ func (p *patching) put(offset, length int64, runs []Run) {
 		p.set(offset, &Run{Length: offset - p.row.size})
 		p.row.size = offset
 	}
-	p.spare(offset, length)
+	p.nest(offset, length)
 	p.clear(offset, length)
 	end := offset
 	for i := range runs {
@@ -517,7 +518,7 @@ func (p *patching) resize(size int64) {
 	case size > p.row.size:
 		p.set(size, &Run{Length: size - p.row.size})
 	case size < p.row.size:
-		p.spare(size, p.row.size-size)
+		p.nest(size, p.row.size-size)
 		p.clear(size, p.row.size-size)
 	}
 	p.row.size = size

@@ -2,6 +2,7 @@ package repair
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"holdfast/engine"
@@ -22,19 +23,25 @@ const (
 	compactBytesMin = 64 << 10
 )
 
+// errFewDrives ends a pass while what would be written anew could not have the parity of its class: to wait for drives is no failure.
+var errFewDrives = errors.New("too few drives are at hand")
+
 // runCompact makes the pieces of files fewer that patches have left in many, beside the other keepers.
 func (k *Keeper) runCompact(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	failing := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
 		}
-		if err := k.compactAll(ctx); err != nil && ctx.Err() == nil {
-			k.config.Logger.Warn("files stay in many pieces for now; the keeper will try again", "error", err)
+		err := k.compactAll(ctx)
+		if err != nil && !failing && ctx.Err() == nil && !errors.Is(err, errFewDrives) {
+			k.config.Logger.Warn("files stay in many pieces for now; the keeper goes on trying, and says no more of it until it succeeds", "error", err)
 		}
+		failing = err != nil
 		timer.Reset(k.config.Interval)
 	}
 }
@@ -291,7 +298,7 @@ func (r *pieceReader) fill(ctx context.Context, b []byte) error {
 func (k *Keeper) writePieces(ctx context.Context, class engine.StorageClass, size int64, pieces []pieceSource) (*meta.Extent, error) {
 	r, drives, ok := k.config.Drives.Widen(class, size)
 	if !ok {
-		return nil, engine.E(engine.KindUnavailable, "too few drives are at hand for what is written anew to have the parity of class %s", class)
+		return nil, errFewDrives
 	}
 	x := &meta.Extent{ID: k.config.Writer.NewExtent(), Redundancy: r, Size: size, Class: class, Drives: drives}
 	target, err := k.config.Source(x)
