@@ -290,7 +290,7 @@ func TestCompactWhilePatched(t *testing.T) {
 
 // TestRandomFilesCompacted gives the random operations of TestRandomFiles to a node whose keeper never rests.
 func TestRandomFilesCompacted(t *testing.T) {
-	enginetest.RandomFiles(t, 2, 400, func(t *testing.T) (model, real engine.Engine) {
+	enginetest.RandomFiles(t, 3, 500, func(t *testing.T) (model, real engine.Engine) {
 		c := testConfig(t, t.TempDir(), 4)
 		c.KeeperInterval, c.CompactEagerly = time.Millisecond, true
 		n := openNode(t, c)

@@ -29,7 +29,7 @@ func TestRandom(t *testing.T) {
 
 // TestRandomFiles does the same with operations by key and by node.
 func TestRandomFiles(t *testing.T) {
-	enginetest.RandomFiles(t, 2, 400, func(t *testing.T) (model, real engine.Engine) {
+	enginetest.RandomFiles(t, 3, 500, func(t *testing.T) (model, real engine.Engine) {
 		n := openNode(t, testConfig(t, t.TempDir(), 4))
 		t.Cleanup(func() {
 			if _, err := n.Check(t.Context()); err != nil {
