@@ -721,6 +721,10 @@ func (r *fileScript) setXattr() {
 	case 2:
 		op, o.Remove = "remove xattr", true
 	}
+	if last := len(r.dressed) - 1; (o.Remove || o.Replace) && last >= 0 && r.random.IntN(4) > 0 {
+		bucket, n, name = r.dressed[last].bucket, r.dressed[last].node, r.dressed[last].name // one that is there, most likely
+		r.dressed = r.dressed[:last]
+	}
 	_, err := r.ask(op, fmt.Sprintf("%s of node %v", name, n), bucket, func(i int, e engine.Engine) (any, error) {
 		return nil, e.SetXattr(r.ctx, node(bucket, n, i), name, value, o)
 	})
