@@ -136,11 +136,10 @@ func (f *file) leave(ctx context.Context) {
 	}
 }
 
-// close ends a file that has no users: what is left in its buffers is dropped, and the engine need not keep it any more. If that call fails the file stays held until
+// close ends a file that has no users: the engine need not keep it any more. If that call fails the file stays held until
 // a later round of tend, or until the owner ends.
 func (f *file) close(ctx context.Context) {
 	f.stopFlusher()
-	f.drop()
 	t := f.tree
 	var err error
 	if f.isHeld() {

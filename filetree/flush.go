@@ -194,12 +194,10 @@ func (f *file) flushes(ctx context.Context, stopped chan struct{}) {
 	}
 }
 
-// drop forgets what is in buffers.
+// drop forgets what is in buffers: the last handle is closed and has told what could not be flushed. The caller holds mu.
 func (f *file) drop() {
-	f.mu.Lock()
 	free := f.frozen.cost + f.dirty.cost
 	f.frozen, f.dirty = layer{}, layer{}
-	f.mu.Unlock()
 	f.tree.budget.Release(free)
 }
 

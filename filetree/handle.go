@@ -159,6 +159,9 @@ func (h *Handle) Close(ctx context.Context) error {
 	}
 	f.mu.Lock()
 	delete(f.handles, h)
+	if len(f.handles) == 0 {
+		f.drop()
+	}
 	f.mu.Unlock()
 	f.leave(after)
 	return wrap("close", f.id, err)

@@ -223,35 +223,48 @@ func (f *file) reserve(ctx context.Context, n int64) error {
 
 // flushOne flushes a file that has something in buffers: the given one, or another one of the Tree. The error is that of the last that could not be flushed.
 func (t *Tree) flushOne(ctx context.Context, first *file) (flushed bool, err error) {
-	files := []*file{first}
+	if flushed, err = first.flushPending(ctx); flushed {
+		return true, nil
+	}
 	t.mu.Lock()
-	for _, f := range t.files {
-		if f != first && f.users > 0 {
-			f.users++
-			files = append(files, f)
-		}
+	others := make([]engine.File, 0, len(t.files))
+	for id := range t.files {
+		others = append(others, id)
 	}
 	t.mu.Unlock()
-	for _, f := range files {
-		if !flushed {
-			f.mu.Lock()
-			pending := f.pending()
-			f.mu.Unlock()
-			if pending {
-				e := f.flush(ctx)
-				if flushed = e == nil; e != nil {
-					err = e
-				}
-				if e != nil && f != first && ctx.Err() == nil {
-					f.mu.Lock()
-					f.report(e)
-					f.mu.Unlock()
-				}
-			}
+	for _, id := range others {
+		f := t.find(id)
+		if f == nil {
+			continue
 		}
+		e := error(nil)
 		if f != first {
-			f.leave(context.WithoutCancel(ctx))
+			flushed, e = f.flushPending(ctx)
+		}
+		if e != nil && ctx.Err() == nil {
+			f.mu.Lock()
+			f.report(e) // whoever has that file open did not ask for this flush
+			f.mu.Unlock()
+		}
+		f.leave(context.WithoutCancel(ctx))
+		if flushed {
+			return true, nil
+		}
+		if e != nil {
+			err = e
 		}
 	}
-	return flushed, err
+	return false, err
+}
+
+// flushPending is flush that says whether there was something to flush, and it is.
+func (f *file) flushPending(ctx context.Context) (flushed bool, err error) {
+	f.mu.Lock()
+	pending := f.pending()
+	f.mu.Unlock()
+	if !pending {
+		return false, nil
+	}
+	err = f.flush(ctx)
+	return err == nil, err
 }
