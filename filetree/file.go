@@ -207,7 +207,6 @@ func (f *file) lose(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.lost = engine.E(engine.KindExpired, "the file went while nothing renewed what held it; open it again: %w", err)
-	f.report(f.lost)
 }
 
 // report has each handle tell an error once, unless it has an earlier one to tell. The caller holds mu.

@@ -706,3 +706,113 @@ func TestReadsOpenWhatTheyNeed(t *testing.T) {
 		t.Errorf("%d objects are open although nobody reads", e.open)
 	}
 }
+
+func TestReadingInSequenceSeesWhatWasFlushed(t *testing.T) {
+	e := newWatched(t)
+	tree := newTree(t, e, Config{Bucket: bucket})
+	h := open(t, tree, "a", readWrite)
+	write(t, h, strings.Repeat("old ", 1000), 0)
+	ok(t, h.Sync(t.Context()))
+	p := make([]byte, 4)
+	must(h.ReadAt(t.Context(), p, 0))(t) // keeps an object open
+	write(t, h, "NEW ", 4)
+	ok(t, h.Sync(t.Context()))
+	if must(h.ReadAt(t.Context(), p, 4))(t); string(p) != "NEW " {
+		t.Errorf("read on after a flush: %q", p)
+	}
+	ok(t, h.ZeroRange(t.Context(), 8, 4))
+	if must(h.ReadAt(t.Context(), p, 8))(t); string(p) != "\x00\x00\x00\x00" {
+		t.Errorf("read on after a hole was made: %q", p)
+	}
+}
+
+func TestChangeComesAfterWritesThatCameWhileItFlushed(t *testing.T) {
+	e := newWatched(t)
+	tree := newTree(t, e, Config{Bucket: bucket})
+	h := open(t, tree, "a", readWrite)
+	write(t, h, "early", 0)
+	hold := make(chan struct{})
+	e.set(nil, hold)
+	done := make(chan error)
+	go func() { done <- h.Truncate(t.Context(), 3) }()
+	waitFor(t, "the flush", func() bool { patches, _ := e.counts(); return patches == 1 })
+	write(t, h, "late", 100)
+	e.set(nil, nil)
+	close(hold)
+	ok(t, <-done)
+	if got := content(t, h); got != "ear" {
+		t.Errorf("truncated to %q", got)
+	}
+}
+
+func TestCanceledCalls(t *testing.T) {
+	e := newWatched(t)
+	tree := newTree(t, e, Config{Bucket: bucket})
+	h := open(t, tree, "a", readWrite)
+	write(t, h, "kept", 0)
+	hold := make(chan struct{})
+	e.set(nil, hold)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- h.Sync(ctx) }()
+	waitFor(t, "the flush", func() bool { patches, _ := e.counts(); return patches == 1 })
+	cancel()
+	wantKind(t, "Sync", <-done, engine.KindCanceled)
+	wantKind(t, "Truncate", h.Truncate(ctx, 0), engine.KindCanceled)
+	e.set(nil, nil)
+	close(hold)
+	ok(t, h.Sync(t.Context()))
+	if got := stored(t, e, "a"); got != "kept" {
+		t.Errorf("stored %q after the second try", got)
+	}
+}
+
+func TestOpenWhileClosing(t *testing.T) {
+	e := newWatched(t)
+	tree := newTree(t, e, Config{Bucket: bucket, FlushAfter: time.Millisecond})
+	var users sync.WaitGroup
+	for w := range 4 {
+		users.Go(func() {
+			for i := range 100 {
+				h, err := tree.Open(t.Context(), "a", readWrite, 0o644)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				p := []byte(fmt.Sprintf("%d:%3d", w, i))
+				if _, err := h.WriteAt(t.Context(), p, int64(w)*10); err != nil {
+					t.Error(err)
+				}
+				got := make([]byte, len(p))
+				if _, err := h.ReadAt(t.Context(), got, int64(w)*10); err != nil || !bytes.Equal(got, p) {
+					t.Errorf("read %q, want %q: %v", got, p, err)
+				}
+				if err := h.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	users.Wait()
+	if info := must(tree.Stat(t.Context(), "a"))(t); info.Held || info.Size != 35 {
+		t.Errorf("when all have closed: %+v", info)
+	}
+}
+
+func TestVersionedBucket(t *testing.T) {
+	e := newWatched(t)
+	ok(t, e.SetVersioning(t.Context(), bucket, engine.VersioningEnabled))
+	tree := newTree(t, e, Config{Bucket: bucket})
+	h := open(t, tree, "a", readWrite)
+	for _, p := range []string{"first", "second"} {
+		write(t, h, p, 0)
+		ok(t, h.Sync(t.Context()))
+	}
+	if got := content(t, h); got != "second" || stored(t, e, "a") != got {
+		t.Errorf("the handle reads %q, by key %q", got, stored(t, e, "a"))
+	}
+	page := must(e.ListVersions(t.Context(), bucket, engine.ListVersionsOptions{}))(t)
+	if len(page.Versions) != 3 { // empty, as it was made, and one of each flush
+		t.Errorf("%d versions", len(page.Versions))
+	}
+}

@@ -28,12 +28,12 @@ func (f *file) flushNow(ctx context.Context) error {
 	if err == nil {
 		f.frozen, f.dirty = f.dirty, layer{}
 	}
-	empty, modified := len(f.frozen.spans) == 0, f.modified
+	frozen, modified := f.frozen, f.modified
 	f.mu.Unlock()
-	if err != nil || empty {
+	if err != nil || len(frozen.spans) == 0 {
 		return err
 	}
-	info, err := f.patch(ctx, f.frozen.runs(engine.ExtentBytesMax), modified)
+	info, err := f.patch(ctx, frozen.runs(engine.ExtentBytesMax), modified)
 	f.mu.Lock()
 	before := f.frozen.cost + f.dirty.cost
 	if err == nil {
