@@ -8,8 +8,8 @@ import (
 	"holdfast/engine"
 )
 
-// Truncate gives the file a size: it is cut, or grows by a hole. The engine has it when Truncate returns, and so with the other changes below: what is in buffers
-// is flushed before. KindEntityTooLarge beyond engine.ObjectBytesMax.
+// Truncate gives the file a size: it is cut, or grows by a hole. The engine has it when Truncate returns, and so with the other changes below: what
+// is in buffers is flushed before. KindEntityTooLarge beyond engine.ObjectBytesMax.
 func (h *Handle) Truncate(ctx context.Context, size int64) error {
 	return wrap("truncate", h.file.id, h.truncate(ctx, size))
 }
@@ -71,9 +71,9 @@ func checkStretch(offset, length int64) error {
 	return nil
 }
 
-// CopyRange puts up to length bytes from an offset of another file, or of the same one, in the place of those at target, and returns how many the source had. Within a bucket
-// the content is shared, and the copy is in the engine when CopyRange returns. Between buckets bytes are copied as WriteAt does; KindInvalidArgument for stretches of one
-// file that overlap.
+// CopyRange puts up to length bytes from an offset of another file, or of the same one, in the place of those at target, and returns how many the
+// source had. Within a bucket the content is shared, and the copy is in the engine when CopyRange returns. Between buckets bytes are copied as
+// WriteAt does; KindInvalidArgument for stretches of one file that overlap.
 func (h *Handle) CopyRange(ctx context.Context, source *Handle, from, target, length int64) (copied int64, err error) {
 	if err = errors.Join(checkStretch(from, length), checkStretch(target, length)); err == nil {
 		err = source.mayNow(false)
@@ -130,8 +130,8 @@ func (h *Handle) copy(ctx context.Context, source *Handle, from, target, length 
 	return copied, err
 }
 
-// Seek returns the first offset, from the one given on, that lies in data or, if hole is set, in a hole, of which one follows the last byte. What is in buffers is flushed
-// before. KindInvalidRange if there is none, or if the offset is not within the file.
+// Seek returns the first offset, from the one given on, that lies in data or, if hole is set, in a hole, of which one follows the last byte. What is
+// in buffers is flushed before. KindInvalidRange if there is none, or if the offset is not within the file.
 func (h *Handle) Seek(ctx context.Context, offset int64, hole bool) (int64, error) {
 	f := h.file
 	err := h.mayNow(false)

@@ -43,7 +43,7 @@ type file struct {
 	stopped chan struct{}      // closed once the flusher has ended
 }
 
-// acquire holds a file for one user more, who calls release. Before it, a file that is being closed is waited for.
+// acquire holds a file for one user more, who calls leave. Before it, a file that is being closed is waited for.
 func (t *Tree) acquire(ctx context.Context, id engine.File) (*file, error) {
 	for {
 		t.mu.Lock()

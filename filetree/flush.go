@@ -106,7 +106,8 @@ func (f *file) classOf(ctx context.Context) (engine.StorageClass, error) {
 	return f.class, nil
 }
 
-// change makes one change of the content in the engine, with nothing in buffers and no read or write beside it. Make says what the change is, when all others are kept away.
+// change makes one change of the content in the engine, with nothing in buffers and no read or write beside it. Make says what the change is, when
+// all others are kept away.
 func (f *file) change(ctx context.Context, make func() (engine.Patch, error)) error {
 	if err := f.flushing.Acquire(ctx, 1); err != nil {
 		return err

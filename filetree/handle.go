@@ -34,8 +34,8 @@ func (f Flags) check() error {
 	return nil
 }
 
-// Handle is an open file. It is safe for concurrent use, but for Close. Besides the Kinds that its methods name they answer those of the calls of the engine that they make,
-// and KindExpired for a file that went while its owner had expired.
+// Handle is an open file. It is safe for concurrent use, but for Close. Besides the Kinds that its methods name they answer those of the calls of the
+// engine that they make, and KindExpired for a file that went while its owner had expired.
 type Handle struct {
 	file   *file
 	flags  Flags
@@ -47,7 +47,8 @@ type Handle struct {
 	failure error // to be told by the next Sync or Close
 }
 
-// OpenNode opens a regular file by its number. KindIsDirectory; KindInvalidArgument for flags of Create and for what is neither; KindBucketState for a version that is not current.
+// OpenNode opens a regular file by its number. KindIsDirectory; KindInvalidArgument for flags of Create and for what is neither; KindBucketState for
+// a version that is not current.
 func (t *Tree) OpenNode(ctx context.Context, id engine.File, flags Flags) (*Handle, error) {
 	h, err := t.openNode(ctx, id, flags)
 	return h, wrap("open", id, err)

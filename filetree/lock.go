@@ -14,8 +14,9 @@ const (
 	lockPauseMax = time.Second
 )
 
-// Lock is a lock of a file: its fields are those of engine.FileLock, but for the owner, which is that of the Tree. Holder 0 is the handle itself: those locks go when it is closed.
-// Others are the caller's, who takes them back, or they go with the last handle of the file; their numbers have the highest bit set, so that they meet none of a handle.
+// Lock is a lock of a file: its fields are those of engine.FileLock, but for the owner, which is that of the Tree. Holder 0 is the handle itself:
+// those locks go when it is closed. Others are the caller's, who takes them back, or they go with the last handle of the file; their numbers have the
+// highest bit set, so that they meet none of a handle.
 type Lock struct {
 	Holder        uint64
 	Process       uint32

@@ -62,8 +62,8 @@ func (t *Tree) Remove(ctx context.Context, p string) error {
 	})
 }
 
-// RemoveAll removes a directory with all that lies beneath, in one commit and for good, with the versions and whatever the bucket keeps; or a file's name. What is not there is
-// no error. KindLocked.
+// RemoveAll removes a directory with all that lies beneath, in one commit and for good, with the versions and whatever the bucket keeps; or a file's
+// name. What is not there is no error. KindLocked.
 func (t *Tree) RemoveAll(ctx context.Context, p string) error {
 	return t.atPath(ctx, "remove all", p, func(at engine.Place) error {
 		info, err := t.Engine.Lookup(ctx, at, "")
@@ -82,8 +82,8 @@ func (t *Tree) RemoveAll(ctx context.Context, p string) error {
 	})
 }
 
-// Rename gives what a path leads to another path of the same bucket, symbolic links at their ends not followed; what had that is gone, as engine.Files.MoveFile says.
-// KindInvalidArgument for two buckets.
+// Rename gives what a path leads to another path of the same bucket, symbolic links at their ends not followed; what had that is gone, as
+// engine.Files.MoveFile says. KindInvalidArgument for two buckets.
 func (t *Tree) Rename(ctx context.Context, from, to string, o engine.MoveFileOptions) error {
 	return t.atPath(ctx, "rename", from, func(source engine.Place) error {
 		target, err := t.place(ctx, to)

@@ -90,7 +90,8 @@ func (o *owner) set(id engine.OwnerID) {
 	o.id = id
 }
 
-// renew has the owner live on. What fails for another reason than that it has expired is tried again in the next round; there are four of them before it expires.
+// renew has the owner live on. What fails for another reason than that it has expired is tried again in the next round; there are four of them before
+// it expires.
 func (o *owner) renew(ctx context.Context) {
 	id := o.current()
 	if id == 0 {

@@ -68,8 +68,9 @@ func (t *Tree) seen(id engine.File, info engine.FileInfo) Node {
 	return Node{id, info}
 }
 
-// Walk finds what a path leads to: "bucket/directory/name", or without the bucket in the Tree of one. Slashes at its ends say nothing, ".." goes up by the text and never
-// above the root, and symbolic links are not followed: one within the path is KindNotDirectory, one at its end is what is found.
+// Walk finds what a path leads to: "bucket/directory/name", or without the bucket in the Tree of one. Slashes at its ends say nothing, ".." goes up
+// by the text and never above the root, and symbolic links are not followed: one within the path is KindNotDirectory, one at its end is what is
+// found.
 func (t *Tree) Walk(ctx context.Context, p string) (Node, error) {
 	n, err := t.Root(ctx)
 	for _, name := range names(path.Clean("/" + p)) {
@@ -201,8 +202,8 @@ type symlinkError struct{ engine.Place }
 
 func (e symlinkError) Error() string { return "\"" + e.Name + "\" is a symbolic link" }
 
-// Create opens what a directory has under a name, and makes it first, with the attributes, if the name is free: KindExists with Flags.Exclusive if it is not. It follows no
-// symbolic link: KindInvalidArgument.
+// Create opens what a directory has under a name, and makes it first, with the attributes, if the name is free: KindExists with Flags.Exclusive if it
+// is not. It follows no symbolic link: KindInvalidArgument.
 func (t *Tree) Create(ctx context.Context, at engine.Place, flags Flags, attributes engine.FileAttributes) (*Handle, error) {
 	if err := flags.check(); err != nil {
 		return nil, err

@@ -14,8 +14,8 @@ const (
 	windowMax = 64 << 20
 )
 
-// reader reads the content that the engine has, for one handle. Where reads follow each other it keeps an object open, for a window that grows; the engine reads ahead in
-// that. Others open what they want and no more.
+// reader reads the content that the engine has, for one handle. Where reads follow each other it keeps an object open, for a window that grows; the
+// engine reads ahead in that. Others open what they want and no more.
 type reader struct {
 	handle *Handle
 

@@ -184,8 +184,8 @@ func (f *file) full(times int) bool {
 	return f.dirty.cost >= f.tree.flushBytes*int64(times) || len(f.dirty.spans) >= spansMax*times
 }
 
-// reserve takes n bytes of the budget. A file that has twice what makes a flush due waits for a flush first; where the budget is used up, files are flushed until it is not. An error says
-// that no flush succeeded: nothing was taken.
+// reserve takes n bytes of the budget. A file that has twice what makes a flush due waits for a flush first; where the budget is used up, files are
+// flushed until it is not. An error says that no flush succeeded: nothing was taken.
 func (f *file) reserve(ctx context.Context, n int64) error {
 	f.mu.Lock()
 	full := f.full(2)
