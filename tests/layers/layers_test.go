@@ -25,7 +25,7 @@ const order = `
 	engine/erasure engine/drive+engine/drive/…
 	engine/extent+engine/extent/… engine/group+engine/group/…
 	engine/coordinator+engine/coordinator/… engine/repair+engine/repair/… access/session
-	engine/node gateways
+	engine/node filetree gateways
 	gateways/s3/… gateways/metrics
 	gateways/s3
 	daemon/config daemon/certs
@@ -42,6 +42,7 @@ var never = []struct{ subtree, imports, why string }{
 	{"engine", "net/http", "the engine knows no protocol"},
 	{"engine", "encoding/xml", "the engine knows no protocol"},
 	{"gateways", "holdfast/engine/", "a gateway has the interface, not an implementation"},
+	{"filetree", "holdfast/engine/", "open files have the interface, not an implementation"},
 	{"access", "holdfast/engine/", "a session has the interface, not an implementation"},
 	{"cli", "holdfast/engine/coordinator", "only daemon constructs the engine"},
 	{"cli", "holdfast/engine/node", "only daemon constructs the engine"},
