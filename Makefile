@@ -9,7 +9,7 @@ BIN      := bin/holdfast
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
 
 # Packages whose tests are quick enough for the race detector on two cores.
-RACE := ./engine/group/... ./access/... ./observe/... ./gateways/... ./daemon/... ./cli/... ./engine/buffer/... ./engine/memory/... ./engine/drive/...
+RACE := ./engine/group/... ./access/... ./observe/... ./gateways/... ./daemon/... ./cli/... ./engine/buffer/... ./engine/memory/... ./filetree/... ./engine/drive/...
 
 .PHONY: help build run test test-mc rclone-test s3tests unit race lint bench microbench journal loss planted fuzz packages-free clean
 
