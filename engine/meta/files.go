@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"cmp"
 	"crypto/md5"
 	"encoding/binary"
 	"time"
@@ -424,7 +425,8 @@ func (a *apply) makeFile(c *MakeFile) *Answer {
 	var directory inodeRow
 	key := key16(rowInode, uint64(c.At.Bucket), p.leaf())
 	a.mustLoad(key, &directory)
-	owned.born, owned.changed = a.header.Stamp, a.header.Stamp
+	// It may be one that was there all the time and that nobody saw, since nothing current lay beneath it.
+	owned.born, owned.accessed, owned.changed = cmp.Or(directory.posix.born, a.header.Stamp), directory.posix.accessed, a.header.Stamp
 	directory.posix = owned
 	a.view.Set(key, directory.encode())
 	return a.fileAnswer(&b, c.At.Bucket, p.leaf())

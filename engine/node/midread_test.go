@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"testing"
+	"time"
 
 	"holdfast/engine"
 )
@@ -40,7 +41,9 @@ func TestOverwrittenInMidRead(t *testing.T) {
 		}
 		size = n
 	}
-	n := openNode(t, testConfig(t, t.TempDir(), 4))
+	c := testConfig(t, t.TempDir(), 4)
+	c.OwnerExpiry = time.Hour // a large object takes long
+	n := openNode(t, c)
 	defer closeNode(t, n)
 	if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
 		t.Fatal(err)
