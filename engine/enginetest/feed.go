@@ -23,6 +23,7 @@ var feedCases = []struct {
 	{"FeedWaits", feedWaits},
 	{"FeedExpand", feedExpand},
 	{"FeedExpandReplaced", feedExpandReplaced},
+	{"FeedExpandPatched", feedExpandPatched},
 	{"FeedExchange", feedExchange},
 	{"FeedLinks", feedLinks},
 	{"FeedRemovedBucket", feedRemovedBucket},
@@ -441,6 +442,26 @@ func feedExpandReplaced(s *suite) {
 	s.put("house/empty/l", nil)
 	_, err = s.StatFile(s.ctx, engine.File{Bucket: s.bucket, Node: empty})
 	s.fails(engine.KindNoSuchKey, err, "stat what was replaced")
+	s.caughtUp(f)
+}
+
+// feedExpandPatched: a directory is renamed, and then a file in it becomes another version of the same node, which changes in place: the expansion has the version
+// that there was.
+func feedExpandPatched(s *suite) {
+	f := s.follows("f")
+	s.setVersioning(engine.VersioningEnabled)
+	s.put("d/k", []byte("first"))
+	s.put("d/same", []byte("in place"))
+	s.caughtUp(f)
+	s.setVersioning(engine.VersioningSuspended)
+	same := s.look("d/same").Node
+	s.patched(same, body(0, []byte("a"))) // makes the null version, which changes in place from now on
+	s.moved("d", "e")
+	k := s.look("e/k").Node
+	for _, text := range []string{"second", "third", "fourth"} {
+		s.patched(k, body(0, []byte(text)))
+		s.patched(same, body(0, []byte(text)))
+	}
 	s.caughtUp(f)
 }
 

@@ -55,8 +55,17 @@ func (u *undoing) touch(directory uint64, name string, before was) {
 		u.within[before.directory] = true
 	}
 	if s := (slot{directory, name}); !u.has(s) {
+		before.entry = u.atFirst(before.entry)
 		u.slots[s] = before
 	}
+}
+
+// atFirst undoes the changes of content that a file had until now, under whatever name. Those that come after a name was touched are no matter of what it had.
+func (u *undoing) atFirst(entry changedEntry) changedEntry {
+	if first, ok := u.nodes[entry.inode]; ok && entry.kind == entryObject {
+		return first
+	}
+	return entry
 }
 
 func (u *undoing) has(s slot) bool {
@@ -255,7 +264,7 @@ func (x *expanding) directory(id uint64, prefix string) (more bool, err error) {
 		if err := parse(key, value, &entry); err != nil {
 			return false, err
 		}
-		before := was{entry: changedOf(&entry)}
+		before := was{entry: x.atFirst(changedOf(&entry))}
 		if entry.kind == entryDirectory {
 			before = was{directory: entry.inode}
 		}
@@ -286,10 +295,6 @@ func (x *expanding) entry(prefix, name string, before *was) (more bool, err erro
 	if x.page.Truncated = len(x.page.Keys) == x.max; x.page.Truncated {
 		return false, nil
 	}
-	entry := before.entry
-	if first, ok := x.nodes[entry.inode]; ok {
-		entry = first
-	}
-	x.page.Keys = append(x.page.Keys, engine.ExpandedKey{Key: key, Node: engine.NodeID(entry.inode), Version: entry.version()})
+	x.page.Keys = append(x.page.Keys, engine.ExpandedKey{Key: key, Node: engine.NodeID(before.entry.inode), Version: before.entry.version()})
 	return true, nil
 }
