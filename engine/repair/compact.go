@@ -83,6 +83,11 @@ func (k *Keeper) compactFile(ctx context.Context, f meta.ScatteredFile) error {
 		return err
 	}
 	before, did := 0, false
+	defer func() {
+		if did { // whatever ended the looks: another pass may find nothing more to do
+			k.count(func(s *Stats) { s.FilesCompacted++; s.RunsBefore += uint64(before); s.RunsAfter += k.runsLeft })
+		}
+	}()
 	bytesMax, contentsMin := int64(meta.GroupBytesMax), meta.GroupContents
 	if k.config.CompactEagerly {
 		contentsMin = 2
@@ -107,9 +112,6 @@ func (k *Keeper) compactFile(ctx context.Context, f meta.ScatteredFile) error {
 			if bytesMax == meta.GroupBytesMax {
 				_, err = k.do(ctx, plan.Settle)
 			}
-			if did {
-				k.count(func(s *Stats) { s.FilesCompacted++; s.RunsBefore += uint64(before); s.RunsAfter += uint64(plan.Runs) })
-			}
 			return errorUnlessLost(err)
 		}
 		if err := restFrom(ctx, began, compactShare); err != nil {
@@ -122,7 +124,7 @@ func (k *Keeper) compactFile(ctx context.Context, f meta.ScatteredFile) error {
 			if err != nil {
 				return err
 			}
-			did, lost = did || ok, lost || !ok
+			did, lost = did || ok && !plan.Ranges[i].Expand, lost || !ok
 		}
 		if lost {
 			bytesMax = max(bytesMax/8, compactBytesMin)
@@ -221,12 +223,14 @@ func (k *Keeper) compactOnce(ctx context.Context, f meta.ScatteredFile, plan *me
 		}
 		command.Data.Extents = []meta.Extent{*x}
 	}
-	if _, err = k.do(ctx, command); err != nil {
+	answer, err := k.do(ctx, command)
+	if err != nil {
 		if len(command.Data.Extents) > 0 {
 			k.giveUp(ctx, &command.Data.Extents[0])
 		}
 		return false, err
 	}
+	k.runsLeft = answer.Left
 	k.count(func(s *Stats) { s.BytesCompacted += uint64(r.Size) })
 	return true, nil
 }

@@ -100,7 +100,7 @@ type Stats struct {
 	VersionsTakenApart uint64 `json:"versions_taken_apart"`
 	ChangesForgotten   uint64 `json:"changes_forgotten"` // that every follower had passed, or that were beyond the budget
 	CursorsLost        uint64 `json:"cursors_lost"`      // whose followers were too far behind
-	// FilesCompacted are files in many pieces that now lie in as few as is worth it: in RunsBefore altogether at first, and in RunsAfter then.
+	// FilesCompacted is how often a file in many pieces was made to lie in fewer: in RunsBefore altogether at first, and in RunsAfter then.
 	FilesCompacted uint64 `json:"files_compacted"`
 	RunsBefore     uint64 `json:"runs_before_compaction"`
 	RunsAfter      uint64 `json:"runs_after_compaction"`
@@ -128,7 +128,8 @@ type Keeper struct {
 	// what one reads, another may move or collect.
 	turn sync.Mutex
 
-	scattered meta.ScatteredFile // the last that was looked at; runCompact's own, as is:
+	scattered meta.ScatteredFile // the last that was looked at; runCompact's own, as are:
+	runsLeft  uint64             // of the file that was last written to
 	// expanded has files of which nested contents were taken in. Their former contents go on naming the same pieces until they are collected, which are
 	// garbage since the index at most; until then the pieces look like shared ones.
 	expanded map[meta.ScatteredFile]uint64
