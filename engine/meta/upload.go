@@ -1,6 +1,8 @@
 package meta
 
 import (
+	"slices"
+
 	"holdfast/engine"
 )
 
@@ -148,15 +150,44 @@ func (a *apply) partRuns(bucket engine.BucketID, id string, parts []Part) (runs 
 	if len(parts) > CompletePartsMax {
 		return nil, 0, failed(engine.KindInternal, "one command takes at most %d parts", CompletePartsMax)
 	}
-	for _, part := range parts {
-		var r partRow
-		if !a.mustLoad(partKey(bucket, id, part.Number), &r) || r.content != part.Content {
-			return nil, 0, failed(engine.KindConflict, "part %d was replaced meanwhile", part.Number)
+	keys := make([][]byte, len(parts))
+	for i, part := range parts {
+		if i > 0 && part.Number <= parts[i-1].Number {
+			return nil, 0, failed(engine.KindInternal, "part %d comes after part %d", part.Number, parts[i-1].Number)
 		}
-		runs = append(runs, Run{Content: r.content, Length: r.size})
+		keys[i] = partKey(bucket, id, part.Number)
+	}
+	runs = make([]Run, len(parts))
+	loadEach(a, keys, func(i int, r *partRow) {
+		if r == nil || r.content != parts[i].Content {
+			refusal = failed(engine.KindConflict, "part %d was replaced meanwhile", parts[i].Number)
+			return
+		}
+		runs[i] = Run{Content: r.content, Length: r.size}
 		size += r.size
+	})
+	if refusal != nil {
+		return nil, 0, refusal
 	}
 	return runs, size, nil
+}
+
+// retainParts gives the content of each run one more reference.
+func (a *apply) retainParts(runs []Run) {
+	contents := make([]uint64, len(runs))
+	for i := range runs {
+		contents[i] = runs[i].Content
+	}
+	slices.Sort(contents)
+	contents = slices.Compact(contents) // each is of one part
+	keys := make([][]byte, len(contents))
+	for i, id := range contents {
+		keys[i] = key8(rowContent, id)
+	}
+	loadEach(a, keys, func(i int, r *contentRow) {
+		r.refs++ // a part has one, so the row is there
+		a.setContent(contents[i], r)
+	})
 }
 
 func (a *apply) stage(c *Stage) *Answer {
@@ -173,8 +204,8 @@ func (a *apply) stage(c *Stage) *Answer {
 		id = a.nextContent()
 		a.view.Set(key16(rowStaged, a.header.Epoch, id), []byte{rowFormat})
 	}
+	a.retainParts(runs)
 	for i := range runs {
-		a.retain(runs[i].Content)
 		a.setRun(id, r.count+i, &runs[i])
 	}
 	r.count += len(runs)
