@@ -96,21 +96,17 @@ func driveList(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	body, err := askLocal(c, http.MethodGet, "/status")
+	_, status, err := askStatus(c)
 	if err != nil {
 		return err
 	}
-	var status daemon.Status
-	if err := json.Unmarshal(body, &status); err != nil {
-		return fmt.Errorf("the daemon's answer: %w", err)
-	}
-	causes := causes(&status)
+	causes := causes(status)
 	if c.Bool("json") {
 		encoder := json.NewEncoder(c.App.Writer)
 		encoder.SetIndent("", "  ")
 		err = encoder.Encode(status.Drives)
 	} else {
-		err = printDrives(c.App.Writer, &status)
+		err = printDrives(c.App.Writer, status)
 	}
 	if err != nil || len(causes) == 0 {
 		return err

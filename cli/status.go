@@ -30,17 +30,13 @@ func statusCommand() *cli.Command {
 			if err := noArguments(c); err != nil {
 				return err
 			}
-			body, err := askLocal(c, http.MethodGet, "/status")
+			body, status, err := askStatus(c)
 			if err != nil {
 				return err
 			}
-			var status daemon.Status
-			if err := json.Unmarshal(body, &status); err != nil {
-				return fmt.Errorf("the daemon's answer: %w", err)
-			}
-			causes := causes(&status)
+			causes := causes(status)
 			if !c.Bool("json") {
-				err = printStatus(c.App.Writer, &status, causes)
+				err = printStatus(c.App.Writer, status, causes)
 			} else if _, err = c.App.Writer.Write(body); len(causes) > 0 {
 				fmt.Fprintf(c.App.ErrWriter, "holdfast: not fully protected: %s\n", strings.Join(causes, "; "))
 			}
@@ -50,6 +46,17 @@ func statusCommand() *cli.Command {
 			return err
 		},
 	}
+}
+
+// askStatus asks the daemon of this machine, and returns its answer too as it came.
+func askStatus(c *cli.Context) (body []byte, status *daemon.Status, err error) {
+	if body, err = askLocal(c, http.MethodGet, "/status"); err != nil {
+		return nil, nil, err
+	}
+	if err := json.Unmarshal(body, &status); err != nil {
+		return nil, nil, fmt.Errorf("the daemon's answer: %w", err)
+	}
+	return body, status, nil
 }
 
 // causes says why something is not fully protected; empty: nothing is known.

@@ -19,27 +19,8 @@ func Copy(ctx context.Context, s Source, index int, source, target ShardStore) (
 		return false, engine.E(engine.KindInvalidArgument, "extent %s has no shard %d, or there is no drive to copy it from or to", name(s.ID), index)
 	}
 	r := &rebuilding{ctx: ctx, s: &s, id: engine.ShardID{Extent: s.ID, Index: uint8(index)}, what: "copy"}
-	if err := r.create(target); err != nil {
-		return false, r.explain(err)
-	}
-	r.piece = s.Pool.Get(s.Code.PieceOf(int(min(s.Size, int64(s.Code.Block())))))
-	defer func() {
-		if r.hung {
-			s.Pool.Leave(r.piece)
-		} else {
-			s.Pool.Put(r.piece)
-		}
-	}()
-	for at := int64(0); at < s.Size; at += int64(s.Code.Block()) {
-		if err := r.read(at, source); err != nil {
-			r.writer.Abort()
-			return ctx.Err() == nil, r.explain(err)
-		}
-		if err := r.write(at); err != nil {
-			return false, r.explain(err)
-		}
-	}
-	return false, r.explain(Within(ctx, func() error { return r.writer.Commit(ctx) }, func() {}))
+	filled, err := r.run(target, func(at int64) error { return r.read(at, source) })
+	return !filled && ctx.Err() == nil, err
 }
 
 // read fills the piece of the block at offset at from a store that has the shard.

@@ -27,30 +27,10 @@ func Rebuild(ctx context.Context, s Source, index int, target ShardStore) error 
 // rebuild says too whether it was the target that failed.
 func rebuild(ctx context.Context, s *Source, index int, target ShardStore) (targetFailed bool, err error) {
 	r := &rebuilding{ctx: ctx, s: s, id: engine.ShardID{Extent: s.ID, Index: uint8(index)}, what: "rebuild"}
-	if err := r.create(target); err != nil {
-		return true, r.explain(err)
-	}
 	f := newFetch(s)
 	f.barred = 1 << index
-	r.piece = s.Pool.Get(s.Code.PieceOf(int(min(s.Size, int64(s.Code.Block())))))
-	defer func() {
-		if r.hung {
-			s.Pool.Leave(r.piece)
-		} else {
-			s.Pool.Put(r.piece)
-		}
-	}()
-	for at := int64(0); at < s.Size; at += int64(s.Code.Block()) {
-		if err := r.reconstruct(f, at); err != nil {
-			r.writer.Abort()
-			return false, r.explain(err)
-		}
-		if err := r.write(at); err != nil {
-			return true, r.explain(err)
-		}
-	}
-	err = Within(ctx, func() error { return r.writer.Commit(ctx) }, func() {})
-	return err != nil, r.explain(err)
+	filled, err := r.run(target, func(at int64) error { return r.reconstruct(f, at) })
+	return filled && err != nil, err
 }
 
 // rebuilding is one shard on its way to a target.
@@ -63,6 +43,33 @@ type rebuilding struct {
 	sums   []uint64
 	hung   bool   // a store may still use piece
 	what   string // is done, for errors
+}
+
+// run creates the shard, has fill put one block's piece after the other into piece, writes them and commits. With an error, filled says that it was the
+// target's.
+func (r *rebuilding) run(target ShardStore, fill func(at int64) error) (filled bool, err error) {
+	if err := r.create(target); err != nil {
+		return true, r.explain(err)
+	}
+	block := int64(r.s.Code.Block())
+	r.piece = r.s.Pool.Get(r.s.Code.PieceOf(int(min(r.s.Size, block))))
+	defer func() {
+		if r.hung {
+			r.s.Pool.Leave(r.piece)
+		} else {
+			r.s.Pool.Put(r.piece)
+		}
+	}()
+	for at := int64(0); at < r.s.Size; at += block {
+		if err := fill(at); err != nil {
+			r.writer.Abort()
+			return false, r.explain(err)
+		}
+		if err := r.write(at); err != nil {
+			return true, r.explain(err)
+		}
+	}
+	return true, r.explain(Within(r.ctx, func() error { return r.writer.Commit(r.ctx) }, func() {}))
 }
 
 func (r *rebuilding) create(target ShardStore) error {

@@ -348,6 +348,14 @@ func (a *apply) current(r *NodeRef) (*node, *Answer) {
 	return n, refusal
 }
 
+// file finds the current node of a command, and its bucket.
+func (a *apply) file(r *NodeRef) (b bucketRow, n *node, refusal *Answer) {
+	if refusal = a.loadBucket(r.Bucket, &b); refusal == nil {
+		n, refusal = a.current(r)
+	}
+	return b, n, refusal
+}
+
 // at finds the place that a command names, whose directory must be there.
 func (a *apply) at(r *PlaceRef) (*path, *Answer) {
 	p, refusal, err := findPlace(a.view, r.Bucket, uint64(r.Directory), r.Name)
@@ -452,11 +460,7 @@ func (a *apply) into(p *path, below *child) *path {
 }
 
 func (a *apply) linkFile(c *LinkFile) *Answer {
-	var b bucketRow
-	if refusal := a.loadBucket(c.File.Bucket, &b); refusal != nil {
-		return refusal
-	}
-	n, refusal := a.current(&c.File)
+	b, n, refusal := a.file(&c.File)
 	if refusal != nil {
 		return refusal
 	}
@@ -561,11 +565,7 @@ func (a *apply) removeFile(c *RemoveFile) *Answer {
 }
 
 func (a *apply) setFile(c *SetFile) *Answer {
-	var b bucketRow
-	if refusal := a.loadBucket(c.File.Bucket, &b); refusal != nil {
-		return refusal
-	}
-	n, refusal := a.current(&c.File)
+	b, n, refusal := a.file(&c.File)
 	if refusal != nil {
 		return refusal
 	}
@@ -609,11 +609,7 @@ func (a *apply) storedTime(t int64) int64 {
 }
 
 func (a *apply) setXattr(c *SetXattr) *Answer {
-	var b bucketRow
-	if refusal := a.loadBucket(c.File.Bucket, &b); refusal != nil {
-		return refusal
-	}
-	n, refusal := a.current(&c.File)
+	b, n, refusal := a.file(&c.File)
 	if refusal != nil {
 		return refusal
 	}

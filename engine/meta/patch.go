@@ -79,11 +79,7 @@ type placing struct {
 }
 
 func (a *apply) patchFile(c *PatchFile) *Answer {
-	var b bucketRow
-	if refusal := a.loadBucket(c.File.Bucket, &b); refusal != nil {
-		return refusal
-	}
-	n, refusal := a.current(&c.File)
+	b, n, refusal := a.file(&c.File)
 	if refusal != nil {
 		return refusal
 	}
