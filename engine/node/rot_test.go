@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"holdfast/engine"
 	"holdfast/engine/disk/sim"
@@ -137,4 +140,74 @@ func (r *rig) readAll(i int) ([]byte, error) {
 	}
 	b, err := io.ReadAll(o)
 	return b, errors.Join(err, o.Close())
+}
+
+// TestDestroyedMetadata overwrites all that a drive knows of itself, its meta stream or its index, with random bytes or with zeros, while the node is down: it
+// starts without the drive, says what is wrong with it, and reads and writes go on. Once the folder is emptied, the drive is rebuilt from its peers, so
+// that the two drives that were never touched may be lost at the end.
+func TestDestroyedMetadata(t *testing.T) {
+	c := testConfig(t, t.TempDir(), 4)
+	c.CheckInterval = 20 * time.Millisecond
+	n := withBucket(t, c)
+	rng := rand.NewChaCha8([32]byte{7})
+	keys, overwritten := 0, 0
+	write := func() {
+		for i := range 3 {
+			put(t, n, fmt.Sprint("k", keys), content(uint64(keys), 1000+i*1_000_000))
+			keys++
+		}
+	}
+	read := func() {
+		for i := range keys {
+			mustGet(t, n, fmt.Sprint("k", i), content(uint64(i), 1000+i%3*1_000_000))
+		}
+	}
+	write()
+	for round, what := range []struct {
+		folder string
+		random bool
+	}{{"meta", true}, {"index", true}, {"meta", false}, {"index", false}} {
+		drive := c.Drives[round%2]
+		closeNode(t, n)
+		err := filepath.WalkDir(filepath.Join(drive, what.folder), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			info, err := d.Info()
+			if err != nil {
+				return err
+			}
+			b := make([]byte, info.Size())
+			if what.random {
+				_, _ = rng.Read(b) // never fails
+			}
+			overwritten++
+			return os.WriteFile(path, b, 0o600)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n = openNode(t, c)
+		await(t, n, fmt.Sprintf("the drive whose %s is destroyed is not out", what.folder), func(s Status) bool {
+			return s.Drives[round%2].State == "out" && s.Drives[round%2].Problem != ""
+		})
+		read()
+		write()
+		s, err := n.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s, random %v: %s", what.folder, what.random, s.Drives[round%2].Problem)
+		wipe(t, drive)
+		await(t, n, "the emptied drive is not rebuilt", allIn)
+	}
+	if overwritten < 4 {
+		t.Errorf("%d files were overwritten, too few", overwritten)
+	}
+	closeNode(t, n)
+	wipe(t, c.Drives[2])
+	wipe(t, c.Drives[3])
+	n = openNode(t, c)
+	read()
+	closeNode(t, n)
 }
