@@ -24,7 +24,7 @@ func find(t *testing.T, tree, target string) bool {
 	if out, err := run(tree, "vet", target); err != nil {
 		t.Fatalf("the tree with the bug does not build: %s", out)
 	}
-	out, err := run(tree, "test", "-count=1", "-timeout", "5m", target)
+	out, err := run(tree, "test", "-count=1", "-failfast", "-timeout", "8m", target)
 	if err == nil {
 		t.Errorf("nothing in %s finds it", target)
 		return false
