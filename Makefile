@@ -69,7 +69,7 @@ loss: ## back up 10 GB (Go's toolchain, its modules, a 4 GiB file) under kills, 
 	HOLDFAST_LOSS_TREE=$${LOSS_TREE:-$$($(GO) env GOROOT):$$($(GO) env GOMODCACHE):$$($(GO) env GOMODCACHE)/cache} HOLDFAST_LOSS_MB=$${LOSS_MB:-10240} HOLDFAST_LOSS_BIG=$${LOSS_BIG:-4096} \
 	  HOLDFAST_LOSS_APART=1 HOLDFAST_LOSS_KILL=20 $(GO) test -count=1 -timeout 4h -v ./tests/loss
 
-planted: ## plant bugs into copies of the tree; the unchanged tests must find each
+planted: ## plant bugs into copies of the tree; the unchanged test that is named for each must find it
 	$(GO) test -count=1 -tags planted -timeout 60m -v ./tests/planted
 
 fuzz: ## every fuzz test, each for FUZZTIME (10s)

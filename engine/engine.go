@@ -180,6 +180,11 @@ type Buckets interface {
 	// SetBucketLock enables locks, for good, and sets the retention of versions that are made later without one. KindNoSuchBucket;
 	// KindInvalidArgument, see CheckBucketLock; KindBucketState unless versioning is enabled.
 	SetBucketLock(ctx context.Context, name BucketName, lock BucketLock) error
+	// BucketQuota returns what SetBucketQuota said last; the zero Quota is none. KindNoSuchBucket.
+	BucketQuota(ctx context.Context, name BucketName) (Quota, error)
+	// SetBucketQuota bounds what the bucket holds from now on: what would be put, copied, appended, patched or linked beyond it is refused with KindQuota,
+	// and nothing has changed then. What is there already stays, and can be removed, renamed or made smaller. KindNoSuchBucket.
+	SetBucketQuota(ctx context.Context, name BucketName, q Quota) error
 	// Document returns what SetDocument kept last under a name of a bucket, nil if nothing. KindNoSuchBucket.
 	Document(ctx context.Context, name BucketName, document string) ([]byte, error)
 	// SetDocument keeps a value with a bucket; nil or an empty one removes it. The engine gives it no meaning. KindNoSuchBucket,
@@ -420,6 +425,23 @@ type RenameOptions struct {
 // PrefixInfo says how much lies beneath a prefix: objects, their bytes, and all versions, delete markers included.
 type PrefixInfo struct {
 	Objects, Bytes, Versions uint64
+}
+
+// Quota is the most that a bucket holds; 0 is no bound. Parts of uploads that are not completed do not count, nor do files without a name.
+type Quota struct {
+	Bytes   uint64 // of all versions
+	Objects uint64 // current versions that are no delete markers
+}
+
+// Judge says why a bucket cannot go from holding what before says to holding what after says; nil if it can. The error is of KindQuota.
+func (q Quota) Judge(before, after Quota) *Error {
+	switch {
+	case q.Bytes > 0 && after.Bytes > before.Bytes && after.Bytes > q.Bytes:
+		return E(KindQuota, "the bucket would hold %d bytes; its quota is %d", after.Bytes, q.Bytes)
+	case q.Objects > 0 && after.Objects > before.Objects && after.Objects > q.Objects:
+		return E(KindQuota, "the bucket would hold %d objects; its quota is %d", after.Objects, q.Objects)
+	}
+	return nil
 }
 
 // CopyPartOptions describe a part that is copied; Hash and Checksum are as in CopyOptions, without them the part has no checksum. Range nil means

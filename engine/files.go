@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"io"
+	"math"
 	"strings"
 	"time"
 )
@@ -143,11 +144,27 @@ type Files interface {
 	Space(ctx context.Context, bucket BucketName) (SpaceInfo, error)
 }
 
-// SpaceInfo is the room that a bucket has. Total and Free are bytes of content in the standard class, of which all buckets have the same; what is free now others may
-// take.
+// SpaceInfo is the room that a bucket has. Total and Free are bytes of content in the standard class. All buckets share them, and what is free now others may take;
+// a bucket with a quota has no more than that leaves.
 type SpaceInfo struct {
-	Total, Free int64
-	Held        PrefixInfo // by the bucket
+	Total, Free  int64
+	Held         PrefixInfo // by the bucket
+	VersionBytes uint64     // of all its versions. Of versions that an earlier release made not current, some may not be counted.
+	Quota        Quota
+}
+
+// Within restricts the room of the drives to what the quota leaves.
+func (i *SpaceInfo) Within(q Quota) {
+	i.Quota = q
+	if q.Bytes == 0 {
+		return
+	}
+	left := int64(0)
+	if q.Bytes > i.VersionBytes {
+		left = int64(min(q.Bytes-i.VersionBytes, math.MaxInt64))
+	}
+	i.Free = min(i.Free, left)
+	i.Total = min(i.Total, int64(min(max(q.Bytes, i.VersionBytes), math.MaxInt64)))
 }
 
 // ListDirectoryOptions select a page: names behind After, which is the Last of the page before or "".

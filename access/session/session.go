@@ -157,6 +157,19 @@ func (s *session) SetVersioning(ctx context.Context, name engine.BucketName, v e
 	return err
 }
 
+func (s *session) BucketQuota(ctx context.Context, name engine.BucketName) (engine.Quota, error) {
+	return do(ctx, s, "admin:GetBucketQuota", engine.Ref{Bucket: name}, func() (engine.Quota, error) {
+		return s.engine.BucketQuota(ctx, name)
+	})
+}
+
+func (s *session) SetBucketQuota(ctx context.Context, name engine.BucketName, q engine.Quota) error {
+	_, err := do(ctx, s, "admin:SetBucketQuota", engine.Ref{Bucket: name}, func() (nothing, error) {
+		return nothing{}, s.engine.SetBucketQuota(ctx, name, q)
+	})
+	return err
+}
+
 func (s *session) BucketLock(ctx context.Context, name engine.BucketName) (engine.BucketLock, error) {
 	return do(ctx, s, "s3:GetBucketObjectLockConfiguration", engine.Ref{Bucket: name}, func() (engine.BucketLock, error) {
 		return s.engine.BucketLock(ctx, name)

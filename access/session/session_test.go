@@ -58,6 +58,12 @@ func (n *none) Parts(context.Context, engine.Ref, engine.ListPartsOptions) (engi
 func (n *none) SetTags(context.Context, engine.Ref, engine.Tags) (engine.ObjectInfo, error) {
 	return engine.ObjectInfo{}, n.fail()
 }
+func (n *none) BucketQuota(context.Context, engine.BucketName) (engine.Quota, error) {
+	return engine.Quota{}, n.fail()
+}
+func (n *none) SetBucketQuota(context.Context, engine.BucketName, engine.Quota) error {
+	return n.fail()
+}
 func (n *none) BucketLock(context.Context, engine.BucketName) (engine.BucketLock, error) {
 	return engine.BucketLock{}, n.fail()
 }
@@ -130,7 +136,7 @@ func everyMethod(t *testing.T, e engine.Engine) map[string]error {
 		err, _ := answers[len(answers)-1].Interface().(error)
 		out[v.Type().Method(i).Name] = err
 	}
-	if len(out) != 64 {
+	if len(out) != 66 {
 		t.Fatalf("the engine has %d methods; does each go through the decision?", len(out))
 	}
 	return out
@@ -165,10 +171,10 @@ func TestRootReachesTheEngine(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if e.calls != 64 {
+	if e.calls != 66 {
 		t.Errorf("%d calls reached the engine", e.calls)
 	}
-	if s := log.String(); strings.Count(s, "\n") != 64 || !strings.Contains(s, "request=REQUEST1") || strings.Contains(s, "canary") {
+	if s := log.String(); strings.Count(s, "\n") != 66 || !strings.Contains(s, "request=REQUEST1") || strings.Contains(s, "canary") {
 		t.Errorf("the log: %s", s)
 	}
 	log.Reset()

@@ -357,12 +357,19 @@ func (c *Coordinator) usage(ctx context.Context, bucket engine.BucketName, prefi
 
 // Space implements engine.Files.
 func (c *Coordinator) Space(ctx context.Context, bucket engine.BucketName) (info engine.SpaceInfo, err error) {
-	if info.Held, err = c.usage(ctx, bucket, ""); err != nil {
+	record, view, err := c.bucketView(ctx, bucket)
+	if err != nil {
 		return info, engine.Wrap("space", engine.Ref{Bucket: bucket}, err)
+	}
+	info, err = meta.LookupSpace(view, record.ID)
+	_ = view.Close() // a snapshot that was only read
+	if err != nil {
+		return info, engine.Wrap("space", engine.Ref{Bucket: bucket}, rowError(err))
 	}
 	total, free := c.Drives.Room()
 	r, _ := c.Class(engine.ClassStandard)
 	shards := int64(r.Data + r.Parity)
 	info.Total, info.Free = total/shards*int64(r.Data), free/shards*int64(r.Data)
+	info.Within(info.Quota)
 	return info, nil
 }

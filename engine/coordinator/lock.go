@@ -48,6 +48,26 @@ func (c *Coordinator) SetBucketLock(ctx context.Context, name engine.BucketName,
 	return engine.Wrap("set bucket lock", engine.Ref{Bucket: name}, err)
 }
 
+// BucketQuota implements engine.Buckets.
+func (c *Coordinator) BucketQuota(ctx context.Context, name engine.BucketName) (engine.Quota, error) {
+	record, view, err := c.bucketView(ctx, name)
+	if err != nil {
+		return engine.Quota{}, engine.Wrap("bucket quota", engine.Ref{Bucket: name}, err)
+	}
+	defer view.Close()
+	q, err := meta.LookupBucketQuota(view, record.ID)
+	return q, engine.Wrap("bucket quota", engine.Ref{Bucket: name}, rowError(err))
+}
+
+// SetBucketQuota implements engine.Buckets.
+func (c *Coordinator) SetBucketQuota(ctx context.Context, name engine.BucketName, q engine.Quota) error {
+	record, err := c.bucket(ctx, name)
+	if err == nil {
+		_, _, err = c.Data.Do(ctx, &meta.SetBucketQuota{Bucket: record.ID, Quota: q})
+	}
+	return engine.Wrap("set bucket quota", engine.Ref{Bucket: name}, err)
+}
+
 // SetLock implements engine.Objects.
 func (c *Coordinator) SetLock(ctx context.Context, ref engine.Ref, change engine.LockChange) (engine.ObjectInfo, error) {
 	info, err := c.setLock(ctx, ref, change)

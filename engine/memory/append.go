@@ -56,14 +56,22 @@ func (e *Engine) append(ctx context.Context, ref engine.Ref, body io.Reader, o e
 		},
 		content: whole(c.data),
 	}
+	size := int64(len(c.data))
+	if before != nil && before.info.Size > 0 {
+		if size == 0 {
+			return info, engine.E(engine.KindInvalidArgument, "there is nothing to append")
+		}
+		size += before.info.Size
+	}
+	if err := b.fitsPush(ref.Key, size); err != nil {
+		return info, err
+	}
 	switch {
 	case before == nil:
 		return e.setCurrent(b, ref.Key, plain), nil
 	case before.info.Size == 0:
 		plain.info.Class, plain.info.Attributes, plain.info.Tags, plain.token = before.info.Class, before.info.Attributes, before.info.Tags, before.token
 		return e.setCurrent(b, ref.Key, plain), nil
-	case len(c.data) == 0:
-		return info, engine.E(engine.KindInvalidArgument, "there is nothing to append")
 	}
 	longer := &object{info: before.info, token: before.token, content: join(before.content, whole(c.data)), parts: slices.Clone(before.parts)}
 	longer.info.Size = longer.content.size

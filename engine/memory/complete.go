@@ -49,6 +49,9 @@ func (e *Engine) completeUpload(ctx context.Context, ref engine.Ref, id engine.U
 	if made.info.Lock, err = e.newLock(b, u.lock); err != nil {
 		return info, err
 	}
+	if err := b.fitsPush(ref.Key, made.info.Size); err != nil {
+		return info, err
+	}
 	b.uploads.Delete(u)
 	return e.setCurrent(b, ref.Key, made), nil
 }

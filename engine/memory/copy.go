@@ -84,6 +84,9 @@ func (e *Engine) copy(ctx context.Context, from, to engine.Ref, o engine.CopyOpt
 	if o.Tags != nil {
 		copied.Tags = *o.Tags
 	}
+	if err := b.fitsPush(to.Key, copied.Size); err != nil {
+		return info, err
+	}
 	info = e.setCurrent(b, to.Key, &object{info: copied, content: data, parts: parts})
 	info.Source = versionCopied(source)
 	return info, nil

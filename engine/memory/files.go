@@ -328,11 +328,22 @@ func (e *Engine) setXattr(ctx context.Context, f engine.File, name string, value
 
 // Space says how much room a bucket has: as much again as a drive would.
 func (e *Engine) Space(ctx context.Context, name engine.BucketName) (info engine.SpaceInfo, err error) {
-	if info.Held, err = e.Usage(ctx, name, ""); err != nil {
+	q, err := e.BucketQuota(ctx, name)
+	if err == nil {
+		info.Held, err = e.Usage(ctx, name, "")
+	}
+	if err != nil {
 		return info, engine.Wrap("space", engine.Ref{Bucket: name}, err)
 	}
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if b, err := e.find(name); err == nil {
+		info.VersionBytes = b.heldAll().Bytes
+	}
 	const room = 1 << 40
-	return engine.SpaceInfo{Total: room + int64(info.Held.Bytes), Free: room, Held: info.Held}, nil
+	info.Total, info.Free = room+int64(info.Held.Bytes), room
+	info.Within(q)
+	return info, nil
 }
 
 // OpenFile returns a reader of the content of a file.

@@ -59,6 +59,7 @@ type bucket struct {
 
 	versioning engine.Versioning
 	lock       engine.BucketLock
+	quota      engine.Quota
 	documents  map[string][]byte
 
 	// The file view: setVersions keeps it as the stacks have it.

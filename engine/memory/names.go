@@ -279,12 +279,19 @@ func (e *Engine) makeFile(ctx context.Context, at engine.Place, o engine.MakeFil
 		},
 		content: whole([]byte(o.Target)), node: made,
 	}
+	key := n.key
+	if o.Type == engine.TypeDirectory {
+		if err := checkLength(n.prefix()); err != nil {
+			return info, err
+		}
+		key = engine.Key(n.prefix())
+	}
+	if err := b.fitsPush(key, file.info.Size); err != nil {
+		return info, err
+	}
 	if o.Type != engine.TypeDirectory {
 		e.push(b, n.key, file)
 		return b.fileInfo(file), nil
-	}
-	if err := checkLength(n.prefix()); err != nil {
-		return info, err
 	}
 	file.node, file.info.Class = node{}, engine.ClassStandard // the object in the directory is one as any other
 	e.pushAs(b, engine.ChangeDirectoryMade, engine.Key(n.prefix()), file)
@@ -332,6 +339,9 @@ func (e *Engine) linkFile(ctx context.Context, f engine.File, at engine.Place) (
 	}
 	if b.nameless[f.Node] != nil {
 		return e.nameFile(b, o, n)
+	}
+	if err := b.fitsPush(n.key, o.info.Size); err != nil {
+		return info, err
 	}
 	change := e.raise(b, engine.ChangeLinked, n.key)
 	linked := *o

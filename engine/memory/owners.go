@@ -184,6 +184,9 @@ func (e *Engine) nameFile(b *bucket, o *object, n entry) (info engine.FileInfo, 
 	if named.info.Lock, err = e.newLock(b, engine.Lock{}); err != nil {
 		return info, err
 	}
+	if err := b.fitsPush(n.key, o.info.Size); err != nil {
+		return info, err
+	}
 	e.pushAs(b, engine.ChangeLinked, n.key, &named)
 	return b.fileInfo(&named), nil
 }

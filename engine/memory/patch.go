@@ -331,6 +331,9 @@ func (e *Engine) setPatched(b *bucket, before, after *object) (info engine.FileI
 		if after.info.Lock, err = e.newLock(b, engine.Lock{}); err != nil {
 			return info, err
 		}
+		if err := b.fitsPush(before.info.Key, after.info.Size); err != nil {
+			return info, err
+		}
 		b.renumber(before)
 		after.info = clone(after.info)
 		e.pushAs(b, engine.ChangePatched, before.info.Key, after)
@@ -339,6 +342,11 @@ func (e *Engine) setPatched(b *bucket, before, after *object) (info engine.FileI
 	key, nameless := before.info.Key, b.nameless[before.node.id] != nil
 	if nameless {
 		key = ""
+	}
+	if names := int64(len(b.keys[before.node.id])); !nameless {
+		if err := b.fitsQuota(0, (after.info.Size-before.info.Size)*names); err != nil {
+			return info, err
+		}
 	}
 	n := e.raise(b, engine.ChangePatched, key)
 	after.info.Modified, after.info.Sequence = e.stamp(b), b.sequence

@@ -53,6 +53,9 @@ func (e *Engine) put(ctx context.Context, ref engine.Ref, body io.Reader, o engi
 	if err != nil {
 		return info, err
 	}
+	if err := b.fitsPush(ref.Key, int64(len(c.data))); err != nil {
+		return info, err
+	}
 	return e.setCurrent(b, ref.Key, &object{
 		info: engine.ObjectInfo{
 			Lock: lock,

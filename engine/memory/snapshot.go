@@ -17,7 +17,7 @@ func (e *Engine) Clone() *Engine {
 	c.lastID, c.uploads = e.lastID, e.uploads
 	e.buckets.Ascend(func(b *bucket) bool {
 		own := newBucket(b.info)
-		own.sequence, own.last, own.versioning, own.lock, own.documents = b.sequence, b.last, b.versioning, b.lock, maps.Clone(b.documents)
+		own.sequence, own.last, own.versioning, own.lock, own.quota, own.documents = b.sequence, b.last, b.versioning, b.lock, b.quota, maps.Clone(b.documents)
 		own.feed = b.feed.clone()
 		own.lastNode, own.keys, own.directories, own.prefixes = b.lastNode, maps.Clone(b.keys), maps.Clone(b.directories), maps.Clone(b.prefixes)
 		b.stacks.Ascend(func(s *stack) bool { own.stacks.ReplaceOrInsert(s); return true })
@@ -41,7 +41,7 @@ func (e *Engine) Digest() [sha256.Size]byte {
 	h := sha256.New()
 	fmt.Fprintf(h, "%d %d\n", e.lastID, e.uploads)
 	e.buckets.Ascend(func(b *bucket) bool {
-		fmt.Fprintf(h, "bucket %+v %d %d %v %v %+v %q %v\n", b.info, b.sequence, b.lastNode, b.last, b.versioning, b.lock, b.documents, b.feed.cursors)
+		fmt.Fprintf(h, "bucket %+v %d %d %v %v %+v %+v %q %v\n", b.info, b.sequence, b.lastNode, b.last, b.versioning, b.lock, b.quota, b.documents, b.feed.cursors)
 		b.stacks.Ascend(func(s *stack) bool {
 			for _, o := range s.versions {
 				fmt.Fprintf(h, "version %q %+v %q %+v %q %+v %d\n", s.key, o.info, o.upload, o.parts, o.token, o.node, o.content.size)

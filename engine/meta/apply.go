@@ -218,9 +218,9 @@ func (a *apply) execute(command Command) *Answer {
 func (a *apply) perform(command Command) *Answer {
 	switch c := command.(type) {
 	case *Put:
-		return a.put(c)
+		return a.withinQuota(c.Bucket, func() *Answer { return a.put(c) })
 	case *Copy:
-		return a.copy(c)
+		return a.withinQuota(c.Bucket, func() *Answer { return a.copy(c) })
 	case *CopyPart:
 		return a.copyPart(c)
 	case *SetVersioning:
@@ -229,18 +229,20 @@ func (a *apply) perform(command Command) *Answer {
 		return a.setTags(c)
 	case *SetDocument:
 		return a.setDocument(c)
+	case *SetBucketQuota:
+		return a.setBucketQuota(c)
 	case *SetBucketLock:
 		return a.setBucketLock(c)
 	case *SetLock:
 		return a.setLock(c)
 	case *Append:
-		return a.append(c)
+		return a.withinQuota(c.Bucket, func() *Answer { return a.append(c) })
 	case *Rename:
 		return a.rename(c)
 	case *MakeFile:
-		return a.makeFile(c)
+		return a.withinQuota(c.At.Bucket, func() *Answer { return a.makeFile(c) })
 	case *LinkFile:
-		return a.linkFile(c)
+		return a.withinQuota(c.At.Bucket, func() *Answer { return a.linkFile(c) })
 	case *RemoveFile:
 		return a.removeFile(c)
 	case *MoveFile:
@@ -250,7 +252,7 @@ func (a *apply) perform(command Command) *Answer {
 	case *SetXattr:
 		return a.setXattr(c)
 	case *PatchFile:
-		return a.patchFile(c)
+		return a.withinQuota(c.File.Bucket, func() *Answer { return a.patchFile(c) })
 	case *OpenOwner:
 		return a.openOwner(c)
 	case *RenewOwner:

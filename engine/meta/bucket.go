@@ -11,7 +11,7 @@ func (a *apply) createBucket(c *CreateBucket) *Answer {
 	if a.has(key) {
 		return &Answer{}
 	}
-	b := bucketRow{name: c.Name, created: a.header.Stamp, inode: rootInode}
+	b := bucketRow{name: c.Name, created: a.header.Stamp, inode: rootInode, counted: true}
 	if c.Lock {
 		b.lock.Enabled, b.versioning = true, engine.VersioningEnabled
 	}

@@ -154,11 +154,17 @@ func (c *checker) directory(bucket, inode uint64, b *bucketRow, seen *inodeSeen)
 		return err
 	}
 	var r aggregateRow
-	if ok, err := load(c.view, key16(rowAggregate, bucket, inode), &r); err != nil {
+	ok, err := load(c.view, key16(rowAggregate, bucket, inode), &r)
+	if err != nil {
 		return err
-	} else if longest := engine.KeyBytesMax - r.spare; longest < seen.longest {
+	}
+	if longest := engine.KeyBytesMax - r.spare; longest < seen.longest {
 		c.problem("bucket %d: directory %d says that names beneath have %d bytes at most; there are some with %d", bucket, inode, longest, seen.longest)
-	} else if r.spare, r.changed = 0, 0; r != seen.aggregate || !ok {
+	}
+	if r.spare, r.changed = 0, 0; !b.counted {
+		r.older = max(r.older, seen.aggregate.older)
+	}
+	if r != seen.aggregate || !ok {
 		c.problem("bucket %d: directory %d counts %+v; beneath it are %+v", bucket, inode, r, seen.aggregate)
 	}
 	if inode != rootInode && seen.aggregate.versions == 0 {
@@ -191,7 +197,8 @@ func (c *checker) beneath(bucket, inode uint64, b *bucketRow, seen *inodeSeen) (
 		if err != nil {
 			return false, err
 		}
-		seen.aggregate.locked += held + beneath
+		seen.aggregate.locked += held + beneath.locked
+		seen.aggregate.older += beneath.older
 		if child.entry.kind == entryObject {
 			seen.aggregate.objects++
 			seen.aggregate.bytes += uint64(child.entry.size)
@@ -214,6 +221,7 @@ func (c *checker) beneath(bucket, inode uint64, b *bucketRow, seen *inodeSeen) (
 		}
 		seen.aggregate.objects += child.aggregate.objects
 		seen.aggregate.bytes += child.aggregate.bytes
+		seen.aggregate.older += child.aggregate.older
 		seen.aggregate.versions += child.aggregate.versions
 		seen.aggregate.locked += child.aggregate.locked
 		seen.longest = max(seen.longest, uint64(len(child.name))+child.longest)
@@ -221,8 +229,8 @@ func (c *checker) beneath(bucket, inode uint64, b *bucketRow, seen *inodeSeen) (
 	return first, nil
 }
 
-// stack goes through the older versions of an entry, and counts those with a lock.
-func (c *checker) stack(bucket, directory uint64, b *bucketRow, top *inodeSeen) (locked uint64, err error) {
+// stack goes through the older versions of an entry, and counts those with a lock, and the bytes of all.
+func (c *checker) stack(bucket, directory uint64, b *bucketRow, top *inodeSeen) (beneath aggregateRow, err error) {
 	count, null, last := uint64(0), engine.Sequence(0), top.entry.sequence
 	err = scan(c.view, olderPrefix(engine.BucketID(bucket), directory, top.name), nil, func(key, value []byte) (bool, error) {
 		older := &inodeSeen{parent: directory, name: top.name, links: 1}
@@ -242,14 +250,15 @@ func (c *checker) stack(bucket, directory uint64, b *bucketRow, top *inodeSeen) 
 		count++
 		last = e.sequence
 		held, err := c.object(bucket, b, older)
-		locked += held
+		beneath.locked += held
+		beneath.older += uint64(e.size)
 		return true, err
 	})
 	c.older += count
 	if count != top.entry.older || null != top.entry.nullOlder {
 		c.problem("bucket %d: %q has %d older versions, the null one at %d; its entry says %+v", bucket, top.name, count, null, top.entry)
 	}
-	return locked, err
+	return beneath, err
 }
 
 // object notes a version, and returns 1 if it has a lock.

@@ -19,8 +19,8 @@ const CommandBytesMax = 1 << 20
 // commandFormat is the format of the commands that are written. Format 2 added the versions that Source and Delete name. Format 3 added tags,
 // the class of what is copied, and Recode. Format 4 added locks, Append and the renames. Format 5 added the sender's clock to what makes versions that a
 // bucket may lock. Format 6 added the commands of files, those of drives that leave, RemovePrefix, RemoveBucket and TakeApart, those of cursors, Compact
-// and Settle.
-const commandFormat = 6
+// and Settle. Format 7 added SetBucketQuota.
+const commandFormat = 7
 
 // Header begins every command. (Epoch, Number) identifies it: a repetition is answered, not applied again. The group's leader
 // writes Stamp when it proposes.
@@ -121,6 +121,7 @@ const (
 	opTrimFeed       = 52
 	opCompact        = 55
 	opSettle         = 56
+	opSetBucketQuota = 57
 )
 
 var commands = map[byte]func() Command{
@@ -178,6 +179,7 @@ var commands = map[byte]func() Command{
 	opTrimFeed:       func() Command { return new(TrimFeed) },
 	opCompact:        func() Command { return new(Compact) },
 	opSettle:         func() Command { return new(Settle) },
+	opSetBucketQuota: func() Command { return new(SetBucketQuota) },
 }
 
 // parseCommand decodes a command; the result refers to the bytes. ErrNewer for a later version and for an opcode that is not known, for none is

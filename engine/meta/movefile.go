@@ -236,8 +236,9 @@ func (a *apply) exchange(b *bucketRow, from, to *moving) *Answer {
 		old := *places[1-i]
 		old.name, old.made = items[i].name(old.name), 0
 		a.view.Delete(entryKey(old.bucket, old.leaf(), old.name))
-		d := items[i].d
-		a.count(&old, delta{objects: -d.objects, bytes: -d.bytes, versions: -d.versions, renamed: true})
+		d := items[i].d.gone()
+		d.renamed = true
+		a.count(&old, d)
 	}
 	links := [2]*path{from.path, to.path}
 	for i := range items {
@@ -289,10 +290,9 @@ func (a *apply) item(m *moving) item {
 		it.d.renamed = true
 		return it
 	}
-	held := &m.below.held
-	return item{directory: true, entry: entryRow{kind: entryDirectory, inode: m.below.id}, d: delta{
-		objects: int64(held.objects), bytes: int64(held.bytes), versions: int64(held.versions), longest: engine.KeyBytesMax - held.spare, renamed: true,
-	}}
+	it := item{directory: true, entry: entryRow{kind: entryDirectory, inode: m.below.id}, d: m.below.held.delta()}
+	it.d.renamed = true
+	return it
 }
 
 // name returns the name that the item has in its row.

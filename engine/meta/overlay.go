@@ -46,6 +46,18 @@ func (o *Overlay) Delete(key []byte) {
 // Bytes returns the size of all changes made so far, for bounding a batch.
 func (o *Overlay) Bytes() int { return o.bytes }
 
+// Mark is a state of the changes of an Overlay.
+type Mark struct {
+	changes *btree.BTreeG[Op]
+	bytes   int
+}
+
+// Mark keeps the changes as they are. It shares them with the overlay until they differ.
+func (o *Overlay) Mark() Mark { return Mark{o.changes.Clone(), o.bytes} }
+
+// Restore takes back all changes since the mark, which is used up.
+func (o *Overlay) Restore(m Mark) { o.changes, o.bytes = m.changes, m.bytes }
+
 // Batch returns the changes in order of their keys.
 func (o *Overlay) Batch() *Batch {
 	b := &Batch{Ops: make([]Op, 0, o.changes.Len())}

@@ -145,7 +145,7 @@ func (a *apply) renew(n *node, size int64) {
 		entry.sequence, entry.stamp, entry.size, entry.etag = n.inode.sequence, n.inode.stamp, n.inode.size, n.inode.etag
 		a.view.Set(entryKey(p.bucket, p.leaf(), p.name), entry.encode())
 		if n.inode.size != size {
-			a.count(p, delta{bytes: n.inode.size - size})
+			a.count(p, delta{bytes: n.inode.size - size, all: n.inode.size - size})
 		}
 	}
 }

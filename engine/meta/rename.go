@@ -88,10 +88,10 @@ func (a *apply) moveEntry(from, to *path, token string) (inode inodeRow) {
 	entry := from.entry
 	// What the target gains is counted before what the source loses, lest a directory of both be taken for empty.
 	a.count(to, a.push(to, &entry))
-	gone := delta{versions: -1}
-	gone.hide(&entry)
+	var here delta
+	here.add(&entry, 1)
 	a.view.Delete(entryKey(from.bucket, from.leaf(), from.name))
-	a.count(from, gone)
+	a.count(from, here.gone())
 	key := key16(rowInode, uint64(from.bucket), entry.inode)
 	a.mustLoad(key, &inode) // now, since what to named may have been the same file
 	a.moveName(from, to.leaf(), to.name, entry.inode, &inode)
@@ -109,7 +109,8 @@ func (r *inodeRow) answer(entry *entryRow, b *bucketRow) *Answer {
 
 // moveTree gives the directory that from walks to the name, with its "/", in the directory that above walks to. Nothing is there.
 func (a *apply) moveTree(from, above *path, name string, held *aggregateRow, inode *inodeRow) {
-	moved := delta{objects: int64(held.objects), bytes: int64(held.bytes), versions: int64(held.versions), longest: engine.KeyBytesMax - held.spare, renamed: true}
+	moved := held.delta()
+	moved.renamed = true
 	id := from.leaf()
 	above = &path{bucket: above.bucket, names: above.names, directories: above.directories, name: name}
 	a.count(above, moved)
@@ -120,7 +121,9 @@ func (a *apply) moveTree(from, above *path, name string, held *aggregateRow, ino
 	last := len(from.names) - 1
 	a.view.Delete(entryKey(from.bucket, from.directories[last], from.names[last]))
 	left := &path{bucket: from.bucket, names: from.names[:last], directories: from.directories[:last+1]}
-	a.count(left, delta{objects: -moved.objects, bytes: -moved.bytes, versions: -moved.versions, renamed: true})
+	gone := moved.gone()
+	gone.renamed = true
+	a.count(left, gone)
 }
 
 // token is what is kept with the object of the call's token: it is one for this source alone.

@@ -62,7 +62,7 @@ const (
 // contents of parts their numbers and checksums. Format 4 added locks, and the tokens of renames. Format 5 added what files have: names, types and
 // attributes of inodes, links, extended attributes, owners, contents that patches change, and holes; detached
 // directories; drives that leave; cursors and the changes of buckets.
-const rowFormat = 5
+const rowFormat = 6
 
 // rootInode is the directory that a bucket's keys are walked from.
 const rootInode = 1
@@ -238,6 +238,8 @@ type bucketRow struct {
 	lock       engine.BucketLock
 	// How many cursors it has, and how many of them are not lost: while there is one, changes are noted.
 	cursors, followed uint64
+	quota             engine.Quota
+	counted           bool // the counts of its directories have the bytes of all versions; those of formats before 6 have not
 }
 
 func (r *bucketRow) encode() []byte {
@@ -251,6 +253,9 @@ func (r *bucketRow) encode() []byte {
 	e.bucketLock(&r.lock)
 	e.uint(r.cursors)
 	e.uint(r.followed)
+	e.uint(r.quota.Bytes)
+	e.uint(r.quota.Objects)
+	e.bool(r.counted)
 	return e.b
 }
 
@@ -269,6 +274,10 @@ func (r *bucketRow) decode(d *decoder) {
 	if d.format >= 5 {
 		r.cursors = d.uint()
 		r.followed = d.uint()
+	}
+	if d.format >= 6 {
+		r.quota = engine.Quota{Bytes: d.uint(), Objects: d.uint()}
+		r.counted = d.bool()
 	}
 }
 
@@ -539,6 +548,16 @@ type aggregateRow struct {
 	// before 4 did not know, and have 0.
 	spare   uint64
 	changed int64 // when a name in the directory last came or went, unix nanoseconds; 0 if that was before format 5
+	// older is the sizes of versions that are not current. Formats before 6 did not count them: what they left is missing from it for ever.
+	older uint64
+}
+
+// all returns the sizes of all versions.
+func (r *aggregateRow) all() uint64 { return r.bytes + r.older }
+
+// delta is what a directory adds to the one that it comes into.
+func (r *aggregateRow) delta() delta {
+	return delta{objects: int64(r.objects), bytes: int64(r.bytes), all: int64(r.all()), versions: int64(r.versions), longest: engine.KeyBytesMax - r.spare}
 }
 
 func (r *aggregateRow) encode() []byte {
@@ -550,6 +569,7 @@ func (r *aggregateRow) encode() []byte {
 	e.uint(r.locked)
 	e.uint(r.spare)
 	e.int(r.changed)
+	e.uint(r.older)
 	return e.b
 }
 
@@ -564,6 +584,9 @@ func (r *aggregateRow) decode(d *decoder) {
 	}
 	if d.format >= 5 {
 		r.changed = d.int()
+	}
+	if d.format >= 6 {
+		r.older = d.uint()
 	}
 }
 

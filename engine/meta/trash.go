@@ -98,7 +98,7 @@ func (a *apply) removePrefix(c *RemovePrefix) *Answer {
 	a.raise(c.Bucket, &b, engine.ChangeDirectoryRemoved).tree(p.leaf(), above, p.names[last])
 	a.detach(c.Bucket, p.leaf(), b.sequence)
 	a.view.Delete(entryKey(c.Bucket, p.directories[last], p.names[last]))
-	a.count(above, delta{objects: -int64(held.objects), bytes: -int64(held.bytes), versions: -int64(held.versions)})
+	a.count(above, held.delta().gone())
 	a.view.Set(key8(rowBucket, uint64(c.Bucket)), b.encode())
 	return held.removed(&b, a.header.Stamp)
 }

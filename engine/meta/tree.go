@@ -82,8 +82,14 @@ func (a *apply) makeDirectories(b *bucketRow, p *path) {
 // delta is a change of the counts of every directory on a path.
 type delta struct {
 	objects, bytes, versions, locked int64
+	all                              int64  // bytes of all versions
 	longest                          uint64 // of what lies beneath the path's own entry, for a directory that comes in
 	renamed                          bool   // a name came or went, whatever the counts say
+}
+
+// gone is what a directory loses from which that goes.
+func (d delta) gone() delta {
+	return delta{objects: -d.objects, bytes: -d.bytes, all: -d.all, versions: -d.versions}
 }
 
 // count adds d to the aggregates of all directories of p, and removes those that hold no version any more; the root stays.
@@ -103,6 +109,7 @@ func (a *apply) count(p *path, d delta) {
 		r.bytes += uint64(d.bytes)
 		r.versions += uint64(d.versions)
 		r.locked += uint64(d.locked)
+		r.older = uint64(max(0, int64(r.older)+d.all-d.bytes))
 		if i == len(p.directories)-1 && (d.objects != 0 || d.renamed) || i == p.made-1 || removed {
 			r.changed = a.header.Stamp
 		}

@@ -54,7 +54,7 @@ func (a *apply) putPart(c *PutPart) *Answer {
 const CompletePartsMax = 1000
 
 func (a *apply) completeUpload(c *CompleteUpload) *Answer {
-	answer := a.complete(c)
+	answer := a.withinQuota(c.Bucket, func() *Answer { return a.complete(c) })
 	a.dropStaged(c.Staged)
 	return answer
 }

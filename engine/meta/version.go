@@ -56,10 +56,11 @@ func (a *apply) push(p *path, entry *entryRow) (d delta) {
 		d.hide(&top)
 		if !entry.named && !top.named {
 			d.versions--
+			d.all -= top.size
 			a.unlink(p, top.inode)
 		} else {
 			if !entry.named && top.nullOlder != 0 {
-				a.dropOlder(p, entry, top.nullOlder)
+				d.all -= a.dropOlder(p, entry, top.nullOlder)
 				d.versions--
 			}
 			if !top.named {
@@ -74,12 +75,12 @@ func (a *apply) push(p *path, entry *entryRow) (d delta) {
 	return d
 }
 
-// dropOlder removes an older version; top is what the entry will be, and is not written.
-func (a *apply) dropOlder(p *path, top *entryRow, s engine.Sequence) {
+// dropOlder removes an older version, and returns its size; top is what the entry will be, and is not written.
+func (a *apply) dropOlder(p *path, top *entryRow, s engine.Sequence) (size int64) {
 	key := olderKey(p.bucket, p.leaf(), p.name, s)
 	var entry entryRow
 	if !a.mustLoad(key, &entry) {
-		return
+		return 0
 	}
 	a.view.Delete(key)
 	a.unlink(p, entry.inode)
@@ -87,6 +88,7 @@ func (a *apply) dropOlder(p *path, top *entryRow, s engine.Sequence) {
 	if !entry.named {
 		top.nullOlder = 0
 	}
+	return entry.size
 }
 
 // remove removes one version of the path's name for good. The newest of those that are left is the top then.
@@ -94,11 +96,12 @@ func (a *apply) remove(p *path, entry *entryRow) (d delta) {
 	d.versions = -1
 	top := p.entry
 	if entry.sequence != top.sequence {
-		a.dropOlder(p, &top, entry.sequence)
+		d.all = -a.dropOlder(p, &top, entry.sequence)
 		a.view.Set(entryKey(p.bucket, p.leaf(), p.name), top.encode())
 		return d
 	}
 	d.hide(&top)
+	d.all = -top.size
 	a.unlink(p, top.inode)
 	if top.older == 0 {
 		a.view.Delete(entryKey(p.bucket, p.leaf(), p.name))
@@ -124,6 +127,7 @@ func (a *apply) remove(p *path, entry *entryRow) (d delta) {
 // add counts a new top; n is how many versions that is.
 func (d *delta) add(entry *entryRow, n int64) {
 	d.versions += n
+	d.all += entry.size
 	d.show(entry)
 }
 

@@ -138,6 +138,16 @@ func (s spy) ListVersions(ctx context.Context, b engine.BucketName, o engine.Lis
 	return s.Engine.ListVersions(ctx, b, o)
 }
 
+func (s spy) BucketQuota(ctx context.Context, name engine.BucketName) (engine.Quota, error) {
+	s.calls.Add(1)
+	return s.Engine.BucketQuota(ctx, name)
+}
+
+func (s spy) SetBucketQuota(ctx context.Context, name engine.BucketName, q engine.Quota) error {
+	s.calls.Add(1)
+	return s.Engine.SetBucketQuota(ctx, name, q)
+}
+
 func (s spy) BucketLock(ctx context.Context, name engine.BucketName) (engine.BucketLock, error) {
 	s.calls.Add(1)
 	return s.Engine.BucketLock(ctx, name)

@@ -60,9 +60,9 @@ func (s *script) files() {
 
 // fileRows and fileCommands are what the sample has of files, see wantRows and wantCommands.
 var fileRows = map[byte][]string{
-	'H': {`held bucket=8 owner=73 inode=6 {held=true locked=true}`, `held bucket=8 owner=73 inode=8 {held=true}`},
-	'L': {`locks bucket=8 inode=6 {locks=[{Owner=73 Holder=5 Process=77 Mode=2 Start=3 Length=4}]}`},
-	'O': {`owner bucket=8 owner=73 {name="mount" renewals=1 has=2}`},
+	'H': {`held bucket=8 owner=74 inode=6 {held=true locked=true}`, `held bucket=8 owner=74 inode=8 {held=true}`},
+	'L': {`locks bucket=8 inode=6 {locks=[{Owner=74 Holder=5 Process=77 Mode=2 Start=3 Length=4}]}`},
+	'O': {`owner bucket=8 owner=74 {name="mount" renewals=1 has=2}`},
 	'c': {`content content=29 {refs=1 size=40 count=6 depth=1 ends=true}`},
 	'i': {
 		`inode bucket=8 inode=2 {kind=2 links=1 parent=1 name="dir/" posix={set=true mode=488 uid=1000 gid=100 changed=` + noon + ` born=` + noon + `}}`,
@@ -81,7 +81,7 @@ var fileCommands = map[byte][]string{
 	29: {
 		`MakeFile{At={Bucket=8 Directory=2 Name="link"} Type=2 Class="STANDARD" Data=2e2e2f746172676574}`,
 		`MakeFile{At={Bucket=8 Directory=2 Name="null"} Type=5 Attributes={Set=true Mode=488 UID=1000 GID=100 Device=259 Flags=1} Class="STANDARD" Clock=` + noon + `}`,
-		`MakeFile{At={Bucket=8} Class="STANDARD" Owner=73}`,
+		`MakeFile{At={Bucket=8} Class="STANDARD" Owner=74}`,
 	},
 	30: {`LinkFile{File={Bucket=8 Node=6} At={Bucket=8 Directory=1 Name="second"}}`},
 	31: {`RemoveFile{At={Bucket=8 Directory=2 Name="link"}}`},
@@ -91,10 +91,10 @@ var fileCommands = map[byte][]string{
 	39: {`PatchFile{File={Bucket=8 Node=6} Pieces=[{Offset=10 Length=7 Data={Size=7 Inline=70617463686564} MD5=550069b20a946bc1530db3ce5b4d0474} ` +
 		`{Offset=-1 Length=3 From={Bucket=8 Node=7} FromOffset=2} {Offset=12 Length=2}] Size=40 Modified=1668464000123456789}`},
 	43: {`OpenOwner{Bucket=8 Name="mount"}`},
-	44: {`RenewOwner{Bucket=8 Owner=73}`},
-	45: {`CloseOwner{Bucket=8 Owner=78 Expired=true}`},
-	46: {`HoldFile{File={Bucket=8 Node=6} Owner=73}`, `HoldFile{File={Bucket=8 Node=6} Owner=78 Release=true}`},
-	47: {`LockFile{File={Bucket=8 Node=6} Lock={Owner=73 Holder=5 Process=77 Mode=2 Start=3 Length=4}}`},
+	44: {`RenewOwner{Bucket=8 Owner=74}`},
+	45: {`CloseOwner{Bucket=8 Owner=79 Expired=true}`},
+	46: {`HoldFile{File={Bucket=8 Node=6} Owner=74}`, `HoldFile{File={Bucket=8 Node=6} Owner=79 Release=true}`},
+	47: {`LockFile{File={Bucket=8 Node=6} Lock={Owner=74 Holder=5 Process=77 Mode=2 Start=3 Length=4}}`},
 }
 
 func init() {

@@ -328,6 +328,7 @@ func (s *script) locks() {
 	until := created.AddDate(1, 0, 0).Truncate(time.Millisecond)
 	s.do(&meta.CreateBucket{Bucket: 4, Name: "locked", Lock: true})
 	s.do(&meta.SetBucketLock{Bucket: 4, Lock: engine.BucketLock{Enabled: true, Mode: engine.RetentionGovernance, Days: 7}})
+	s.do(&meta.SetBucketQuota{Bucket: 4, Quota: engine.Quota{Bytes: 1000, Objects: 100}})
 	byDefault := inline(4, "by/default", "one")
 	byDefault.Clock = created.Add(-time.Hour).UnixNano() // far enough behind the stamp for it to count
 	s.do(byDefault)

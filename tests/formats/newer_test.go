@@ -203,8 +203,8 @@ func wantGroupsRefuse(t *testing.T, root, what string, version, newest int) {
 
 // The formats of today, as docs/format.md has them.
 const (
-	rowFormat     = 5
-	commandFormat = 6
+	rowFormat     = 6
+	commandFormat = 7
 )
 
 // TestNewerGroup makes the rows later ones that a start looks at, in each group, on one drive.

@@ -36,8 +36,8 @@ const (
 // wantRows has rows of the state machine, by the first byte of their keys, as they stand in both groups on the first drive.
 var wantRows = map[byte][]string{
 	'a': {`aggregate bucket=1 directory=3 {objects=2 bytes=100003 versions=2 spare=1018 changed=` + noon + `}`, `aggregate bucket=4 directory=2 {objects=2 bytes=6 versions=2 locked=2 spare=1017 changed=` + noon + `}`},
-	'b': {`bucket bucket=1 {name="bucket" created=` + noon + ` inode=11 sequence=9}`, `bucket bucket=3 {name="versions" created=` + noon + ` inode=3 sequence=6 versioning=1}`,
-		`bucket bucket=4 {name="locked" created=` + noon + ` inode=4 sequence=4 versioning=1 lock={Enabled=true Mode=1 Days=7}}`},
+	'b': {`bucket bucket=1 {name="bucket" created=` + noon + ` inode=11 sequence=9 counted=true}`, `bucket bucket=3 {name="versions" created=` + noon + ` inode=3 sequence=6 versioning=1 counted=true}`,
+		`bucket bucket=4 {name="locked" created=` + noon + ` inode=4 sequence=4 versioning=1 lock={Enabled=true Mode=1 Days=7} quota={Bytes=1000 Objects=100} counted=true}`},
 	'c': {
 		`content content=1 {refs=1 size=12 inline=true data=68656c6c6f2c206472697665}`,
 		`content content=2 {refs=1 size=100000 runs=[{Extent=1.4.1 Length=100000}] count=1}`,
@@ -47,7 +47,7 @@ var wantRows = map[byte][]string{
 		`content content=14 {refs=1 size=5005 count=2 staged=4}`,
 	},
 	'd': {`drive drive=8 {out=true gone=true}`, `drive drive=9 {leaving=true heir=2}`},
-	'e': {`epoch epoch=3 {node=257 closed=true confirmed=1}`, `epoch epoch=4 {node=257 confirmed=115}`},
+	'e': {`epoch epoch=3 {node=257 closed=true confirmed=1}`, `epoch epoch=4 {node=257 confirmed=116}`},
 	'g': {`group always=0 {stamp=` + noon + ` content=125}`},
 	'i': {
 		`inode bucket=1 inode=1 {kind=2 links=1 posix={born=` + noon + `}}`,
@@ -64,9 +64,9 @@ var wantRows = map[byte][]string{
 	'm': {`missing slack=0 extent=1.4.4 {}`},
 	'n': {
 		`answer epoch=4 number=15 {Bucket=6 Stamp=` + noon + `}`,
-		`answer epoch=4 number=115 {Used=[true false]}`,
-		`answer epoch=4 number=116 {Sequence=9 Stamp=` + noon + ` Size=4 ETag="98bd1c45684cf587ac2347a92dd7bb51" Version="null"}`,
-		`answer epoch=4 number=117 {Kind=3 Failed=true Message="the bucket was deleted"}`,
+		`answer epoch=4 number=116 {Used=[true false]}`,
+		`answer epoch=4 number=117 {Sequence=9 Stamp=` + noon + ` Size=4 ETag="98bd1c45684cf587ac2347a92dd7bb51" Version="null"}`,
+		`answer epoch=4 number=118 {Kind=3 Failed=true Message="the bucket was deleted"}`,
 	},
 	'o': {`document bucket=3 name="tagging" {value=3c54616767696e672f3e}`},
 	'p': {`placement drive=1 extent=1.4.1 {}`, `placement drive=9 extent=1.4.3 {index=1}`},
@@ -119,6 +119,7 @@ var wantCommands = map[byte][]string{
 	},
 	7:  {`Delete{Bucket=3 Key="k" Version="0000000000000001"}`, `Delete{Bucket=1 Key="folder/fading" If={Match=["e18ff5fffbdbf95623cd2f252835004b"] Size=70000 ModifiedAt=2023-11-14T22:13:20Z}}`},
 	24: {`SetBucketLock{Bucket=4 Lock={Enabled=true Mode=1 Days=7}}`},
+	57: {`SetBucketQuota{Bucket=4 Quota={Bytes=1000 Objects=100}}`},
 	25: {`SetLock{Bucket=4 Key="by/hand" Version="0000000000000003" SetHold=true Clock=1700000000123456789}`},
 	26: {`Append{Bucket=5 Key="a/b/log" Offset=5 Sequence=1 Data={Size=3 Inline=74776f} MD5=b8a9f715dbb64fd5c56e7783c6820a61 Part={Algorithm="CRC32" Sum=01020304} If={MatchAny=true} Class="STANDARD"}`},
 	27: {`Rename{Bucket=5 Key="a/c/log" From={Bucket=5 Key="a/b/log" If={NoneMatch=["x"]}} Token="token"}`},
@@ -166,7 +167,7 @@ var wantRecords = map[drive.RecordKind][]string{
 		"replica 1 generation 1 term 2 vote 1 commit 2 entries 1",
 		"replica 0 generation 2 term 0 vote 0 commit 0 entries 0",
 		"  makes its generation valid: applied to index 0 term 0, members",
-		"  makes its generation valid: applied to index 115 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3 (learner)",
+		"  makes its generation valid: applied to index 116 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3 (learner)",
 	},
 	drive.RecordShard:     {"shard 1.4.1/0 in segment 1 at 0, 100000 bytes", "shard 1.4.4/1 in segment 1 at 188416, 5000 bytes"},
 	drive.RecordTombstone: {"deleted 1.4.2/0"},
@@ -180,7 +181,7 @@ var wantOthers = []string{
 	"segment 1 created, 262144 bytes",
 	"group 0: generation 1 is valid, of replica 1",
 	"group 1: generation 4 is valid, of replica 400",
-	"group 1 generation 1 applied to index 124 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3",
+	"group 1 generation 1 applied to index 125 term 2, members 1 on drive 1 2 on drive 2 400 on drive 3",
 	"group 1 generation 1 hard state: term 2 vote 1",
 }
 
