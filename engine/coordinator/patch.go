@@ -67,9 +67,12 @@ func (s *staged) Discard() {
 	s.c.condemn(extents)
 }
 
-// take lends the data to a patch, which calls done with whether a file has it now.
+// take lends the data to a patch, which calls done with whether a file has it now. It does not wait: patches that have some of what others want would wait
+// for each other.
 func (s *staged) take(c *Coordinator, bucket engine.BucketName) (data meta.Data, done func(used bool), err error) {
-	s.mu.Lock()
+	if !s.mu.TryLock() {
+		return data, nil, engine.E(engine.KindInvalidArgument, "what was staged is of another patch, or is being discarded")
+	}
 	if s.gone || s.c != c || s.bucket != bucket {
 		s.mu.Unlock()
 		return data, nil, engine.E(engine.KindInvalidArgument, "what was staged is used or discarded, or of another bucket")

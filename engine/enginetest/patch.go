@@ -368,6 +368,22 @@ func patchClones(s *suite) {
 	s.isFile("f", overlaid(want, 0, append(content(1, 10_000)[5000:], content(2, 70_000)[:45_000]...)))
 }
 
+// meeting is a body of one byte that is read when another one is, too.
+type meeting struct{ here, other chan struct{} }
+
+func (m *meeting) Read(p []byte) (int, error) {
+	if m.here == nil {
+		return 0, io.EOF
+	}
+	close(m.here)
+	m.here = nil
+	select {
+	case <-m.other:
+	case <-time.After(time.Minute): // it is not read at all
+	}
+	return copy(p, "m"), nil
+}
+
 // patchStaged: bytes that are stored before it is known where they come to lie.
 func patchStaged(s *suite) {
 	n := s.made("f", engine.TypeRegular).Node
@@ -406,6 +422,31 @@ func patchStaged(s *suite) {
 	s.isFile("f", want)
 	_, err = s.PatchFile(s.ctx, s.node(n), engine.Patch{Pieces: []engine.Piece{piece(0, unused)}})
 	s.fails(engine.KindInvalidArgument, err, "patch with what was discarded")
+	// Two patches of which each has what the other wants, too: neither waits for the other.
+	crossed, errs := [2]engine.Staged{stage([]byte("one"), 3), stage([]byte("two"), 3)}, make(chan error, 2)
+	first, second := make(chan struct{}), make(chan struct{})
+	bodies := [2]*meeting{{here: first, other: second}, {here: second, other: first}}
+	for i, b := range bodies {
+		pieces := []engine.Piece{piece(0, crossed[i]), {Offset: 10, Length: 1, Body: b}, piece(20, crossed[1-i])}
+		go func() {
+			_, err := s.PatchFile(s.ctx, s.node(n), engine.Patch{Pieces: pieces})
+			errs <- err
+		}()
+	}
+	for range bodies {
+		select {
+		case err := <-errs:
+			if err != nil {
+				s.fails(engine.KindInvalidArgument, err, "patch with what another one has")
+			}
+		case <-time.After(time.Minute):
+			s.Fatalf("two patches wait for each other")
+		}
+	}
+	for _, staged := range crossed {
+		staged.Discard()
+	}
+	want = s.bytesOf(n)
 	elsewhere, err := s.StageFile(s.ctx, s.newBucket(), strings.NewReader("x"), engine.StageOptions{Size: 1})
 	s.ok(err, "stage in another bucket")
 	defer elsewhere.Discard()

@@ -454,3 +454,51 @@ func TestCompactAppended(t *testing.T) {
 		t.Fatalf("the file lies in %d runs; %d files wait", r.count, census.Scattered)
 	}
 }
+
+// TestCloneOfADeepFileItself has a file that nests as deep as files may, and lies in more pieces than one may have, take some of its own bytes: nothing of
+// it is lost by that.
+func TestCloneOfADeepFileItself(t *testing.T) {
+	m := newMachine(t)
+	m.must(&CreateBucket{Bucket: 5, Name: "bucket"})
+	f := newPatchedFile(m, "f", []byte("x"))
+	view := NewOverlay(m.store)
+	a := apply{view: view, group: 1}
+	a.mustLoad(key8(rowGroup, 0), &a.counters)
+	// Each level names the one below as often as it says.
+	level := func(below uint64, size int64, times int) (uint64, int64) {
+		var r contentRow
+		a.mustLoad(key8(rowContent, below), &r)
+		r.refs += uint64(times) - 1
+		a.setContent(below, &r)
+		id, depth := a.nextContent(), r.levels()+1
+		for i := range times {
+			a.setRun(id, int(size)*(i+1), &Run{Content: below, Length: size})
+		}
+		a.setContent(id, &contentRow{refs: 1, ends: true, size: size * int64(times), count: times, depth: depth})
+		return id, size * int64(times)
+	}
+	inode := f.inode()
+	id, size := inode.content, int64(1)
+	for i := range depthPatched - 1 {
+		times := 1
+		if i < 2 {
+			times = 300
+		}
+		id, size = level(id, size, times)
+	}
+	inode.content, inode.size = id, size
+	view.Set(key16(rowInode, 5, f.id), inode.encode())
+	view.Set(key8(rowGroup, 0), a.counters.encode())
+	if err := m.store.Commit(view.Batch()); err != nil {
+		t.Fatal(err)
+	}
+	f.want = bytes.Repeat([]byte("x"), int(size))
+	f.holds()
+	answer := m.do(&PatchFile{File: f.ref(), Pieces: []PatchPiece{{Offset: size, Length: 1000, From: f.ref()}}})
+	if answer.Failed && answer.Kind != engine.KindEntityTooLarge {
+		t.Errorf("%+v", answer)
+	} else if !answer.Failed {
+		f.want = append(f.want, f.want[:1000]...)
+	}
+	f.holds()
+}

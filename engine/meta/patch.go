@@ -197,6 +197,9 @@ func (a *apply) planPatch(c *PatchFile, n *node, shared bool) (plan []placing, t
 			}
 			at.data = &p.Data
 		}
+		for j := range at.runs {
+			shared = shared || at.runs[j].Content == n.inode.content // the piece names what the file has as a whole
+		}
 		pieces += 3 + len(at.runs)
 		size = max(size, at.offset+at.length)
 		plan, tag.pieces = append(plan, at), append(tag.pieces, tagged)

@@ -335,3 +335,37 @@ func TestRemovalsAtRandom(t *testing.T) {
 		}
 	}
 }
+
+// TestFormerNameOfAHeldFile removes a directory in which a held file is, gives the file two other names, and takes the directory apart: what lies there
+// under the former name is none of the file's any more, whichever of the others goes first.
+func TestFormerNameOfAHeldFile(t *testing.T) {
+	for _, first := range []string{"x", "y"} {
+		m := newMachine(t)
+		m.must(&CreateBucket{Bucket: 5, Name: "bucket"})
+		m.must(inline("d/a"))
+		owner, _ := m.must(&OpenOwner{Bucket: 5, Name: "o"})
+		at, err := resolve(m.store, 5, "d/a")
+		if err != nil || !at.found {
+			t.Fatalf("%+v %v", at, err)
+		}
+		file := NodeRef{Bucket: 5, Node: engine.NodeID(at.entry.inode)}
+		m.must(&HoldFile{File: file, Owner: engine.OwnerID(owner.Content)})
+		m.must(&RemovePrefix{Bucket: 5, Prefix: "d/"})
+		for _, name := range []string{"x", "y"} {
+			m.must(&LinkFile{File: file, At: PlaceRef{Bucket: 5, Directory: engine.RootNode, Name: name}})
+			m.check()
+		}
+		m.clear()
+		answer, _ := m.must(&HoldFile{File: file, Owner: engine.OwnerID(owner.Content)})
+		if info, err := ParseNode(answer.Node); err != nil || info.Links != 2 {
+			t.Errorf("the file has %d names, %v; want 2", info.Links, err)
+		}
+		m.must(&CloseOwner{Bucket: 5, Owner: engine.OwnerID(owner.Content)})
+		m.must(&RemoveFile{At: PlaceRef{Bucket: 5, Directory: engine.RootNode, Name: first}})
+		m.check()
+		other := map[string]string{"x": "y", "y": "x"}[first]
+		if _, err := Lookup(m.store, 5, engine.Key(other), ""); err != nil {
+			t.Errorf("%q is there under another name: %v", other, err)
+		}
+	}
+}

@@ -21,27 +21,32 @@ type seenOwner struct {
 	since    time.Time
 }
 
+// ownerWatch is what successive looks at the owners have seen.
+type ownerWatch struct {
+	expiry time.Duration
+	seen   map[ownerKey]seenOwner
+	looked time.Time // the last look
+}
+
 // watchOwners ends owners that nobody renews. It runs beside the other keepers: they may be busy for longer than an owner lives.
 func (k *Keeper) watchOwners(ctx context.Context) {
-	expiry := cmp.Or(k.config.OwnerExpiry, engine.OwnerExpiry)
-	ticker := time.NewTicker(expiry / 4)
+	w := ownerWatch{expiry: cmp.Or(k.config.OwnerExpiry, engine.OwnerExpiry), seen: map[ownerKey]seenOwner{}}
+	ticker := time.NewTicker(w.expiry / 4)
 	defer ticker.Stop()
-	seen := map[ownerKey]seenOwner{}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		if err := k.expireOwners(ctx, seen, expiry); err != nil && ctx.Err() == nil {
+		if err := k.expireOwners(ctx, &w); err != nil && ctx.Err() == nil {
 			k.config.Logger.Warn("owners of open files that have ended wait for the next look", "error", err)
 		}
 	}
 }
 
-// expireOwners looks at all owners once. One that it sees for the first time has all its time before it: the look that knows of its last renewal may have ended with a
-// former process.
-func (k *Keeper) expireOwners(ctx context.Context, seen map[ownerKey]seenOwner, expiry time.Duration) error {
+// expireOwners looks at all owners once.
+func (k *Keeper) expireOwners(ctx context.Context, w *ownerWatch) error {
 	view, err := k.view(ctx)
 	if err != nil {
 		return err
@@ -50,27 +55,41 @@ func (k *Keeper) expireOwners(ctx context.Context, seen map[ownerKey]seenOwner, 
 	if err := cmp.Or(err, view.Close()); err != nil {
 		return err
 	}
-	now := time.Now()
-	there := map[ownerKey]bool{}
 	var failed error
+	for _, o := range w.ended(list, time.Now()) {
+		failed = cmp.Or(failed, k.endOwner(ctx, o))
+	}
+	return failed
+}
+
+// ended returns those owners that were closed, or have shown no sign of life for as long as they live. One that it sees for the first time has all its time
+// before it: the look that knows of its last renewal may have ended with a former process. The same is true of all after a time without looks: who could
+// not look, because the group did not answer or the process stood still, was not to be renewed either.
+func (w *ownerWatch) ended(list []meta.Owner, now time.Time) (ended []meta.Owner) {
+	if now.Sub(w.looked) > w.expiry/2 {
+		clear(w.seen)
+	}
+	w.looked = now
+	there := map[ownerKey]bool{}
 	for _, o := range list {
 		key := ownerKey{o.Bucket, o.ID}
 		there[key] = true
-		before, known := seen[key]
-		if !o.Closed && (!known || before.renewals != o.Renewals) {
-			seen[key] = seenOwner{o.Renewals, now}
-			continue
-		}
-		if o.Closed || now.Sub(before.since) > expiry {
-			failed = cmp.Or(failed, k.endOwner(ctx, o))
+		before, known := w.seen[key]
+		switch {
+		case o.Closed:
+			ended = append(ended, o)
+		case !known || before.renewals != o.Renewals:
+			w.seen[key] = seenOwner{o.Renewals, now}
+		case now.Sub(before.since) > w.expiry:
+			ended = append(ended, o)
 		}
 	}
-	for key := range seen {
+	for key := range w.seen {
 		if !there[key] {
-			delete(seen, key)
+			delete(w.seen, key)
 		}
 	}
-	return failed
+	return ended
 }
 
 // endOwner frees what an owner has that was closed, or has shown no sign of life.
