@@ -69,6 +69,9 @@ func (a *apply) unlink(p *path, id uint64) {
 		return // it has another name by now
 	}
 	if inode.links > 1 {
+		if !a.has(linkKey(p.bucket, id, p.leaf(), p.name)) {
+			return // it has other names by now
+		}
 		a.dropLink(p, id, &inode)
 		inode.posix.changed = a.header.Stamp
 		a.view.Set(key, inode.encode())

@@ -335,3 +335,35 @@ func TestRemovalsAtRandom(t *testing.T) {
 		}
 	}
 }
+
+// TestNamedAnewBeforeTakenApart: a file that was held while its last name went with a directory gets new names; those stay when the directory is taken apart.
+func TestNamedAnewBeforeTakenApart(t *testing.T) {
+	m := newMachine(t)
+	m.must(&CreateBucket{Bucket: 5, Name: "bucket"})
+	m.must(inline("gone/f"))
+	var held inodeRow
+	p, err := resolve(m.store, 5, "gone/f")
+	if err != nil || !p.found {
+		t.Fatal(p, err)
+	}
+	file := NodeRef{Bucket: 5, Node: engine.NodeID(p.entry.inode)}
+	owner, _ := m.must(&OpenOwner{Bucket: 5, Name: "test"})
+	m.must(&HoldFile{File: file, Owner: engine.OwnerID(owner.Content)})
+	m.must(&RemovePrefix{Bucket: 5, Prefix: "gone/"})
+	names := []string{"a", "b", "c"}
+	for _, name := range names {
+		m.must(&LinkFile{File: file, At: PlaceRef{Bucket: 5, Directory: engine.RootNode, Name: name}})
+	}
+	m.clear()
+	if _, err := load(m.store, key16(rowInode, 5, p.entry.inode), &held); err != nil || held.links != 3 {
+		t.Errorf("the file has %d names, %v", held.links, err)
+	}
+	for i, name := range names {
+		v, err := LookupFile(m.store, 5, engine.RootNode, name, "")
+		if err != nil || v.Info.Links != uint64(3-i) {
+			t.Errorf("%q is %+v, %v", name, v, err)
+		}
+		m.must(&RemoveFile{At: PlaceRef{Bucket: 5, Directory: engine.RootNode, Name: name}})
+		m.check()
+	}
+}
