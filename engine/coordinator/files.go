@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"holdfast/engine"
@@ -298,12 +299,13 @@ func (c *Coordinator) openFile(ctx context.Context, f engine.File, o engine.Open
 	return opened, nil
 }
 
-// regularFile finds a node that has content.
+// regularFile finds a node that has content. Its Object says of the bucket what Open says.
 func regularFile(view meta.View, bucket engine.BucketID, f engine.File) (*meta.FileView, error) {
-	if ok, err := meta.HasBucket(view, bucket); err != nil {
-		return nil, rowError(err)
-	} else if !ok {
+	versioning, locks, err := meta.LookupState(view, bucket)
+	if errors.Is(err, meta.ErrAbsent) {
 		return nil, engine.E(engine.KindNoSuchBucket, "there is no bucket %q", f.Bucket)
+	} else if err != nil {
+		return nil, rowError(err)
 	}
 	found, err := meta.FindFile(view, bucket, f.Node)
 	if err != nil {
@@ -312,6 +314,7 @@ func regularFile(view meta.View, bucket engine.BucketID, f engine.File) (*meta.F
 	if found.Info.Type == engine.TypeDirectory {
 		return nil, engine.E(engine.KindIsDirectory, "a directory has no content")
 	}
+	found.Object.Versioning, found.Object.Locks = versioning, locks
 	return found, nil
 }
 

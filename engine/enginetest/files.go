@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -36,6 +37,7 @@ var fileCases = []struct {
 	{"FilesByKey", filesByKey},
 	{"FilesDirectoryIdentity", filesDirectoryIdentity},
 	{"FilesVersions", filesVersions},
+	{"FilesOpenInfo", filesOpenInfo},
 	{"FilesUsage", filesUsage},
 	{"FilesNowhere", filesNowhere},
 	{"ConcurrentFiles", concurrentFiles},
@@ -840,6 +842,41 @@ func filesMoveVersions(s *suite) {
 		s.Errorf("the source has the versions %q", got)
 	}
 	s.lost(n.Node, "stat of the null version that was replaced")
+}
+
+// filesOpenInfo: who opens a file by its number is told of the object what Open tells, whatever the bucket does with versions and locks.
+func filesOpenInfo(s *suite) {
+	same := func(path string, v engine.VersionID, n engine.NodeID) {
+		s.Helper()
+		ref := engine.Ref{Bucket: s.bucket, Key: engine.Key(path), Version: v}
+		byKey, err := s.Open(s.ctx, ref, engine.OpenOptions{})
+		s.ok(err, "open by key")
+		defer byKey.Close()
+		byNode, err := s.OpenFile(s.ctx, s.node(n), engine.OpenFileOptions{})
+		s.ok(err, "open by node")
+		defer byNode.Close()
+		if want, got := withoutTime(byKey.Info()), withoutTime(byNode.Info()); !reflect.DeepEqual(got, want) {
+			s.Errorf("%q version %q is told of as\n%+v by its number\n%+v by its key", path, v, got, want)
+		}
+	}
+	s.put("d/f", []byte("f"))
+	same("d/f", "", s.look("d/f").Node)
+	s.ok(s.SetVersioning(s.ctx, s.bucket, engine.VersioningEnabled), "enable versioning")
+	first, err := s.Put(s.ctx, s.ref("d/f"), strings.NewReader("1"), engine.PutOptions{Size: 1})
+	s.ok(err, "put")
+	s.put("d/f", []byte("2"))
+	same("d/f", "", s.look("d/f").Node)
+	older, err := s.Lookup(s.ctx, s.place("d/f"), first.Version)
+	s.ok(err, "look up a version")
+	same("d/f", first.Version, older.Node)
+	s.ok(s.SetVersioning(s.ctx, s.bucket, engine.VersioningSuspended), "suspend versioning")
+	same("d/f", "", s.look("d/f").Node)
+	s.bucket = newName()
+	_, err = s.CreateBucket(s.ctx, s.bucket, engine.CreateBucketOptions{Lock: true})
+	s.ok(err, "create bucket")
+	_, err = s.Put(s.ctx, s.ref("g"), strings.NewReader("g"), engine.PutOptions{Size: 1, Lock: engine.Lock{Hold: true}})
+	s.ok(err, "put")
+	same("g", "", s.look("g").Node)
 }
 
 // filesMoveLocked: what is locked stays under its key; a file that moves leaves its locked version behind, and its node is locked as a new version is.

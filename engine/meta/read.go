@@ -67,6 +67,15 @@ func LookupVersioning(view Reader, bucket engine.BucketID) (engine.Versioning, e
 	return b.versioning, nil
 }
 
+// LookupState returns what a bucket does with versions, and whether it has locks. ErrAbsent.
+func LookupState(view Reader, bucket engine.BucketID) (v engine.Versioning, locks bool, err error) {
+	var b bucketRow
+	if ok, err := load(view, key8(rowBucket, uint64(bucket)), &b); err != nil || !ok {
+		return 0, false, cmp.Or(err, ErrAbsent)
+	}
+	return b.versioning, b.lock.Enabled, nil
+}
+
 // LookupBucketLock returns what a bucket says of locks. ErrAbsent.
 func LookupBucketLock(view Reader, bucket engine.BucketID) (engine.BucketLock, error) {
 	var b bucketRow
