@@ -266,6 +266,38 @@ func TestUnlinkWhileOpen(t *testing.T) {
 	wantKind(t, "the file when nobody has it open", err, engine.KindNoSuchKey)
 }
 
+func TestTemporary(t *testing.T) {
+	e := newWatched(t)
+	tree := newTree(t, e, Config{Bucket: bucket})
+	h := must(tree.OpenTemporary(t.Context(), bucket, Flags{Read: true, Write: true}, 0o600))(t)
+	write(t, h, "all of it", 0)
+	if got := content(t, h); got != "all of it" {
+		t.Errorf("a file without a name reads %q", got)
+	}
+	if page := must(e.List(t.Context(), bucket, engine.ListOptions{}))(t); len(page.Objects) != 0 {
+		t.Errorf("a file without a name is listed: %+v", page.Objects)
+	}
+	ok(t, h.LinkTo(t.Context(), "named"))
+	if got := stored(t, e, "named"); got != "all of it" {
+		t.Errorf("with its name came %q", got)
+	}
+	wantKind(t, "link to a name that is taken", h.LinkTo(t.Context(), "named"), engine.KindExists)
+	write(t, h, ", and more", 9)
+	ok(t, h.Close(t.Context()))
+	if got := stored(t, e, "named"); got != "all of it, and more" {
+		t.Errorf("stored %q", got)
+	}
+	h = must(tree.OpenTemporary(t.Context(), bucket, Flags{Read: true, Write: true}, 0o600))(t)
+	id := h.File()
+	ok(t, h.Close(t.Context()))
+	_, err := e.StatFile(t.Context(), id)
+	wantKind(t, "a file without a name that was closed", err, engine.KindNoSuchKey)
+	_, err = tree.OpenTemporary(t.Context(), "other", Flags{Read: true}, 0o600)
+	wantKind(t, "in another bucket", err, engine.KindInvalidArgument)
+	_, err = tree.OpenTemporary(t.Context(), bucket, Flags{Read: true, Write: true, Create: true}, 0o600)
+	wantKind(t, "with Create", err, engine.KindInvalidArgument)
+}
+
 func TestPutByKeyLeavesHandlesTheirFile(t *testing.T) {
 	e := newWatched(t)
 	tree := newTree(t, e, Config{Bucket: bucket})

@@ -92,6 +92,62 @@ func (t *Tree) openNode(ctx context.Context, id engine.File, flags Flags) (*Hand
 	return h, nil
 }
 
+// OpenTemporary makes a regular file without a name, and opens it. It goes with its last handle, unless LinkTo gave it a name. In a Tree of all
+// buckets, bucket says where; else it is the bucket of the Tree. KindInvalidArgument for flags of Create.
+func (t *Tree) OpenTemporary(ctx context.Context, bucket engine.BucketName, flags Flags, perm uint32) (*Handle, error) {
+	h, err := t.openTemporary(ctx, bucket, flags, perm)
+	return h, engine.Wrap("open temporary file", engine.Ref{Bucket: bucket}, err)
+}
+
+func (t *Tree) openTemporary(ctx context.Context, bucket engine.BucketName, flags Flags, perm uint32) (*Handle, error) {
+	switch err := flags.check(); {
+	case err != nil:
+		return nil, err
+	case flags.Create:
+		return nil, engine.E(engine.KindInvalidArgument, "a file without a name is not created by one")
+	case t.Bucket != "" && bucket != t.Bucket:
+		return nil, engine.E(engine.KindInvalidArgument, "the tree is of the bucket %q, not of %q", t.Bucket, bucket)
+	}
+	var made engine.FileInfo
+	var by engine.OwnerID
+	o := t.owner(bucket)
+	err := o.do(ctx, func(id engine.OwnerID) (err error) {
+		by = id
+		made, err = t.Engine.MakeTemporary(ctx, bucket, id, engine.MakeFileOptions{Attributes: engine.FileAttributes{Set: true, Mode: perm}, Class: t.Class})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	id := engine.File{Bucket: bucket, Node: made.Node}
+	h, err := t.openNode(ctx, id, flags)
+	if err != nil {
+		_ = t.Engine.ReleaseFile(context.WithoutCancel(ctx), id, by) // nobody else knows of it; what cannot be let go of now goes with the owner
+	}
+	return h, err
+}
+
+// LinkTo gives the file one more name, or its first, after what is in buffers is in the engine: who finds the name finds all that was written before.
+// KindExists.
+func (h *Handle) LinkTo(ctx context.Context, p string) error {
+	t := h.file.tree
+	return t.atPath(ctx, "link", p, func(at engine.Place) error {
+		if err := h.mayNow(h.flags.Write); err != nil {
+			return err
+		}
+		if err := h.file.flush(ctx); err != nil {
+			return err
+		}
+		info, err := t.Engine.LinkFile(ctx, h.file.id, at)
+		if err == nil {
+			h.file.mu.Lock()
+			h.file.learn(info)
+			h.file.mu.Unlock()
+		}
+		return err
+	})
+}
+
 // File names the node that the handle is of.
 func (h *Handle) File() engine.File { return h.file.id }
 
