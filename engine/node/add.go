@@ -32,9 +32,7 @@ func (n *Node) AddDrive(ctx context.Context, folder string) (engine.DriveID, err
 	if err != nil {
 		return 0, err
 	}
-	if err := n.follow(ctx); err != nil {
-		n.logger.Warn("a drive was added; the redundancy follows later", "drive", s.Drive, "error", err)
-	}
+	n.followNow(ctx)
 	return s.Drive, nil
 }
 
@@ -156,7 +154,7 @@ func (n *Node) examineFolder(folder string) (mountPoint bool, err error) {
 	found, _, err := drive.Identify(fsys)
 	device, deviceErr := fsys.Device()
 	deviceErr = errors.Join(deviceErr, fsys.Close())
-	cluster, clusterErr := n.state.cluster()
+	cluster, clusterErr := n.cluster()
 	switch {
 	case err == nil && clusterErr == nil && found.Cluster == cluster:
 		return false, engine.E(engine.KindInvalidArgument, "%s holds drive %d of this node, which it has no more, or elsewhere; empty the folder if what is there may go", folder, found.Drive)
@@ -299,7 +297,13 @@ func (n *Node) finishAdding(ctx context.Context, s *slot) error {
 		}
 	}
 	m.Adding, m.HeirOf = false, 0
-	return n.remember(s, m)
+	if err := n.remember(s, m); err != nil {
+		return err
+	}
+	if n.keeper != nil {
+		n.keeper.CameIn() // it takes shards only now
+	}
+	return nil
 }
 
 func (n *Node) notAdded(s *slot, err error) error {
@@ -340,12 +344,11 @@ func (n *Node) adopt(drives int) error {
 }
 
 // follow makes the redundancy of new writes that of the drives which stay. Where it has more parity than before, the groups get the replicas for that
-// first: metadata must bear the loss of as many drives as data. Where drives leave, a witness may have to take a replica. The caller has the turn of changing.
+// first: metadata must bear the loss of as many drives as data. Where drives leave, or a start came to more of them than the one before had, a witness may
+// have to take a replica. The caller has the turn of changing.
 func (n *Node) follow(ctx context.Context) error {
-	if len(n.Leaving()) > 0 {
-		if err := n.needWitness(ctx); err != nil {
-			return err
-		}
+	if err := n.needWitness(ctx); err != nil {
+		return err
 	}
 	n.mu.Lock()
 	before, drives := n.code, n.staying()
@@ -486,31 +489,42 @@ func (n *Node) needWitness(ctx context.Context) error {
 // adoptMapped takes in drives of this node that the cluster map has and node.json has not: it is an old copy. Of drives that were removed it forgets those
 // that an old copy still has.
 func (n *Node) adoptMapped(drives map[engine.DriveID]meta.DriveRecord) error {
-	known := map[string]bool{}
+	known := map[string]*slot{}
 	for _, s := range n.slots {
-		known[path.Clean(s.Path)] = true
+		known[path.Clean(s.Path)] = s
 	}
 	fresh := false
 	for _, id := range sortedDrives(drives) {
 		r := drives[id]
-		if r.Node != n.state.Node || r.Witness || r.State == meta.DriveGone || known[path.Clean(r.Path)] || n.find(id) != nil {
+		if r.Node != n.state.Node || r.Witness || r.State == meta.DriveGone || n.find(id) != nil {
 			continue
 		}
 		m := member{Path: r.Path, Drive: id, Incarnation: r.Incarnation, Added: true}
-		s := &slot{member: m, folder: &look{}}
-		if fsys, err := n.config.OpenDisk(r.Path); err == nil {
-			if device, err := fsys.Device(); err == nil {
-				s.MountPoint = device.MountPoint
+		s := known[path.Clean(r.Path)]
+		switch {
+		case s == nil:
+			s = &slot{folder: &look{}}
+			if fsys, err := n.config.OpenDisk(r.Path); err == nil {
+				if device, err := fsys.Device(); err == nil {
+					m.MountPoint = device.MountPoint
+				}
+				_ = fsys.Close() // it was only looked at
 			}
-			_ = fsys.Close() // it was only looked at
+			n.state.Drives = append(n.state.Drives, m)
+			n.insert(s)
+		case s.witness || s.drive != nil || drives[s.Drive].State != meta.DriveGone:
+			continue
+		default: // it came into the place of the one that the old copy has
+			m.MountPoint, m.Added = s.MountPoint, s.Added
+			at := slices.IndexFunc(n.state.Drives, func(o member) bool { return o.Drive == s.Drive })
+			n.state.Drives[at] = m
 		}
+		s.member = m
 		if s.problem = n.openSlot(s); s.problem != nil {
 			s.absent = mayComeBack(s.problem)
 		}
 		n.logger.Warn("the cluster map has a drive that node.json lacks, which is an old copy; it is taken in", "drive", id, "path", r.Path)
-		n.state.Drives = append(n.state.Drives, s.member)
-		n.insert(s)
-		known[path.Clean(r.Path)], fresh = true, true
+		known[path.Clean(r.Path)], fresh = s, true
 	}
 	if !fresh {
 		return nil

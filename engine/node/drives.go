@@ -134,7 +134,7 @@ func (n *Node) candidates() (list []candidate, out []engine.DriveID) {
 	defer n.mu.Unlock()
 	for _, s := range n.slots {
 		switch {
-		case s.witness, s.leaving, s.out && s.Adding:
+		case s.witness, s.leaving, !n.joined(s), s.out && s.Adding:
 		case s.out:
 			out = append(out, s.Drive)
 		case s.usable():
@@ -271,15 +271,21 @@ func (n *Node) Staying() int {
 	return n.staying()
 }
 
-// staying returns how many data drives do not leave, be they in or out. One that is being added does not count yet, but where the drive that it replaces
-// leaves already: the two are one. The caller holds mu.
+// staying returns how many data drives do not leave, be they in or out. The caller holds mu.
 func (n *Node) staying() (count int) {
 	for _, s := range n.slots {
-		if replaced := n.find(s.HeirOf); !s.witness && !s.leaving && (!s.Adding || replaced != nil && replaced.leaving) {
+		if !s.witness && !s.leaving && n.joined(s) {
 			count++
 		}
 	}
 	return count
+}
+
+// joined reports whether a drive counts. One that is being added does not yet, as it may still be forgotten, but where the drive that it replaces leaves
+// already: the two are one. The caller holds mu.
+func (n *Node) joined(s *slot) bool {
+	replaced := n.find(s.HeirOf)
+	return !s.Adding || replaced != nil && replaced.leaving
 }
 
 // class returns the redundancy of a class, and whether there is such a class.
@@ -324,9 +330,15 @@ func (n *Node) settle(ctx context.Context, s *slot) error {
 	usable, replaces, known, adding := s.usable(), s.Replaces, s.out && s.unformed == nil, s.Adding
 	n.mu.Unlock()
 	if adding {
-		if err := n.finishAdding(ctx, s); err == nil || ctx.Err() != nil {
+		err := n.finishAdding(ctx, s)
+		if err == nil || ctx.Err() != nil {
 			return err
-		} else if n.logger.Error("a drive was not added; the next attempt comes soon", "drive", s.Drive, "path", s.Path, "error", err); known {
+		}
+		n.logger.Error("a drive was not added; the next attempt comes soon", "drive", s.Drive, "path", s.Path, "error", err)
+		n.mu.Lock()
+		isIn := s.usable() && !s.out
+		n.mu.Unlock()
+		if known || isIn {
 			return nil
 		}
 		return n.setOut(ctx, s, true)
@@ -448,7 +460,7 @@ func (n *Node) notThere(s *slot) error {
 	if err = errors.Join(err, fsys.Close()); err != nil {
 		return err
 	}
-	cluster, err := n.state.cluster()
+	cluster, err := n.cluster()
 	if err == nil && (identity.Cluster != cluster || identity.Drive != s.Drive || identity.Incarnation != s.Incarnation) {
 		err = engine.E(engine.KindUnavailable, "drive %d of cluster %x, incarnation %x, is there", identity.Drive, identity.Cluster, identity.Incarnation)
 	}
@@ -630,9 +642,12 @@ func (n *Node) lame(status group.Status, drive engine.DriveID) bool {
 	return status.Missing == "" && len(status.Members) > 0 && count < n.wanted()
 }
 
-// wanted is how many replicas a group should have on drives that stay, the witness among them. The caller holds mu.
+// wanted is how many replicas a group should have on drives that stay, the witness among them, be there one yet or not. The caller holds mu.
 func (n *Node) wanted() int {
 	count := 0
+	if n.state.Witness == nil {
+		count++ // where it is needed it is made
+	}
 	for _, s := range n.slots {
 		if !s.leaving {
 			count++
@@ -685,7 +700,10 @@ func (n *Node) joinGroup(ctx context.Context, g *group.Group, s *slot, lost engi
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
 	for {
-		if err = g.AddReplica(ctx, fresh, s.host()); !engine.Is(err, engine.KindConflict) {
+		n.mu.Lock()
+		host := s.host()
+		n.mu.Unlock()
+		if err = g.AddReplica(ctx, fresh, host); !engine.Is(err, engine.KindConflict) {
 			return err
 		}
 		select {
@@ -717,7 +735,7 @@ func (n *Node) look(ctx context.Context) {
 	lame := n.lameDrives(ctx)
 	for _, s := range n.places() {
 		n.mu.Lock()
-		usable, out, settling, d, id := s.usable(), s.out, s.settling, s.drive, s.Drive
+		usable, out, settling, adding, d, id := s.usable(), s.out, s.settling, s.Adding, s.drive, s.Drive
 		lame := lame[id] && time.Since(s.renewed) >= renewAfter
 		n.mu.Unlock()
 		if settling {
@@ -731,9 +749,9 @@ func (n *Node) look(ctx context.Context) {
 		}
 		switch {
 		case usable && lame:
-		case usable && !out:
+		case usable && !out && !adding:
 			continue // as it should be
-		case !usable && out && time.Since(s.probed) < probeAfter*n.config.CheckInterval:
+		case (adding || !usable && out) && time.Since(s.probed) < probeAfter*n.config.CheckInterval:
 			continue // a little later: an empty folder may be there then
 		}
 		s.probed = time.Now()

@@ -35,11 +35,19 @@ func (n *Node) RemoveDrive(ctx context.Context, id engine.DriveID) error {
 	if err := n.setLeaving(ctx, id, true, 0); err != nil {
 		return err
 	}
-	return n.follow(ctx)
+	n.followNow(ctx)
+	return nil
+}
+
+// followNow is follow for a change that is made already. What it cannot do is done later.
+func (n *Node) followNow(ctx context.Context) {
+	if err := n.follow(ctx); err != nil {
+		n.logger.Warn("the drives changed; the redundancy follows later", "error", err)
+	}
 }
 
 // KeepDrive takes a RemoveDrive or ReplaceDrive back: what has moved stays where it is. The drive that was to take the other's place stays, too.
-// KindInvalidArgument if there is no such drive any more; KindConflict if it does not leave.
+// KindInvalidArgument if there is no such drive any more; KindConflict if it does not leave, or the other is just being added.
 func (n *Node) KeepDrive(ctx context.Context, id engine.DriveID) error {
 	if err := n.changing.take(ctx); err != nil {
 		return err
@@ -54,14 +62,24 @@ func (n *Node) KeepDrive(ctx context.Context, id engine.DriveID) error {
 		}
 	}
 	leaving := s != nil && s.leaving
+	busy := heir != nil && heir.settling
+	if s != nil && heir != nil && !busy {
+		heir.settling = true // nobody goes on adding it in the place of this one meanwhile
+	}
 	n.mu.Unlock()
 	switch {
 	case s == nil:
 		return noDrive(id)
+	case busy:
+		return engine.E(engine.KindConflict, "drive %d, which takes the place of drive %d, is just being added; repeat later", heir.Drive, id)
 	case heir != nil: // its adding was cut off
 		m := heir.member
 		m.HeirOf = 0
-		if err := n.remember(heir, m); err != nil {
+		err := n.remember(heir, m)
+		n.mu.Lock()
+		heir.settling = false
+		n.mu.Unlock()
+		if err != nil {
 			return err
 		}
 	case !leaving:
@@ -75,7 +93,8 @@ func (n *Node) KeepDrive(ctx context.Context, id engine.DriveID) error {
 	if n.keeper != nil {
 		n.keeper.CameIn() // what was moved off it is still there, and is looked for
 	}
-	return n.follow(ctx)
+	n.followNow(ctx)
+	return nil
 }
 
 // takeBack forgets a drive whose adding was cut off and comes to no end, such as that of a disk which is not there any more; done is false of any other.
@@ -363,12 +382,13 @@ func (n *Node) endSettling(ctx context.Context, s *slot) error {
 	return n.forget(s, true)
 }
 
-// forget takes a slot from the node and its member from the state, durably, and closes its drive. Removed says that a start may still name the folder.
+// forget takes a slot from the node and its member from the state, durably, and closes its drive. Removed says that it was a drive that the node had.
+// Then a start may still name the folder; and also if this one did, since the folder was a drive once.
 func (n *Node) forget(s *slot, removed bool) error {
 	n.mu.Lock()
 	next := *n.state
 	next.Drives = slices.DeleteFunc(slices.Clone(n.state.Drives), func(m member) bool { return m.Drive == s.Drive })
-	if removed {
+	if removed || slices.ContainsFunc(n.config.Drives, func(p string) bool { return path.Clean(p) == path.Clean(s.Path) }) {
 		next.Removed = append(slices.DeleteFunc(slices.Clone(n.state.Removed), func(p string) bool { return path.Clean(p) == path.Clean(s.Path) }), s.Path)
 	}
 	if err := next.save(n.home); err != nil {

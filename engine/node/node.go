@@ -172,7 +172,7 @@ type look struct {
 	done  chan error // nil: there is none
 }
 
-// host is the drive as the place of replicas.
+// host is the drive as the place of replicas. The caller holds mu where others may change the slot.
 func (s *slot) host() group.Host {
 	h := group.Host{Drive: s.Drive}
 	if s.drive != nil {
@@ -580,7 +580,7 @@ func (n *Node) formDrive(ctx context.Context, m *member, role drive.Role, member
 		return fmt.Errorf("drive %s: %w", m.Path, err)
 	}
 	defer fsys.Close()
-	cluster, err := n.state.cluster()
+	cluster, err := n.cluster()
 	if err != nil {
 		return err
 	}
@@ -613,6 +613,13 @@ func (n *Node) formDrive(ctx context.Context, m *member, role drive.Role, member
 		}
 	}
 	return d.Close()
+}
+
+// cluster returns the id of the cluster that the node is of.
+func (n *Node) cluster() ([16]byte, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.state.cluster()
 }
 
 func (n *Node) geometry(role drive.Role) drive.Geometry {
@@ -659,7 +666,7 @@ func (n *Node) openSlot(s *slot) error {
 		return err
 	}
 	identity, _, err := drive.Identify(fsys)
-	cluster, stateErr := n.state.cluster()
+	cluster, stateErr := n.cluster()
 	if err == nil {
 		err = stateErr
 	}
