@@ -268,10 +268,22 @@ func (c *checker) object(bucket uint64, b *bucketRow, child *inodeSeen) (lock ui
 	}
 	child.stale = c.apart
 	var r inodeRow
-	if there, err := load(c.view, key16(rowInode, bucket, child.entry.inode), &r); err != nil {
+	there, err := load(c.view, key16(rowInode, bucket, child.entry.inode), &r)
+	if err != nil {
 		return 0, err
-	} else if elsewhere := r.parent != child.parent || r.name != child.name; c.apart && (!there || r.links == 0 || r.links == 1 && r.parent != 0 && elsewhere) {
-		return 0, nil // it has another name by now, or its holders have let go of it
+	}
+	if c.apart {
+		elsewhere := r.links == 1 && r.parent != 0 && (r.parent != child.parent || r.name != child.name)
+		if r.links > 1 {
+			_, listed, err := c.view.Get(linkKey(engine.BucketID(bucket), child.entry.inode, child.parent, child.name))
+			if err != nil {
+				return 0, err
+			}
+			elsewhere = !listed
+		}
+		if !there || r.links == 0 || elsewhere {
+			return 0, nil // it has another name by now, or its holders have let go of it
+		}
 	}
 	if first := c.inodes[id]; first != nil {
 		first.links++

@@ -353,6 +353,7 @@ func TestNamedAnewBeforeTakenApart(t *testing.T) {
 	names := []string{"a", "b", "c"}
 	for _, name := range names {
 		m.must(&LinkFile{File: file, At: PlaceRef{Bucket: 5, Directory: engine.RootNode, Name: name}})
+		m.check()
 	}
 	m.clear()
 	if _, err := load(m.store, key16(rowInode, 5, p.entry.inode), &held); err != nil || held.links != 3 {
