@@ -43,7 +43,9 @@ type segment struct {
 	size    int64
 	next    int64 // where the next shard goes; size when sealed
 	live    int64 // room of shards and of shards being written
+	shards  int   // that are recorded
 	writers int   // shards being written
+	left    int64 // live when a shard in it could not be moved: until that changes, a compaction passes it over
 	gone    bool  // the file is missing
 	removed bool  // on its way out
 	write   disk.File
@@ -117,6 +119,7 @@ func (s *segments) readRows() error {
 			return damaged("a shard's row names segment %d at %d, which is not there", p.segment, p.offset)
 		}
 		g.live += p.room()
+		g.shards++
 		g.next = max(g.next, p.end())
 		return nil
 	})
@@ -208,13 +211,13 @@ func (s *segments) retire(g *segment) {
 
 // reserve finds contiguous room, in a new segment if need be. KindDriveFull if there is none above the reserve.
 func (s *segments) reserve(bytes int64) (*segment, int64, error) {
-	if g, offset := s.take(bytes); g != nil {
+	if g, offset := s.take(bytes, leastRoom); g != nil {
 		return g, offset, nil
 	}
 	s.creating.Lock()
 	defer s.creating.Unlock()
 	for {
-		if g, offset := s.take(bytes); g != nil {
+		if g, offset := s.take(bytes, leastRoom); g != nil {
 			return g, offset, nil
 		}
 		if err := s.create(bytes); err != nil { // others may be quicker to take its room
@@ -223,12 +226,15 @@ func (s *segments) reserve(bytes int64) (*segment, int64, error) {
 	}
 }
 
-// take gives room in the fullest open segment that has it.
-func (s *segments) take(bytes int64) (best *segment, offset int64) {
+// leastRoom orders segments by what is left of them, so that they become full one after another.
+func leastRoom(a, b *segment) int { return cmp.Compare(a.size-a.next, b.size-b.next) }
+
+// take gives room in an open segment that has it, the first in an order.
+func (s *segments) take(bytes int64, order func(a, b *segment) int) (best *segment, offset int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, g := range s.all {
-		if room := g.size - g.next; g.write != nil && room >= bytes && (best == nil || room < best.size-best.next) {
+		if g.write != nil && g.size-g.next >= bytes && (best == nil || order(g, best) < 0) {
 			best = g
 		}
 	}
@@ -330,6 +336,9 @@ func (s *segments) finish(g *segment, offset, reserved, kept int64) {
 	defer s.mu.Unlock()
 	g.writers--
 	g.live -= reserved - kept
+	if kept > 0 {
+		g.shards++
+	}
 	if g.next == offset+reserved && !g.gone {
 		g.next = offset + kept // nobody came behind
 	} else {
@@ -338,7 +347,7 @@ func (s *segments) finish(g *segment, offset, reserved, kept int64) {
 	s.settle(g)
 }
 
-// free gives back the room of a shard that is deleted.
+// free gives back the room of a shard that is deleted, or is elsewhere now.
 func (s *segments) free(p place) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -347,6 +356,7 @@ func (s *segments) free(p place) {
 		return
 	}
 	g.live -= p.room()
+	g.shards--
 	s.punch(g, p.offset, p.room())
 	s.settle(g)
 }
@@ -556,16 +566,20 @@ func (s *segments) unused() (bytes int64) {
 	return bytes
 }
 
-func (s *segments) count() (all, gone int, live int64) {
+// count fills in what is counted of segments.
+func (s *segments) count(stats *Stats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	stats.Segments = len(s.all)
 	for _, g := range s.all {
-		live += g.live
+		stats.ShardBytes += g.live
 		if g.gone {
-			gone++
+			stats.SegmentsGone++
+		}
+		if g.isSparse() {
+			stats.SegmentsSparse++
 		}
 	}
-	return len(s.all), gone, live
 }
 
 // close closes all files.
