@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"syscall"
@@ -132,7 +133,7 @@ func TestCompactionMeetsOthers(t *testing.T) {
 					t.Fatal(err)
 				}
 				for range 2 {
-					wantMoved(t, d, other.want)
+					wantMoved(t, d, other.want, 0)
 					d = drivetest.Reopen(t, fs, d)
 				}
 			})
@@ -140,13 +141,13 @@ func TestCompactionMeetsOthers(t *testing.T) {
 	}
 }
 
-// wantMoved looks whether the drive has the shards that sparseDrive left in two segments, of the first those bytes, and no room for anything else.
-func wantMoved(t *testing.T, d *drive.Drive, first []byte) {
+// wantMoved looks whether the drive has the shards that sparseDrive left in two segments, of the first those bytes, and beside them other room.
+func wantMoved(t *testing.T, d *drive.Drive, first []byte, others int64) {
 	t.Helper()
 	if _, err := drivetest.Append(d, 1, []byte("all before are applied")); err != nil {
 		t.Fatal(err)
 	}
-	room := int64(73_728 + (len(first)+4095)&^4095)
+	room := int64(73_728+(len(first)+4095)&^4095) + others
 	if first == nil {
 		if _, err := d.StatShard(drivetest.Shard(1)); !errors.Is(err, drive.ErrNoShard) {
 			t.Fatalf("the deleted shard: %v", err)
@@ -160,6 +161,59 @@ func wantMoved(t *testing.T, d *drive.Drive, first []byte) {
 	if got := d.Stats().ShardBytes; got != room {
 		t.Fatalf("%d bytes of room are counted, the shards have %d", got, room)
 	}
+}
+
+// TestOldPlaceStaysUntilMoved cuts the power when shards are whole at their new places, and the records of that are not written: nothing was freed until
+// then, and the new places are free again.
+func TestOldPlaceStaysUntilMoved(t *testing.T) {
+	fs, d := sparseDrive(t, sim.Options{}, 2)
+	if err := drivetest.WriteShard(d, drivetest.Shard(900), drivetest.Data(900, 100), 64<<10); err != nil {
+		t.Fatal(err)
+	}
+	punched := make(chan string, 100)
+	fs.Inject(func(c sim.Call) *sim.Fault {
+		if c.Op == "punch" {
+			punched <- c.File
+		}
+		return nil
+	})
+	// reaped has other room given back, and returns the files that had some given back before: it is given back in order.
+	reaped := func() (files []string) {
+		t.Helper()
+		first, err := d.CreateShard(drivetest.Shard(901), 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := d.CreateShard(drivetest.Shard(902), 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first.Abort()
+		defer second.Abort()
+		for file := <-punched; file != "data/00000002.seg"; file = <-punched {
+			files = append(files, file)
+		}
+		return files
+	}
+	reaped()
+	c := found(t, d)
+	defer c.Close()
+	freezeRing(t, fs, d)
+	if did, _, err := c.Step(ended()); !errors.Is(err, context.Canceled) || did.Bytes != 2*70_000 {
+		t.Fatalf("%+v %v", did, err)
+	}
+	if files := reaped(); len(files) > 0 {
+		t.Errorf("room of %v was given back before the shards were recorded elsewhere", files)
+	}
+	fs.Crash()
+	d.Close()
+	d = drivetest.Open(t, fs.Restart())
+	for _, id := range []uint64{1, 11} {
+		if file, _, _, err := d.ShardPlace(drivetest.Shard(id)); err != nil || file != fmt.Sprintf("data/%08d.seg", id/10) {
+			t.Errorf("shard %d is in %s: %v", id, file, err)
+		}
+	}
+	wantMoved(t, d, drivetest.Data(1, 70_000), 4096)
 }
 
 // TestCompactionPassesWhatIsGone deletes and replaces shards between the look for them and the move.
@@ -190,7 +244,7 @@ func TestReaderDuringCompaction(t *testing.T) {
 		frozen := make(chan struct{})
 		var first sync.Once
 		fs.Freeze(func(c sim.Call) (hangs bool) {
-			if c.File == "data/00000000.seg" && c.Op == "read" {
+			if c.File == "data/00000000.seg" && (c.Op == "read" || c.Site == "drive.(*segments).openForReading") {
 				first.Do(func() {
 					hangs = true
 					close(frozen)
@@ -456,5 +510,55 @@ func TestCompactionEnds(t *testing.T) {
 			t.Errorf("seed %d: %d segments for %d bytes: %+v", seed, s.Segments, live, s)
 		}
 		t.Logf("seed %d: %d bytes written, %d moved, %d segments for %d bytes", seed, written, moved, s.Segments, live)
+	}
+}
+
+// BenchmarkCompaction empties segments of a quarter each, of shards of several sizes, on the disk that has the folder for temporary files.
+func BenchmarkCompaction(b *testing.B) {
+	for _, size := range []int{4096, 64 << 10, 1 << 20} {
+		b.Run(fmt.Sprintf("%dKiB", size>>10), func(b *testing.B) {
+			const segment = 16 << 20
+			fsys, err := disk.OS(b.TempDir())
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer fsys.Close()
+			if err := drive.Format(fsys, drivetest.Identity(1), drive.Geometry{SegmentBytes: segment, ReserveBytes: 1}); err != nil {
+				b.Fatal(err)
+			}
+			d := drivetest.Open(b, fsys)
+			data, next := drivetest.Data(1, size), uint64(1)
+			for b.Loop() {
+				b.StopTimer()
+				var all, gone []engine.ShardID
+				var writers sync.WaitGroup
+				for range 4 * segment / size {
+					id := drivetest.Shard(next)
+					if all = append(all, id); next%4 != 0 {
+						gone = append(gone, id)
+					}
+					next++
+				}
+				for i := range 16 {
+					writers.Go(func() {
+						for j := i; j < len(all); j += 16 {
+							if err := drivetest.WriteShard(d, all[j], data, 1<<20); err != nil {
+								b.Error(err)
+							}
+						}
+					})
+				}
+				writers.Wait()
+				if err := d.DeleteShards(b.Context(), gone); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+				did, err := drivetest.Compact(b.Context(), d)
+				if err != nil || did.Bytes == 0 {
+					b.Fatalf("%+v %v", did, err)
+				}
+				b.SetBytes(did.Bytes)
+			}
+		})
 	}
 }

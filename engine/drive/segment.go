@@ -22,7 +22,8 @@ const (
 )
 
 // segments is the data stream. Room in a segment is given from its start to its end and never twice: what is freed is punched out, and
-// a segment without shards is removed as a file. A number of a segment is not used again while anything in the meta stream may name it.
+// a segment without shards is removed as a file; one with few is emptied by a Compaction. A number of a segment is not used again while anything in the
+// meta stream may name it.
 type segments struct {
 	d        *Drive
 	creating sync.Mutex // held while a new file is made, so that one is made at a time
@@ -476,16 +477,33 @@ func (s *segments) reading(number uint32) (f disk.File, done func(), err error) 
 		return nil, nil, errGone
 	}
 	if g.read == nil {
-		if g.read, err = s.d.fsys.Open(segmentName(number), disk.Flags{ReadOnly: true}); err != nil {
+		if err := s.openForReading(g); err != nil {
 			return nil, nil, err
 		}
-		s.files++
-		s.closeIdle(g)
 	}
 	s.clock++
 	g.used = s.clock
 	g.readers++
 	return g.read, func() { s.doneReading(g) }, nil
+}
+
+// openForReading opens a segment's file, or finds that somebody was quicker. The lock is held, but not while the disk is asked.
+func (s *segments) openForReading(g *segment) error {
+	s.mu.Unlock()
+	f, err := s.d.fsys.Open(segmentName(g.number), disk.Flags{ReadOnly: true})
+	s.mu.Lock()
+	switch {
+	case err != nil:
+		return err
+	case s.all[g.number] != g || g.gone: // it was removed meanwhile
+		return cmp.Or(f.Close(), errGone)
+	case g.read != nil:
+		return f.Close()
+	}
+	g.read = f
+	s.files++
+	s.closeIdle(g)
+	return nil
 }
 
 func (s *segments) isGone(number uint32) bool {
