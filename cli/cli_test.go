@@ -167,6 +167,8 @@ func TestStatus(t *testing.T) {
 			[]string{"followers: 3 cursors, 900 changes noted for them; the slowest, of bucket photos, is 850 changes behind; 1 cursor was too far behind and is lost: its follower lists its bucket anew"}},
 		{`{"drives": [` + sound + `], "trash": 2, "versions_in_trash": 1, "keepers": {"versions_taken_apart": 399}}`, 0,
 			[]string{"trash: 2 removed directories and uploads to be taken apart, with 1 version;", "399 versions taken apart"}},
+		{`{"drives": [` + sound + `, {"drive": 2, "state": "in", "segments": 40, "segments_to_compact": 3}], "keepers": {"files_compacted": 1, "segments_compacted": 12}}`, 0,
+			[]string{"drive 2: little is left in 3 of 40 segments; and that moves together", "1 file and 12 segments compacted"}},
 		{`{"s3": "127.0.0.1:9000"}`, 0, []string{"S3 at 127.0.0.1:9000,"}},
 		{`{"s3": "127.0.0.1:9000", "s3_tls": true}`, 0, []string{"S3 at https://127.0.0.1:9000,"}},
 	} {

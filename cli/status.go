@@ -218,10 +218,12 @@ func printStatus(w io.Writer, s *daemon.Status, causes []string) error {
 	if s.Scattered > 0 {
 		fmt.Fprintf(w, "pieces: %s in many pieces to be looked at\n", count(s.Scattered, "patched file", "patched files"))
 	}
+	printSparse(w, s.Drives)
 	k := &s.Keeper
-	fmt.Fprintf(w, "keepers: %s rebuilt, %s moved, %s widened, %s swept, %s taken apart, %s compacted, %s freed, %d waiting; %d reported by readers, %d by the scrub\n",
+	fmt.Fprintf(w, "keepers: %s rebuilt, %s moved, %s widened, %s swept, %s taken apart, %s and %s compacted, %s freed, %d waiting; %d reported by readers, %d by the scrub\n",
 		count(int(k.ShardsRebuilt), "shard", "shards"), count(int(k.ShardsMoved), "shard", "shards"), count(int(k.ExtentsWidened), "extent", "extents"),
-		count(int(k.ShardsSwept), "shard", "shards"), count(int(k.VersionsTakenApart), "version", "versions"), count(int(k.FilesCompacted), "file", "files"), count(int(k.ContentsFreed), "content", "contents"), s.Garbage, k.Reported, k.ScrubDamaged)
+		count(int(k.ShardsSwept), "shard", "shards"), count(int(k.VersionsTakenApart), "version", "versions"), count(int(k.FilesCompacted), "file", "files"), count(int(k.SegmentsCompacted), "segment", "segments"),
+		count(int(k.ContentsFreed), "content", "contents"), s.Garbage, k.Reported, k.ScrubDamaged)
 	verdict := "every shard is where it should be"
 	if missing := missing(s); len(missing) > 0 {
 		verdict = strings.Join(missing, "; ")
@@ -231,6 +233,15 @@ func printStatus(w io.Writer, s *daemon.Status, causes []string) error {
 		_, err = fmt.Fprintf(w, "not fully protected: %s\n", strings.Join(causes, "; "))
 	}
 	return err
+}
+
+// printSparse says which drives have segments in which little is left.
+func printSparse(w io.Writer, drives []daemon.DriveStatus) {
+	for _, d := range drives {
+		if d.Sparse > 0 {
+			fmt.Fprintf(w, "drive %d: little is left in %d of %s; and that moves together\n", d.Drive, d.Sparse, count(d.Segments, "segment", "segments"))
+		}
+	}
 }
 
 // behind says which followers are far behind, or lost.

@@ -86,6 +86,10 @@ func (l *life) run() error {
 		{"segment recycling", func() error { return l.deleteShards(10, 6) }},
 		{"segment recycling", l.settle},
 		{"flush", l.flush},
+		{"shard create and commit", func() error { return l.writeShards(30, 12, 64<<10) }},
+		{"shard delete", func() error { return errors.Join(l.deleteShards(31, 3), l.deleteShards(35, 3), l.deleteShards(39, 3)) }},
+		{"compaction", l.compact},
+		{"compaction", l.settle},
 		{"shard create and commit", func() error { return l.writeShards(20, 2, 64<<10) }},
 		{"close", l.close},
 	} {
@@ -206,6 +210,15 @@ func (l *life) flush() error {
 	}
 	l.durable = rows
 	return nil
+}
+
+// compact moves what is left in sparse segments. No shard is another for it, or not there.
+func (l *life) compact() error {
+	did, err := drivetest.Compact(context.Background(), l.d)
+	if err == nil && did.Segments < 2 {
+		err = fmt.Errorf("a compaction that did %+v", did)
+	}
+	return err
 }
 
 // settle waits until the reaper has removed the segments that are wholly free.
@@ -430,7 +443,7 @@ func points(t *testing.T) []point {
 
 // wanted are the operations and the call sites of this package that must have been struck. A new call site belongs here.
 var wantedOperations = []string{"format", "open", "append", "shard create and commit", "shard delete", "shard abort", "shard replace",
-	"commit rows", "flush", "ring recycling", "close", "replay", "segment recycling"}
+	"commit rows", "flush", "ring recycling", "close", "replay", "segment recycling", "compaction"}
 
 var wantedSites = []string{
 	"drive.writeMarker", "drive.formatRing", "drive.formatData", "drive.formatIndex", "drive.Format.func6", "drive.writeIdentity",

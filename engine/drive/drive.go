@@ -698,16 +698,17 @@ func (d *Drive) Usage() (Usage, error) {
 
 // Stats are counters since Open, and states.
 type Stats struct {
-	Frames        uint64 // of the meta stream, replayed ones too
-	RingUsed      int64  // bytes between tail and head
-	Flushes       uint64
-	Segments      int
-	SegmentsGone  int   // segments with shards whose files are missing
-	ShardBytes    int64 // room of shards and of those being written
-	ReadErrors    uint64
-	ShardsBad     uint64 // reads that failed their checksum twice
-	CacheMismatch uint64 // reads that failed their checksum, but not when read past the page cache
-	Direct        bool   // the meta stream bypasses the page cache
+	Frames         uint64 // of the meta stream, replayed ones too
+	RingUsed       int64  // bytes between tail and head
+	Flushes        uint64
+	Segments       int
+	SegmentsGone   int   // segments with shards whose files are missing
+	SegmentsSparse int   // segments that a compaction would empty
+	ShardBytes     int64 // room of shards and of those being written
+	ReadErrors     uint64
+	ShardsBad      uint64 // reads that failed their checksum twice
+	CacheMismatch  uint64 // reads that failed their checksum, but not when read past the page cache
+	Direct         bool   // the meta stream bypasses the page cache
 }
 
 // Stats returns the counters.
@@ -719,7 +720,7 @@ func (d *Drive) Stats() Stats {
 	s.Frames, s.RingUsed, s.Direct = d.ring.frames, int64(d.ring.head-d.ring.tail), d.ring.file.Direct()
 	d.ring.mu.Unlock()
 	s.ReadErrors = d.watch.readErrors.Load()
-	s.Segments, s.SegmentsGone, s.ShardBytes = d.segments.count()
+	d.segments.count(&s)
 	return s
 }
 

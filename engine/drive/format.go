@@ -382,6 +382,9 @@ func (p place) room() int64 { return roundUp(p.bytes) }
 
 func (p place) end() int64 { return p.offset + p.room() }
 
+// at reports whether two places are the same one.
+func (p place) at(other place) bool { return p.segment == other.segment && p.offset == other.offset }
+
 func roundUp(n int64) int64 { return (n + blockBytes - 1) &^ (blockBytes - 1) }
 
 func appendPlace(b []byte, p place) []byte {

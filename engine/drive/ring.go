@@ -46,11 +46,12 @@ type ring struct {
 	frames   uint64                    // ever
 }
 
-// waiting is a record in the queue. done is called once, from the writer's goroutine; applied, if not nil, before it, once the record is durable.
+// waiting is a record in the queue. done is called once, from the writer's goroutine.
 type waiting struct {
 	record
 	parts   [][]byte
 	bytes   int
+	from    *place // of the record of a shard that is moved: it is written only if the shard is still there
 	done    func(error)
 	refused error
 }
@@ -225,6 +226,11 @@ func (r *ring) take() ([]waiting, bool) {
 
 // write makes one frame of the batch durable, and then the drive's own records of it visible.
 func (r *ring) write(batch []waiting) error {
+	own, err := r.d.decideOwn(batch)
+	if err != nil {
+		return err
+	}
+	defer own.rows.Close()
 	b, count := r.encode(batch)
 	if count == 0 {
 		return r.d.Failed()
@@ -240,7 +246,7 @@ func (r *ring) write(batch []waiting) error {
 		return r.d.fail(err)
 	}
 	end := position + uint64(len(padded))
-	if err := r.d.applyOwn(batch, end); err != nil {
+	if err := r.d.applyOwn(own, end); err != nil {
 		return err
 	}
 	r.advance(batch, position, end)

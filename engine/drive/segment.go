@@ -22,7 +22,8 @@ const (
 )
 
 // segments is the data stream. Room in a segment is given from its start to its end and never twice: what is freed is punched out, and
-// a segment without shards is removed as a file. A number of a segment is not used again while anything in the meta stream may name it.
+// a segment without shards is removed as a file; one with few is emptied by a Compaction. A number of a segment is not used again while anything in the
+// meta stream may name it.
 type segments struct {
 	d        *Drive
 	creating sync.Mutex // held while a new file is made, so that one is made at a time
@@ -43,7 +44,9 @@ type segment struct {
 	size    int64
 	next    int64 // where the next shard goes; size when sealed
 	live    int64 // room of shards and of shards being written
+	shards  int   // that are recorded
 	writers int   // shards being written
+	left    int64 // live when a shard in it could not be moved: until that changes, a compaction passes it over
 	gone    bool  // the file is missing
 	removed bool  // on its way out
 	write   disk.File
@@ -117,6 +120,7 @@ func (s *segments) readRows() error {
 			return damaged("a shard's row names segment %d at %d, which is not there", p.segment, p.offset)
 		}
 		g.live += p.room()
+		g.shards++
 		g.next = max(g.next, p.end())
 		return nil
 	})
@@ -208,13 +212,13 @@ func (s *segments) retire(g *segment) {
 
 // reserve finds contiguous room, in a new segment if need be. KindDriveFull if there is none above the reserve.
 func (s *segments) reserve(bytes int64) (*segment, int64, error) {
-	if g, offset := s.take(bytes); g != nil {
+	if g, offset := s.take(bytes, leastRoom); g != nil {
 		return g, offset, nil
 	}
 	s.creating.Lock()
 	defer s.creating.Unlock()
 	for {
-		if g, offset := s.take(bytes); g != nil {
+		if g, offset := s.take(bytes, leastRoom); g != nil {
 			return g, offset, nil
 		}
 		if err := s.create(bytes); err != nil { // others may be quicker to take its room
@@ -223,12 +227,15 @@ func (s *segments) reserve(bytes int64) (*segment, int64, error) {
 	}
 }
 
-// take gives room in the fullest open segment that has it.
-func (s *segments) take(bytes int64) (best *segment, offset int64) {
+// leastRoom orders segments by what is left of them, so that they become full one after another.
+func leastRoom(a, b *segment) int { return cmp.Compare(a.size-a.next, b.size-b.next) }
+
+// take gives room in an open segment that has it, the first in an order.
+func (s *segments) take(bytes int64, order func(a, b *segment) int) (best *segment, offset int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, g := range s.all {
-		if room := g.size - g.next; g.write != nil && room >= bytes && (best == nil || room < best.size-best.next) {
+		if g.write != nil && g.size-g.next >= bytes && (best == nil || order(g, best) < 0) {
 			best = g
 		}
 	}
@@ -330,6 +337,9 @@ func (s *segments) finish(g *segment, offset, reserved, kept int64) {
 	defer s.mu.Unlock()
 	g.writers--
 	g.live -= reserved - kept
+	if kept > 0 {
+		g.shards++
+	}
 	if g.next == offset+reserved && !g.gone {
 		g.next = offset + kept // nobody came behind
 	} else {
@@ -338,7 +348,7 @@ func (s *segments) finish(g *segment, offset, reserved, kept int64) {
 	s.settle(g)
 }
 
-// free gives back the room of a shard that is deleted.
+// free gives back the room of a shard that is deleted, or is elsewhere now.
 func (s *segments) free(p place) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -347,6 +357,7 @@ func (s *segments) free(p place) {
 		return
 	}
 	g.live -= p.room()
+	g.shards--
 	s.punch(g, p.offset, p.room())
 	s.settle(g)
 }
@@ -466,16 +477,33 @@ func (s *segments) reading(number uint32) (f disk.File, done func(), err error) 
 		return nil, nil, errGone
 	}
 	if g.read == nil {
-		if g.read, err = s.d.fsys.Open(segmentName(number), disk.Flags{ReadOnly: true}); err != nil {
+		if err := s.openForReading(g); err != nil {
 			return nil, nil, err
 		}
-		s.files++
-		s.closeIdle(g)
 	}
 	s.clock++
 	g.used = s.clock
 	g.readers++
 	return g.read, func() { s.doneReading(g) }, nil
+}
+
+// openForReading opens a segment's file, or finds that somebody was quicker. The lock is held, but not while the disk is asked.
+func (s *segments) openForReading(g *segment) error {
+	s.mu.Unlock()
+	f, err := s.d.fsys.Open(segmentName(g.number), disk.Flags{ReadOnly: true})
+	s.mu.Lock()
+	switch {
+	case err != nil:
+		return err
+	case s.all[g.number] != g || g.gone: // it was removed meanwhile
+		return cmp.Or(f.Close(), errGone)
+	case g.read != nil:
+		return f.Close()
+	}
+	g.read = f
+	s.files++
+	s.closeIdle(g)
+	return nil
 }
 
 func (s *segments) isGone(number uint32) bool {
@@ -556,16 +584,20 @@ func (s *segments) unused() (bytes int64) {
 	return bytes
 }
 
-func (s *segments) count() (all, gone int, live int64) {
+// count fills in what is counted of segments.
+func (s *segments) count(stats *Stats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	stats.Segments = len(s.all)
 	for _, g := range s.all {
-		live += g.live
+		stats.ShardBytes += g.live
 		if g.gone {
-			gone++
+			stats.SegmentsGone++
+		}
+		if g.isSparse() {
+			stats.SegmentsSparse++
 		}
 	}
-	return len(s.all), gone, live
 }
 
 // close closes all files.

@@ -40,6 +40,7 @@ type ShardWriter struct {
 	sums     []uint64
 	err      error // of the first Write that failed
 	ended    bool
+	from     *place // where a shard is that is moved; nil: it is written
 }
 
 // CreateShard reserves contiguous room for a shard of at most bytes bytes. KindDriveFull without room above the reserve; such a drive has not
@@ -145,14 +146,25 @@ func (w *ShardWriter) Commit(ctx context.Context) error {
 		w.Abort()
 		return err
 	}
-	w.ended = true
-	defer w.putRest()
 	if err := w.segment.syncs.do(w.sync); err != nil {
-		w.finish(0)
+		w.Abort()
 		return w.d.fail(err)
 	}
-	p := place{segment: w.segment.number, offset: w.offset, bytes: w.written, sums: w.sums}
 	done := make(chan error, 1)
+	w.record(func(err error) { done <- err })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// record ends the writing of a shard that is synced with its record. done is called once, like that of a record.
+func (w *ShardWriter) record(done func(error)) {
+	w.ended = true
+	w.putRest()
+	p := place{segment: w.segment.number, offset: w.offset, bytes: w.written, sums: w.sums}
 	gone := func() error { // what was written would be gone with the process
 		if !w.d.segments.isGone(w.segment.number) {
 			return nil
@@ -161,23 +173,18 @@ func (w *ShardWriter) Commit(ctx context.Context) error {
 	}
 	if err := gone(); err != nil {
 		w.finish(0)
-		return err
+		done(err)
+		return
 	}
-	w.d.ring.append(waiting{record: record{kind: RecordShard}, parts: [][]byte{encodeShardRecord(w.id, p)}, done: func(err error) {
+	w.d.ring.append(waiting{record: record{kind: RecordShard}, parts: [][]byte{encodeShardRecord(w.id, p)}, from: w.from, done: func(err error) {
 		if err != nil {
 			w.finish(0)
 		} else {
 			w.finish(p.room())
 			err = gone() // it was noticed meanwhile; the row that the record makes tells of a lost shard
 		}
-		done <- err
+		done(err)
 	}})
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // complete checks the sums and writes the last, padded block.
@@ -223,33 +230,67 @@ func (w *ShardWriter) putRest() {
 	}
 }
 
-// applyOwn brings the drive's own records of a frame that is durable into the index, in order, and gives the room of what they free back.
-func (d *Drive) applyOwn(batch []waiting, end uint64) error {
-	rows := d.db.NewIndexedBatch()
-	defer rows.Close()
-	var freed []place
+// changes is what the drive's own records of a frame change: rows of the index, and places of shards that are replaced, moved or deleted.
+type changes struct {
+	rows  *pebble.Batch
+	freed []place
+}
+
+// errElsewhere refuses the record of a shard that is moved and is not any more where it was.
+var errElsewhere = errors.New("the shard is not where it was")
+
+// decideOwn goes through the drive's own records of a frame before it is written, in order, and refuses the moves that came too late. The frames before are
+// in the index, and only the writer changes rows of shards: what it decides still holds when the frame is durable, and for every replay.
+func (d *Drive) decideOwn(batch []waiting) (own changes, err error) {
+	own.rows = d.db.NewIndexedBatch()
 	for i := range batch {
 		w := &batch[i]
 		if w.refused != nil || w.kind == RecordGroup {
 			continue
 		}
 		w.payload = slices.Concat(w.parts...)
-		old, err := applyRecord(rows, w.record)
-		if err != nil {
-			return d.fail(err)
+		if err = w.decideMove(own.rows); err != nil {
+			break
 		}
-		freed = append(freed, old...)
+		if w.refused != nil {
+			continue
+		}
+		var old []place
+		if old, err = applyRecord(own.rows, w.record); err != nil {
+			break
+		}
+		own.freed = append(own.freed, old...)
 	}
+	if err != nil {
+		return own, d.fail(errors.Join(err, own.rows.Close()))
+	}
+	return own, nil
+}
+
+// decideMove refuses the record of a move if the shard was deleted, or put elsewhere, by a record before it.
+func (w *waiting) decideMove(rows *pebble.Batch) error {
+	if w.from == nil {
+		return nil
+	}
+	now, found, err := placeAt(rows, shardKey(decodeShardID(w.payload)))
+	if err == nil && !(found && now.at(*w.from)) {
+		w.refused = errElsewhere
+	}
+	return err
+}
+
+// applyOwn brings what a frame changes that is durable now into the index, and gives the room of what it frees back.
+func (d *Drive) applyOwn(own changes, end uint64) error {
 	d.applying.Lock()
-	if !rows.Empty() {
-		if err := d.apply(rows); err != nil {
+	if !own.rows.Empty() {
+		if err := d.apply(own.rows); err != nil {
 			d.applying.Unlock()
 			return err
 		}
 	}
 	d.applied = end
 	d.applying.Unlock()
-	for _, p := range freed {
+	for _, p := range own.freed {
 		d.segments.free(p)
 	}
 	return nil
@@ -278,7 +319,7 @@ func applyRecord(rows *pebble.Batch, r record) (freed []place, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if found && (old.segment != p.segment || old.offset != p.offset) {
+		if found && !old.at(p) {
 			freed = append(freed, old)
 		}
 		return freed, rows.Set(key, appendPlace(nil, p), nil)
@@ -366,11 +407,27 @@ func (d *Drive) Shards(after engine.ShardID, max int) ([]ShardInfo, error) {
 		var info ShardInfo
 		var p place
 		if info, p, err = decodeShardRow(it.Key(), it.Value()); err == nil {
-			info.Lost = d.segments.isGone(p.segment)
+			info.Lost, err = d.isLost(info.ID, p)
 			found = append(found, info)
 		}
 	}
 	return found, errors.Join(err, it.Close())
+}
+
+// isLost reports whether the file is missing that a shard is in; p is where it was. A segment that was removed has no shards any more: those that a row from
+// before named were deleted or moved.
+func (d *Drive) isLost(id engine.ShardID, p place) (bool, error) {
+	for d.segments.isGone(p.segment) {
+		now, found, err := placeAt(d.db, shardKey(id))
+		if err != nil || !found {
+			return false, err
+		}
+		if now.at(p) {
+			return true, nil
+		}
+		p = now
+	}
+	return false, nil
 }
 
 func decodeShardRow(key, value []byte) (ShardInfo, place, error) {
@@ -394,24 +451,27 @@ func (d *Drive) ReadShard(id engine.ShardID, off int64, dst []byte) error {
 // reaches the shard's end. It reads whole blocks of 4096 bytes, and what dst has room for beyond its length may be written over. It is quickest with
 // memory that is aligned to that.
 func (d *Drive) VerifyShard(id engine.ShardID, off int64, dst []byte) error {
-	return d.whereItIs(id, func(p place) error {
-		end := off + int64(len(dst))
-		if off < 0 || off%checksum.UnitBytes != 0 || end > p.bytes || end%checksum.UnitBytes != 0 && end != p.bytes {
-			return engine.E(engine.KindInvalidArgument, "shard %s has %d bytes: %d at %d exceed it, or are no whole units", shardString(id), p.bytes, len(dst), off)
-		}
-		blocks := dst
-		if whole := roundUp(int64(len(dst))); whole <= int64(cap(dst)) {
-			blocks = dst[:whole]
-		}
-		if err := d.readDirect(id, p, off, blocks); err != nil {
-			return err
-		}
-		first := int(off / checksum.UnitBytes)
-		if bad, ok := checksum.Verify(id, first, dst, p.sums[first:]); !ok {
-			return badShard(id, bad)
-		}
-		return nil
-	})
+	return d.whereItIs(id, func(p place) error { return d.verifyPlace(id, p, off, dst) })
+}
+
+// verifyPlace is VerifyShard of a shard that is at a place.
+func (d *Drive) verifyPlace(id engine.ShardID, p place, off int64, dst []byte) error {
+	end := off + int64(len(dst))
+	if off < 0 || off%checksum.UnitBytes != 0 || end > p.bytes || end%checksum.UnitBytes != 0 && end != p.bytes {
+		return engine.E(engine.KindInvalidArgument, "shard %s has %d bytes: %d at %d exceed it, or are no whole units", shardString(id), p.bytes, len(dst), off)
+	}
+	blocks := dst
+	if whole := roundUp(int64(len(dst))); whole <= int64(cap(dst)) {
+		blocks = dst[:whole]
+	}
+	if err := d.readDirect(id, p, off, blocks); err != nil {
+		return err
+	}
+	first := int(off / checksum.UnitBytes)
+	if bad, ok := checksum.Verify(id, first, dst, p.sums[first:]); !ok {
+		return badShard(id, bad)
+	}
+	return nil
 }
 
 // whereItIs reads a shard where its row says that it is, and again where it is then if it was moved meanwhile.
@@ -429,11 +489,11 @@ func (d *Drive) whereItIs(id engine.ShardID, read func(place) error) error {
 		if lost != nil {
 			return lost // deleted while we read
 		}
-		if now.segment == p.segment && now.offset == p.offset {
+		if now.at(p) {
 			d.counted(func(s *Stats) { s.ShardsBad++ })
 			return err
 		}
-		p = now // replaced while we read
+		p = now // replaced or moved while we read
 	}
 }
 

@@ -109,6 +109,14 @@ func (n *Node) Held(id engine.DriveID) int64 {
 	return 0
 }
 
+// Compact implements repair.Drives.
+func (n *Node) Compact(id engine.DriveID) *drive.Compaction {
+	if d := n.atHand(id); d != nil {
+		return d.Compact()
+	}
+	return nil
+}
+
 // Shards lists shards of a drive for the sweep.
 func (n *Node) Shards(id engine.DriveID, after engine.ShardID, max int) (list []repair.Found, ok bool, err error) {
 	d := n.atHand(id)

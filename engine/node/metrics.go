@@ -39,6 +39,8 @@ var (
 	driveLeaving  = driveGauge("leaving", "1 if the drive leaves: it takes no shards any more, and those that it has go to others")
 	driveLeft     = driveGauge("leaving_shards", "Shards in use that are still on a drive that leaves, when the census was made; 0 of one that stays")
 	driveLeftSize = driveGauge("leaving_bytes", "About how many bytes these shards have")
+	driveSegments = driveGauge("segments", "Files that have the drive's shards")
+	driveSparse   = driveGauge("segments_sparse", "Files in which so little of the shards is left that they are to be emptied")
 	driveCalls    = driveCounter("calls_total", "Calls to the disk that returned")
 	driveSeconds  = driveCounter("call_seconds_total", "Time that calls to the disk took together")
 	driveErrors   = driveCounter("read_errors_total", "Reads that the disk answered with an error")
@@ -102,6 +104,9 @@ var (
 	keeperBefore   = counter("keeper_runs_before_compaction_total", "Pieces in which these files lay before it")
 	keeperAfter    = counter("keeper_runs_after_compaction_total", "Pieces in which these files lay after it")
 	keeperBytes    = counter("keeper_compacted_bytes_total", "Bytes that were written anew to make the pieces of files fewer")
+	keeperEmptied  = counter("keeper_segments_compacted_total", "Files of drives in which little was left, and that were emptied")
+	keeperGathered = counter("keeper_shards_gathered_total", "Shards that were moved out of files in which little was left, on their drives")
+	keeperGathers  = counter("keeper_gathered_bytes_total", "Bytes of shards that were moved out of files in which little was left")
 	keeperReported = counter("keeper_shards_reported_total", "Shards that a reader found missing or rotten")
 
 	extentsMissing = gauge("extents_missing_shards", "Extents in use that lack shards, when the census was made")
@@ -129,11 +134,11 @@ var (
 )
 
 var nodeMetrics = []*metrics.Metric{
-	driveIn, driveCapacity, driveFree, driveUsed, driveOldest, driveUnderWay, driveShards, driveLeaving, driveLeft, driveLeftSize, driveCalls, driveSeconds, driveErrors,
+	driveIn, driveCapacity, driveFree, driveUsed, driveOldest, driveUnderWay, driveShards, driveLeaving, driveLeft, driveLeftSize, driveSegments, driveSparse, driveCalls, driveSeconds, driveErrors,
 	scrubShards, scrubBytes, scrubDamaged, scrubProgress, scrubLast,
 	groupLeader, groupTerm, groupIndex, groupQuorum, groupReplicas, groupVoters, groupLive, writable, dataShards, parityShard,
 	bufferBudget, bufferHeld, bufferHeldMax, bufferWaiting, bufferAcquired, bufferRefused,
-	keeperRebuilt, keeperFailed, keeperWidened, keeperMoved, keeperMovedOf, keeperSwept, keeperSweeps, keeperFreed, keeperTaken, keeperPieced, keeperBefore, keeperAfter, keeperBytes, keeperForgot, keeperLost, keeperReported,
+	keeperRebuilt, keeperFailed, keeperWidened, keeperMoved, keeperMovedOf, keeperSwept, keeperSweeps, keeperFreed, keeperTaken, keeperPieced, keeperBefore, keeperAfter, keeperBytes, keeperEmptied, keeperGathered, keeperGathers, keeperForgot, keeperLost, keeperReported,
 	extentsMissing, extentsReduced, shardsAway, garbage, trash, trashVersions, scattered, feedCursors, feedLost, feedChanges, feedBehind, censusAge, censusTime,
 	buckets, objects, versions, objectBytes, bucketObjects, bucketVersions, bucketBytes, usageAge,
 }
@@ -189,6 +194,9 @@ func (n *Node) measureDrives(emit metrics.Emit) {
 			emit(driveLeftSize, float64(census.left[d.Drive].bytes), labels...)
 		}
 		if !d.Witness {
+			all, sparse := n.segments(d.Drive)
+			emit(driveSegments, float64(all), labels...)
+			emit(driveSparse, float64(sparse), labels...)
 			measureScrub(n.keeper.ScrubStatus(d.Drive), emit, labels)
 		}
 	}
@@ -282,6 +290,9 @@ func (n *Node) measureCounters(emit metrics.Emit) {
 	emit(keeperBefore, float64(k.RunsBefore))
 	emit(keeperAfter, float64(k.RunsAfter))
 	emit(keeperBytes, float64(k.BytesCompacted))
+	emit(keeperEmptied, float64(k.SegmentsCompacted))
+	emit(keeperGathered, float64(k.ShardsGathered))
+	emit(keeperGathers, float64(k.BytesGathered))
 	emit(keeperReported, float64(k.Reported))
 }
 

@@ -24,6 +24,10 @@ type DriveStatus struct {
 	Free    int64  `json:"bytes_free"`
 	Used    int64  `json:"bytes_used"` // of the file system, by whomever
 	Shards  int    `json:"shards"`     // recorded on it
+	// Segments is the number of files that have its shards, and Sparse that of those in which so little is left that they are to be compacted; 0 if it is
+	// not at hand.
+	Segments int `json:"segments"`
+	Sparse   int `json:"segments_to_compact"`
 	// Replicas are the groups that have a replica on it.
 	Replicas []engine.GroupID `json:"replicas,omitempty"`
 	// Leaving tells what is left to do until a drive that leaves is removed; nil if it does not.
@@ -101,9 +105,19 @@ func (n *Node) Drives() []DriveStatus {
 		if !drives[i].Witness {
 			scrub := n.keeper.ScrubStatus(drives[i].Drive)
 			drives[i].Scrub = &scrub
+			drives[i].Segments, drives[i].Sparse = n.segments(drives[i].Drive)
 		}
 	}
 	return drives
+}
+
+// segments returns how many segments a data drive has, and how many are to be compacted; 0 if it is not at hand.
+func (n *Node) segments(id engine.DriveID) (all, sparse int) {
+	if d := n.atHand(id); d != nil {
+		s := d.Stats()
+		return s.Segments, s.SegmentsSparse
+	}
+	return 0, 0
 }
 
 // ScrubNow begins a pass of the scrub over a drive, at the rate limit, and returns once that is durable: it goes on after a restart. A pass that began

@@ -1,6 +1,7 @@
 // Package repair keeps what is stored as safe as it should be: it makes missing shards again, moves those of drives that are out or leave to
 // others, collects garbage that nobody reads any more, takes apart what was thrown away, forgets changes that every follower has seen, makes the pieces of
-// patched files fewer, sweeps shards that no command names, and reads every shard now and then, so that damage is found before it is too much.
+// patched files fewer, has drives empty segments in which little is left, sweeps shards that no command names, and reads every shard now and then, so that
+// damage is found before it is too much.
 //
 // Promise: nothing is deleted because a drive lacks something. A shard is deleted only when its content is garbage that no reader can see, or when
 // its writer's epoch is closed or its extent has its row, and the group's state, read after whatever could place it there was decided, does not.
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"holdfast/engine"
+	"holdfast/engine/drive"
 	"holdfast/engine/extent"
 	"holdfast/engine/group"
 	"holdfast/engine/meta"
@@ -50,6 +52,8 @@ type Drives interface {
 	All() []engine.DriveID
 	// Held returns how many bytes the shards of a drive take; 0 if it is not at hand.
 	Held(drive engine.DriveID) int64
+	// Compact returns a compaction of a drive's segments; nil if none is worth it, or the drive is not at hand.
+	Compact(drive engine.DriveID) *drive.Compaction
 }
 
 // Found is a shard that a drive lists. Lost says that the drive knows it and has its bytes no more.
@@ -73,6 +77,8 @@ type Config struct {
 	OwnerExpiry time.Duration
 	// MoveRate bounds the bytes that are moved off drives that leave in a second; 0 means 64 MiB.
 	MoveRate int64
+	// CompactRate bounds the bytes that are moved out of sparse segments of a drive in a second; 0 means 32 MiB.
+	CompactRate int64
 	// FeedHistory is how many changes of a bucket are kept for followers that are behind; 0 means the constant of that name.
 	FeedHistory uint64
 	// CompactEagerly makes the keeper compact every file that was patched as far as it can be; for tests.
@@ -105,6 +111,10 @@ type Stats struct {
 	RunsBefore     uint64 `json:"runs_before_compaction"`
 	RunsAfter      uint64 `json:"runs_after_compaction"`
 	BytesCompacted uint64 `json:"bytes_compacted"` // written anew for that
+	// SegmentsCompacted is how many segments of drives were emptied, so that their files go.
+	SegmentsCompacted uint64 `json:"segments_compacted"`
+	ShardsGathered    uint64 `json:"shards_gathered"` // moved out of those segments, on their drives
+	BytesGathered     uint64 `json:"bytes_gathered"`
 }
 
 // The steps of the keepers that the recorder knows.
@@ -167,6 +177,9 @@ func Start(config Config) *Keeper {
 	if config.MoveRate == 0 {
 		config.MoveRate = moveRate
 	}
+	if config.CompactRate == 0 {
+		config.CompactRate = compactRate
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	k := &Keeper{config: config, wake: make(chan struct{}, 1), cancel: cancel, damaged: map[damage]origin{}, expanded: map[meta.ScatteredFile]uint64{}}
 	k.pacer.rate = config.MoveRate
@@ -174,6 +187,7 @@ func Start(config Config) *Keeper {
 	k.done.Go(func() { k.run(ctx) })
 	k.done.Go(func() { k.runTrash(ctx) })
 	k.done.Go(func() { k.runCompact(ctx) })
+	k.done.Go(func() { k.runSegments(ctx) })
 	k.scrubs.look(ctx)
 	k.done.Go(func() { k.scrubs.run(ctx) })
 	k.done.Go(func() { k.watchOwners(ctx) })

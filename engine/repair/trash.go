@@ -112,7 +112,12 @@ func (k *Keeper) finds(ctx context.Context, has func(meta.View) (bool, error)) (
 // restFrom rests after work that began at a time, so that it takes a share of the time and no more.
 func restFrom(ctx context.Context, began time.Time, share float64) error {
 	took := time.Since(began)
-	timer := time.NewTimer(time.Duration(float64(took) * (1 - share) / share))
+	return sleep(ctx, time.Duration(float64(took)*(1-share)/share))
+}
+
+// sleep lets time pass, or returns the error of the context.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

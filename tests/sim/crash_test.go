@@ -9,6 +9,7 @@ package sim_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/md5"
 	"encoding/hex"
@@ -45,6 +46,7 @@ type machine struct {
 	died      chan struct{}
 	check     time.Duration // how often the node looks at its drives
 	hangQuiet time.Duration
+	segment   int64                     // bytes of segments; 0: 8 MiB
 	operation atomic.Value              // string: what the client is doing
 	hook      func(sim.Call) *sim.Fault // asked with mu held before every call that changes a disk; nil: none
 	mu        sync.Mutex
@@ -144,7 +146,7 @@ func (m *machine) open(t *testing.T) (*node.Node, error) {
 	defer cancel()
 	return node.Open(ctx, node.Config{
 		State: "/state", Drives: folders[2:], Memory: 32 << 20,
-		Geometry:      drive.Geometry{RingBytes: ringBytes, SegmentBytes: 8 << 20, ReserveBytes: 1 << 20},
+		Geometry:      drive.Geometry{RingBytes: ringBytes, SegmentBytes: cmp.Or(m.segment, 8<<20), ReserveBytes: 1 << 20},
 		CheckInterval: m.check, HangQuiet: m.hangQuiet, KeeperInterval: 20 * time.Millisecond, Logger: m.logger, ApplyEverywhere: m.seed%3 == 0,
 		OpenDisk: func(p string) (disk.FS, error) {
 			d := m.disks[path.Clean(p)]

@@ -37,7 +37,9 @@ type operation struct {
 	fresh bool
 	// spare says that there are two disks more, empty ones, which no start names.
 	spare bool
-	do    func(ctx context.Context, n *node.Node, states model) error
+	// segment is the size of the drives' segments, if it is not the usual one.
+	segment int64
+	do      func(ctx context.Context, n *node.Node, states model) error
 	// holds checks after the cut what no state of a single key tells; nil: nothing.
 	holds func(ctx context.Context, n *node.Node, states model) error
 }
@@ -126,6 +128,7 @@ var operations = []operation{
 	{name: "owners", prepare: some, do: holdFiles, holds: heldFilesHold},
 	{name: "feed", prepare: prepareFeed, do: changeAndFollow, holds: feedHolds},
 	{name: "compacted", prepare: some, do: scatterAndCompact, holds: compactedWhole},
+	{name: "segments emptied", segment: smallSegments, prepare: prepareSegments, do: compactSegments, holds: segmentsCompacted},
 	{name: "removal", prepare: prepareRemoval, do: removeBoth, holds: emptyOfTrash},
 	{name: "locks", prepare: prepareLocks, do: changeLocks, holds: locksHold},
 	{name: "abort", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
@@ -368,6 +371,7 @@ type image struct {
 
 func (o *operation) image(t *testing.T) (*image, error) {
 	m := newMachine(1)
+	m.segment = o.segment
 	if o.spare {
 		m.plugSpares()
 	}
@@ -410,7 +414,7 @@ func (o *operation) image(t *testing.T) (*image, error) {
 // run does the operation on a copy of the image. A target is a point at which the power is cut, or, if failing, a call answers EIO; nil only
 // counts the calls by site.
 func (o *operation) run(t *testing.T, from *image, target *point, failing bool, seed uint64) (visits map[string]int64, reached bool, err error) {
-	m := &machine{seed: seed, disks: map[string]*sim.FS{}, check: time.Hour, logger: simLogger()}
+	m := &machine{seed: seed, disks: map[string]*sim.FS{}, check: time.Hour, logger: simLogger(), segment: o.segment}
 	for i, name := range slices.Sorted(maps.Keys(from.disks)) {
 		m.disks[name] = from.disks[name].Image(seed*16 + uint64(i))
 	}

@@ -46,6 +46,8 @@ func Run(t *testing.T, newDisk func(t *testing.T) disk.FS) {
 		{"ShardsVerified", testShardsVerified},
 		{"ShardsConcurrent", testShardsConcurrent},
 		{"SegmentsComeAndGo", testSegments},
+		{"SegmentsCompacted", testCompaction},
+		{"SegmentsCompactedConcurrently", testCompactionConcurrent},
 		{"Witness", testWitness},
 		{"Closed", testClosed},
 	} {
@@ -129,6 +131,25 @@ func CheckShard(d *drive.Drive, id engine.ShardID, want []byte) error {
 		return fmt.Errorf("shard %v has other bytes", id)
 	}
 	return nil
+}
+
+// Compact runs a compaction of segments to its end, if one is worth it.
+func Compact(ctx context.Context, d *drive.Drive) (total drive.Compacted, err error) {
+	c := d.Compact()
+	if c == nil {
+		return total, nil
+	}
+	defer c.Close()
+	for more := true; more && err == nil; {
+		var did drive.Compacted
+		did, more, err = c.Step(ctx)
+		total.Rows += did.Rows
+		total.Segments += did.Segments
+		total.Shards += did.Shards
+		total.Bytes += did.Bytes
+		total.Bad = append(total.Bad, did.Bad...)
+	}
+	return total, err
 }
 
 func testFormat(t *testing.T, fsys disk.FS) {
@@ -561,6 +582,182 @@ func testSegments(t *testing.T, fsys disk.FS) {
 	if s := d.Stats(); s.ShardBytes != 4096 || s.Segments != 1 {
 		t.Fatalf("stats %+v", s)
 	}
+}
+
+// testCompaction deletes most of what is in segments: what is left comes to lie in one, and the others go.
+func testCompaction(t *testing.T, fsys disk.FS) {
+	Format(t, fsys, Identity(1))
+	d := Open(t, fsys)
+	if d.Compact() != nil {
+		t.Fatal("an empty drive is worth a compaction")
+	}
+	sizes := []int{1, 4096, 65_537, 90_000, 200_001, 300_000, 376_830} // fill a segment
+	kept := map[engine.ShardID][]byte{}
+	var gone []engine.ShardID
+	for i := range uint64(8 * 7) {
+		id, data := Shard(i+1), Data(i, sizes[i%7])
+		if err := WriteShard(d, id, data, 64<<10); err != nil {
+			t.Fatal(err)
+		}
+		if i/7%4 == i%7 {
+			kept[id] = data
+		} else {
+			gone = append(gone, id)
+		}
+	}
+	if s := d.Stats(); s.Segments != 8 || s.SegmentsSparse != 0 || d.Compact() != nil {
+		t.Fatalf("full segments are sparse: %+v", s)
+	}
+	if err := d.DeleteShards(t.Context(), gone); err != nil {
+		t.Fatal(err)
+	}
+	before := d.Stats()
+	did, err := Compact(t.Context(), d)
+	if err != nil || did.Segments != 8 || did.Shards != 8 || did.Bytes != 2*(1+4096+65_537+90_000) || len(did.Bad) != 0 {
+		t.Fatalf("%+v %v, of %+v", did, err, before)
+	}
+	check := func() {
+		t.Helper()
+		for range 1000 {
+			if d.Stats().Segments == 1 {
+				break
+			}
+			if err := d.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if s := d.Stats(); s.Segments != 1 || s.ShardBytes != before.ShardBytes || s.SegmentsSparse != 0 {
+			t.Fatalf("%+v, before %+v: %+v", s, before, d.Segments())
+		}
+		for id, data := range kept {
+			if err := CheckShard(d, id, data); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.VerifyShard(id, 0, disk.AlignedBytes(len(data))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if list, err := d.Shards(engine.ShardID{}, 100); err != nil || len(list) != len(kept) {
+			t.Fatalf("%d shards, %v", len(list), err)
+		}
+	}
+	check()
+	d = Reopen(t, fsys, d)
+	check()
+	if d.Compact() != nil {
+		t.Fatal("there is no end of it")
+	}
+}
+
+// testCompactionConcurrent compacts without a rest while shards are written, replaced, read, listed and deleted.
+func testCompactionConcurrent(t *testing.T, fsys disk.FS) {
+	Format(t, fsys, Identity(1))
+	d := Open(t, fsys)
+	ctx, stop := context.WithCancel(t.Context())
+	var users, keepers sync.WaitGroup
+	var total drive.Compacted
+	keepers.Go(func() {
+		for ctx.Err() == nil {
+			did, err := Compact(t.Context(), d)
+			if err != nil && !engine.Is(err, engine.KindDriveFull) || len(did.Bad) > 0 {
+				t.Errorf("compaction: %+v %v", did, err)
+				return
+			}
+			total.Shards += did.Shards
+			total.Segments += did.Segments
+		}
+	})
+	keepers.Go(func() {
+		for ctx.Err() == nil {
+			list, err := d.Shards(engine.ShardID{}, 1000)
+			if err != nil {
+				t.Errorf("list: %v", err)
+				return
+			}
+			for _, info := range list {
+				if info.Lost {
+					t.Errorf("shard %v counts as lost", info.ID)
+				}
+			}
+		}
+	})
+	var left sync.Map // id → data
+	for g := range 3 {
+		users.Go(func() {
+			var mine []engine.ShardID
+			for i := range 90 {
+				id := Shard(uint64(g*1000 + i + 1))
+				data := Data(id.Extent.Counter, 1+i%5*37_000)
+				if err := WriteShard(d, id, data, 64<<10); err != nil {
+					t.Errorf("write: %v", err)
+					return
+				}
+				if mine = append(mine, id); i%9 == 0 {
+					left.Store(id, data)
+				}
+				if len(mine) < 30 {
+					continue
+				}
+				old := mine[0]
+				mine = mine[1:]
+				if data, stays := left.Load(old); !stays {
+					if err := d.DeleteShards(context.Background(), []engine.ShardID{old}); err != nil {
+						t.Errorf("delete: %v", err)
+					}
+					if _, err := d.StatShard(old); !errors.Is(err, drive.ErrNoShard) {
+						t.Errorf("a deleted shard: %v", err)
+					}
+				} else if i%2 == 0 {
+					if err := WriteShard(d, old, data.([]byte), 64<<10); err != nil {
+						t.Errorf("replace: %v", err)
+					}
+				}
+			}
+			for _, id := range mine {
+				if _, stays := left.Load(id); !stays {
+					if err := d.DeleteShards(context.Background(), []engine.ShardID{id}); err != nil {
+						t.Errorf("delete: %v", err)
+					}
+				}
+			}
+		})
+	}
+	for range 2 {
+		keepers.Go(func() {
+			for ctx.Err() == nil {
+				left.Range(func(id, data any) bool {
+					if err := CheckShard(d, id.(engine.ShardID), data.([]byte)); err != nil {
+						t.Errorf("read: %v", err)
+					}
+					return ctx.Err() == nil && !t.Failed()
+				})
+			}
+		})
+	}
+	users.Wait()
+	stop()
+	keepers.Wait()
+	if _, err := Compact(t.Context(), d); err != nil && !engine.Is(err, engine.KindDriveFull) {
+		t.Fatal(err)
+	}
+	for range 2 {
+		var room int64
+		shards := 0
+		left.Range(func(id, data any) bool {
+			shards++
+			room += (int64(len(data.([]byte))) + 4095) &^ 4095
+			if err := CheckShard(d, id.(engine.ShardID), data.([]byte)); err != nil {
+				t.Errorf("read: %v", err)
+			}
+			return true
+		})
+		list, err := d.Shards(engine.ShardID{}, 1000)
+		if s := d.Stats(); err != nil || len(list) != shards || s.ShardBytes != room || s.ShardsBad != 0 {
+			t.Fatalf("%d shards of %d, %+v, room %d, %v", len(list), shards, s, room, err)
+		}
+		d = Reopen(t, fsys, d)
+	}
+	t.Logf("%d shards were moved, %d segments emptied", total.Shards, total.Segments)
 }
 
 func testWitness(t *testing.T, fsys disk.FS) {
