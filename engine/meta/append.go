@@ -131,10 +131,16 @@ func (a *apply) appendPatched(c *Append, b *bucketRow, p *path, before, inode *i
 	if held.count+2 > engine.FilePiecesMax {
 		return failed(engine.KindEntityTooLarge, "the object lies in %d pieces; no more than %d are allowed, write it anew", held.count, engine.FilePiecesMax)
 	}
+	shared := !held.ends || held.refs > 1 || before.stays() // else the former inode, which goes, is the only other user
+	if shared {
+		if refusal := a.mayBeNamed(before.content, &held); refusal != nil {
+			return refusal
+		}
+	}
 	id := before.content
 	a.retain(id)
-	if !held.ends || held.refs > 1 || before.stays() {
-		id = a.editable(id) // else the former inode, which goes, is the only other user
+	if shared {
+		id = a.editable(id)
 	}
 	more := a.patching(id, held.levels())
 	more.put(before.size, c.Data.Size, []Run{{Content: a.addData(&c.Data, partSum{}), Length: c.Data.Size}})

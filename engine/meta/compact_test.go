@@ -455,50 +455,61 @@ func TestCompactAppended(t *testing.T) {
 	}
 }
 
-// TestCloneOfADeepFileItself has a file that nests as deep as files may, and lies in more pieces than one may have, take some of its own bytes: nothing of
-// it is lost by that.
-func TestCloneOfADeepFileItself(t *testing.T) {
-	m := newMachine(t)
-	m.must(&CreateBucket{Bucket: 5, Name: "bucket"})
-	f := newPatchedFile(m, "f", []byte("x"))
+// deepFile makes a file that nests as deep as files may, and lies in more pieces than one may have.
+func deepFile(m *machineOn, name string) *patchedFile {
+	f := newPatchedFile(m, name, []byte("x"))
 	view := NewOverlay(m.store)
 	a := apply{view: view, group: 1}
 	a.mustLoad(key8(rowGroup, 0), &a.counters)
-	// Each level names the one below as often as it says.
-	level := func(below uint64, size int64, times int) (uint64, int64) {
-		var r contentRow
-		a.mustLoad(key8(rowContent, below), &r)
-		r.refs += uint64(times) - 1
-		a.setContent(below, &r)
-		id, depth := a.nextContent(), r.levels()+1
-		for i := range times {
-			a.setRun(id, int(size)*(i+1), &Run{Content: below, Length: size})
-		}
-		a.setContent(id, &contentRow{refs: 1, ends: true, size: size * int64(times), count: times, depth: depth})
-		return id, size * int64(times)
-	}
 	inode := f.inode()
-	id, size := inode.content, int64(1)
+	size := int64(1)
 	for i := range depthPatched - 1 {
-		times := 1
+		times := 1 // that a level names the one below
 		if i < 2 {
 			times = 300
 		}
-		id, size = level(id, size, times)
+		var r contentRow
+		a.mustLoad(key8(rowContent, inode.content), &r)
+		r.refs += uint64(times) - 1
+		a.setContent(inode.content, &r)
+		id := a.nextContent()
+		for i := range times {
+			a.setRun(id, int(size)*(i+1), &Run{Content: inode.content, Length: size})
+		}
+		size *= int64(times)
+		a.setContent(id, &contentRow{refs: 1, ends: true, size: size, count: times, depth: r.levels() + 1})
+		inode.content, inode.size = id, size
 	}
-	inode.content, inode.size = id, size
+	at := a.resolve(5, engine.Key(name))
+	at.entry.size = inode.size
+	view.Set(entryKey(5, at.leaf(), at.name), at.entry.encode())
 	view.Set(key16(rowInode, 5, f.id), inode.encode())
 	view.Set(key8(rowGroup, 0), a.counters.encode())
 	if err := m.store.Commit(view.Batch()); err != nil {
-		t.Fatal(err)
+		m.t.Fatal(err)
 	}
 	f.want = bytes.Repeat([]byte("x"), int(size))
 	f.holds()
-	answer := m.do(&PatchFile{File: f.ref(), Pieces: []PatchPiece{{Offset: size, Length: 1000, From: f.ref()}}})
-	if answer.Failed && answer.Kind != engine.KindEntityTooLarge {
-		t.Errorf("%+v", answer)
-	} else if !answer.Failed {
-		f.want = append(f.want, f.want[:1000]...)
+	return f
+}
+
+// TestDeepFileIsShared has a deep file take some of its own bytes, and appends to it while somebody holds it: nothing of it is lost by that.
+func TestDeepFileIsShared(t *testing.T) {
+	m := newMachine(t)
+	m.must(&CreateBucket{Bucket: 5, Name: "bucket"})
+	owner, _ := m.must(&OpenOwner{Bucket: 5})
+	cloned, held := deepFile(m, "cloned"), deepFile(m, "held")
+	m.must(&HoldFile{File: held.ref(), Owner: engine.OwnerID(owner.Content)})
+	refused := func(c Command) {
+		t.Helper()
+		if answer := m.do(c); !answer.Failed || answer.Kind != engine.KindEntityTooLarge {
+			t.Errorf("%T: %+v", c, answer)
+		}
 	}
-	f.holds()
+	refused(&PatchFile{File: cloned.ref(), Pieces: []PatchPiece{{Offset: int64(len(cloned.want)), Length: 1000, From: cloned.ref()}}})
+	refused(&Append{
+		Bucket: 5, Key: "held", Offset: int64(len(held.want)), Sequence: held.inode().sequence, Class: engine.ClassStandard, Data: Data{Size: 1, Inline: []byte("x")},
+	})
+	cloned.holds()
+	held.holds()
 }

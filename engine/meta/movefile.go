@@ -96,6 +96,10 @@ func (a *apply) moveOne(b *bucketRow, from, to *path, clock int64) *Answer {
 	a.keepVersion(b, from, &inode)
 	a.mark(b, from)
 	a.raise(to.bucket, b, engine.ChangePut).at(to)
+	if inode.links > 1 { // the others went with directories, and whoever takes those apart sees that it has this one
+		a.deleteAll(key16(rowLink, uint64(from.bucket), id))
+		inode.links = 1
+	}
 	inode.sequence, inode.stamp, inode.Lock, inode.upload, inode.token = b.sequence, a.header.Stamp, lock, "", ""
 	inode.parent, inode.name, inode.posix.changed = to.leaf(), to.name, a.header.Stamp
 	a.view.Set(key16(rowInode, uint64(to.bucket), id), inode.encode())

@@ -213,9 +213,10 @@ func (a *apply) planPatch(c *PatchFile, n *node, shared bool) (plan []placing, t
 	if pieces > engine.FilePiecesMax && size > 0 {
 		return nil, tag, failed(engine.KindEntityTooLarge, "the file lies in %d pieces; no more than %d are allowed, write it anew", held.count, engine.FilePiecesMax)
 	}
-	shared = shared || !held.ends || held.refs > 1
-	if shared && held.levels()+1 > depthPatched && len(a.leaves(n.inode.content, 0, n.inode.size, engine.FilePiecesMax/2, 0)) > engine.FilePiecesMax/2 {
-		return nil, tag, failed(engine.KindEntityTooLarge, "the file shares pieces with others in too many ways; write it anew")
+	if shared = shared || !held.ends || held.refs > 1; shared {
+		if refusal := a.mayBeNamed(n.inode.content, &held); refusal != nil {
+			return nil, tag, refusal
+		}
 	}
 	for i := range plan { // nothing is refused any more
 		for j := range plan[i].runs {
@@ -333,6 +334,14 @@ func (a *apply) editable(id uint64) uint64 {
 	whole.count = len(runs)
 	a.setContent(fresh, &whole)
 	return fresh
+}
+
+// mayBeNamed refuses to make another content of one that has another user too, where that takes more runs than a file may have.
+func (a *apply) mayBeNamed(id uint64, r *contentRow) *Answer {
+	if r.levels()+1 > depthPatched && len(a.leaves(id, 0, r.size, engine.FilePiecesMax/2, 0)) > engine.FilePiecesMax/2 {
+		return failed(engine.KindEntityTooLarge, "the file shares pieces with others in too many ways; write it anew")
+	}
+	return nil
 }
 
 // leavesOnce returns the runs of a content, or if it lies too deep those of the contents that have bytes.

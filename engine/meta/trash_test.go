@@ -369,3 +369,30 @@ func TestFormerNameOfAHeldFile(t *testing.T) {
 		}
 	}
 }
+
+// TestMoveOfAFileThatLostNames moves a file in a bucket that keeps versions by now, of whose two names one went with a directory that is not taken apart yet.
+func TestMoveOfAFileThatLostNames(t *testing.T) {
+	m := newMachine(t)
+	m.must(&CreateBucket{Bucket: 5, Name: "bucket"})
+	m.must(inline("d/a"))
+	at, err := resolve(m.store, 5, "d/a")
+	if err != nil || !at.found {
+		t.Fatalf("%+v %v", at, err)
+	}
+	file := NodeRef{Bucket: 5, Node: engine.NodeID(at.entry.inode)}
+	place := func(name string) PlaceRef { return PlaceRef{Bucket: 5, Directory: engine.RootNode, Name: name} }
+	m.must(&LinkFile{File: file, At: place("x")})
+	m.must(&RemovePrefix{Bucket: 5, Prefix: "d/"})
+	m.must(&SetVersioning{Bucket: 5, Versioning: engine.VersioningEnabled})
+	m.must(&MoveFile{From: place("x"), To: place("y")})
+	m.check()
+	m.clear()
+	found, err := FindFile(m.store, 5, file.Node)
+	if err != nil || found.Key() != "y" || found.Info.Links != 1 {
+		t.Fatalf("the file is %+v, %v", found, err)
+	}
+	m.must(&Delete{Bucket: 5, Key: "y", Version: found.Info.Version})
+	if census := m.check(); census.Inodes != 2 { // the root, and the version that stayed at x
+		t.Errorf("%d inodes are left", census.Inodes)
+	}
+}
