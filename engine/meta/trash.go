@@ -226,7 +226,7 @@ func (t *taking) takeDirectory(bucket engine.BucketID, directory uint64) {
 	t.mustLoad(rowKey, &r)
 	prefix := key16(rowEntry, uint64(bucket), directory)
 	list := t.list(prefix, []byte(r.name))
-	for i := range list {
+	for i := 0; i < len(list) && t.steps > 0; i++ {
 		f := &list[i]
 		if name := string(f.key[len(prefix):]); name != r.name {
 			r.name, r.older = name, 0

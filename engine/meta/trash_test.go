@@ -145,6 +145,21 @@ func TestRemovePrefix(t *testing.T) {
 			}
 			return takeApartSteps + 1
 		},
+		"older versions behind the last step of a command": func(m *machineOn) int {
+			m.must(&SetVersioning{Bucket: 5, Versioning: engine.VersioningEnabled})
+			for range 50 {
+				m.must(inline("gone/a"))
+			}
+			for i := range takeApartSteps - 50 {
+				m.must(inline(fmt.Sprintf("gone/b%04d", i)))
+			}
+			for _, key := range []string{"gone/c", "gone/d", "gone/e/f"} {
+				for range 7 {
+					m.must(inline(key))
+				}
+			}
+			return takeApartSteps + 21
+		},
 		"extents": func(m *machineOn) int {
 			for i := range 10 {
 				x := Extent{
