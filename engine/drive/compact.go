@@ -36,7 +36,8 @@ var (
 // with Close.
 type Compaction struct {
 	d        *Drive
-	segments []*sparse      // those with the fewest live bytes first
+	segments []*sparse // those with the fewest live bytes first
+	numbers  map[uint32]*sparse
 	after    engine.ShardID // rows up to it were looked at
 	found    bool           // all rows were
 	at       int            // of the segment that is being emptied
@@ -93,7 +94,11 @@ func (d *Drive) Compact() *Compaction {
 		shards += list[n].count
 		n++
 	}
-	return &Compaction{d: d, segments: list[:n]}
+	c := &Compaction{d: d, segments: list[:n], numbers: make(map[uint32]*sparse, n)}
+	for _, s := range c.segments {
+		c.numbers[s.segment.number] = s
+	}
+	return c
 }
 
 // sparse returns the segments that may be compacted, and how much room the open ones have. One with writers has its file open for writing.
@@ -151,10 +156,6 @@ func (c *Compaction) find() (rows int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	wanted := make(map[uint32]*sparse, len(c.segments))
-	for _, s := range c.segments {
-		wanted[s.segment.number] = s
-	}
 	for ok := it.First(); ok && rows < compactRows && err == nil; ok = it.Next() {
 		rows++
 		var p place
@@ -164,7 +165,7 @@ func (c *Compaction) find() (rows int, err error) {
 		if p, err = decodePlace(it.Value()); err != nil {
 			break
 		}
-		if s := wanted[p.segment]; s != nil {
+		if s := c.numbers[p.segment]; s != nil {
 			s.shards = append(s.shards, located{c.after, p.offset})
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -276,6 +277,47 @@ func TestReaderDuringCompaction(t *testing.T) {
 		if err := <-read; err != nil || d.Stats().ShardsBad != 0 {
 			t.Fatalf("%v, %+v", err, d.Stats())
 		}
+	}
+}
+
+// TestCompactionKeepsNobodyWaiting writes, reads, deletes and asks for figures while a compaction waits for the disk.
+func TestCompactionKeepsNobodyWaiting(t *testing.T) {
+	for _, op := range []string{"read", "write", "sync"} {
+		fs, d := sparseDrive(t, sim.Options{}, 8)
+		if err := drivetest.WriteShard(d, drivetest.Shard(899), drivetest.Data(899, 100), 64<<10); err != nil { // makes the segment that shards move to
+			t.Fatal(err)
+		}
+		c := found(t, d)
+		frozen := make(chan struct{})
+		var first sync.Once
+		fs.Freeze(func(c sim.Call) (hangs bool) {
+			if strings.HasPrefix(c.File, "data/") && c.Op == op {
+				first.Do(func() {
+					hangs = true
+					close(frozen)
+				})
+			}
+			return hangs
+		})
+		stepped := make(chan error, 1)
+		go func() { // ends when the disk thaws
+			_, _, err := c.Step(t.Context())
+			stepped <- err
+		}()
+		<-frozen
+		id, data := drivetest.Shard(900), drivetest.Data(900, 4*quarter) // a segment of its own
+		if err := errors.Join(drivetest.WriteShard(d, id, data, 64<<10), drivetest.CheckShard(d, id, data), drivetest.CheckShard(d, drivetest.Shard(1), drivetest.Data(1, 70_000)),
+			d.DeleteShards(t.Context(), []engine.ShardID{drivetest.Shard(71)})); err != nil {
+			t.Error(err)
+		}
+		if s := d.Stats(); s.Segments < 8 {
+			t.Errorf("%+v", s)
+		}
+		fs.Thaw()
+		if err := <-stepped; err != nil {
+			t.Error(err)
+		}
+		c.Close()
 	}
 }
 

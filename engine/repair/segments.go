@@ -23,6 +23,8 @@ const (
 	// findRate is how many rows are looked at in a second for what lies in sparse segments: all of the drive's shards have one, of about a hundredth of a
 	// percent of their size. A million takes three minutes, so that a drive on which little is to be done is busy with little.
 	findRate = 5000
+	// stepGrace is how long a step may take to end while the keepers stop.
+	stepGrace = time.Second
 )
 
 // compactions are the drives that are at it.
@@ -101,13 +103,15 @@ func (r *round) run(ctx context.Context, late func()) (hangs bool) {
 	for more := true; more && r.k.takesShards(r.drive); {
 		r.k.yield()
 		var did drive.Compacted
-		err := extent.Within(ctx, func() (err error) {
+		patience, enough := graceful(ctx)
+		err := extent.Within(patience, func() (err error) {
 			did, more, err = r.compaction.Step(ctx)
 			return err
 		}, func() {
 			r.compaction.Close()
 			late()
 		})
+		enough()
 		if extent.GivenUp(err) {
 			return true
 		}
@@ -122,6 +126,16 @@ func (r *round) run(ctx context.Context, late func()) (hangs bool) {
 	}
 	r.compaction.Close()
 	return false
+}
+
+// graceful returns a context that ends some time after another, so that a step that works ends by itself, and only one that hangs is given up.
+func graceful(ctx context.Context) (patience context.Context, cancel context.CancelFunc) {
+	patience, cancel = context.WithCancel(context.WithoutCancel(ctx))
+	context.AfterFunc(ctx, func() {
+		_ = sleep(patience, stepGrace)
+		cancel()
+	})
+	return patience, cancel
 }
 
 // yield waits until no other keeper has its turn.
