@@ -429,17 +429,23 @@ func (c *checker) nameless() error {
 	})
 }
 
-// links holds the names that files with several have against the entries.
+// links holds the names that files with several have against the entries. Where the others went with directories, such a file may be an older version by now.
 func (c *checker) links() error {
 	return c.rows(rowLink, func(key, _ []byte) error {
 		c.census.Links++
 		bucket, inode, directory, name := engine.BucketID(binary.BigEndian.Uint64(key)), binary.BigEndian.Uint64(key[8:]), binary.BigEndian.Uint64(key[16:]), string(key[24:])
 		var entry entryRow
-		if ok, err := load(c.view, entryKey(bucket, directory, name), &entry); err != nil {
+		ok, err := load(c.view, entryKey(bucket, directory, name), &entry)
+		seen := c.inodes[[2]uint64{uint64(bucket), inode}]
+		if err == nil && ok && entry.inode != inode && seen != nil {
+			ok, err = load(c.view, olderKey(bucket, directory, name, seen.entry.sequence), &entry)
+		}
+		switch {
+		case err != nil:
 			return err
-		} else if seen := c.inodes[[2]uint64{uint64(bucket), inode}]; !ok || entry.inode != inode || seen == nil {
+		case !ok || entry.inode != inode || seen == nil:
 			c.problem("bucket %d: %q of directory %d is listed as a name of inode %d, and is not", bucket, name, directory, inode)
-		} else {
+		default:
 			seen.linked++
 		}
 		return nil

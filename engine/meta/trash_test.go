@@ -411,3 +411,34 @@ func TestMoveOfAFileThatLostNames(t *testing.T) {
 		t.Errorf("%d inodes are left", census.Inodes)
 	}
 }
+
+// TestOlderVersionThatLostNames puts another version over such a file: it is an older one then, under the name that it has left.
+func TestOlderVersionThatLostNames(t *testing.T) {
+	for _, removed := range []bool{false, true} {
+		m := newMachine(t)
+		m.must(&CreateBucket{Bucket: 5, Name: "bucket"})
+		m.must(inline("d/a"))
+		at, err := resolve(m.store, 5, "d/a")
+		if err != nil || !at.found {
+			t.Fatalf("%+v %v", at, err)
+		}
+		file := NodeRef{Bucket: 5, Node: engine.NodeID(at.entry.inode)}
+		m.must(&LinkFile{File: file, At: PlaceRef{Bucket: 5, Directory: engine.RootNode, Name: "x"}})
+		m.must(&RemovePrefix{Bucket: 5, Prefix: "d/"})
+		m.must(&SetVersioning{Bucket: 5, Versioning: engine.VersioningEnabled})
+		m.must(inline("x"))
+		m.check()
+		if removed {
+			m.must(&Delete{Bucket: 5, Key: "x", Version: engine.NullVersion})
+			m.check()
+		}
+		m.clear()
+		want := 3 // the root and two versions
+		if removed {
+			want--
+		}
+		if census := m.check(); census.Inodes != want {
+			t.Errorf("%d inodes are left, not %d", census.Inodes, want)
+		}
+	}
+}
