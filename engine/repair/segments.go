@@ -23,6 +23,8 @@ const (
 	// findRate is how many rows are looked at in a second for what lies in sparse segments: all of the drive's shards have one, of about a hundredth of a
 	// percent of their size. A million takes three minutes, so that a drive on which little is to be done is busy with little.
 	findRate = 5000
+	// fullRests is for how many intervals a drive rests that had no room for what was to be moved: all rows would be looked at in vain again.
+	fullRests = 16
 	// stepGrace is how long a step may take to end while the keepers stop.
 	stepGrace = time.Second
 )
@@ -116,12 +118,13 @@ func (r *round) run(ctx context.Context, late func()) (hangs bool) {
 			return true
 		}
 		r.note(did)
-		if err != nil {
-			r.explain(ctx, err)
-			break
+		if err == nil {
+			err = r.rest(ctx, did)
 		}
-		if r.rest(ctx, did) != nil {
-			break
+		if err != nil {
+			r.compaction.Close()
+			r.end(ctx, err)
+			return false
 		}
 	}
 	r.compaction.Close()
@@ -159,12 +162,15 @@ func (r *round) note(did drive.Compacted) {
 	}
 }
 
-// explain logs why a compaction ended, unless that is no news: a full drive, and one that failed or is being closed.
-func (r *round) explain(ctx context.Context, err error) {
-	if ctx.Err() != nil || engine.Is(err, engine.KindDriveFull) || errors.Is(err, drive.ErrFailed) || errors.Is(err, drive.ErrClosed) {
-		return
+// end rests where a drive is full, and logs why else a compaction ended, unless that is no news: the drive failed or is being closed.
+func (r *round) end(ctx context.Context, err error) {
+	switch {
+	case ctx.Err() != nil, errors.Is(err, drive.ErrFailed), errors.Is(err, drive.ErrClosed):
+	case engine.Is(err, engine.KindDriveFull):
+		_ = sleep(ctx, fullRests*r.k.config.Interval) // what ends it ends the keeper
+	default:
+		r.k.config.Logger.Warn("segments of a drive are not compacted for now; the keeper will try again", "drive", r.drive, "error", err)
 	}
-	r.k.config.Logger.Warn("segments of a drive are not compacted for now; the keeper will try again", "drive", r.drive, "error", err)
 }
 
 // rest lets as much time pass after a step as its pace asks for.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -176,12 +177,13 @@ func TestKeeperOfSegmentsLeavesHangingDrives(t *testing.T) {
 	fs, drives, k := sparseDrive(t)
 	frozen := make(chan struct{}, 100)
 	fs.Freeze(func(c sim.Call) bool {
-		if c.Op != "read" || c.File == "meta/ring" {
+		if c.Op != "read" || !strings.HasPrefix(c.File, "data/") {
 			return false
 		}
 		frozen <- struct{}{}
 		return true
 	})
+	defer fs.Thaw()
 	ctx, cancel := context.WithCancel(t.Context())
 	compaction := k.config.Drives.Compact(1)
 	late := make(chan struct{})
@@ -191,7 +193,7 @@ func TestKeeperOfSegmentsLeavesHangingDrives(t *testing.T) {
 	<-frozen
 	cancel()
 	if !<-hangs {
-		t.Error("a drive that hangs was waited for")
+		t.Fatal("a drive that hangs was waited for")
 	}
 	fs.Thaw()
 	<-late
