@@ -30,8 +30,8 @@ func (p *pattern) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// TestOverwrittenInMidRead has an object read by key, by node and by who holds it while others overwrite it, remove it, and the keepers collect: everybody gets the
-// old bytes whole, and when all have let go nothing of them is left on any drive. HOLDFAST_HANDLE_BYTES sets the size of the object.
+// TestOverwrittenInMidRead has an object read by key and by node, and another one held, while others overwrite them, remove them, and the keepers collect: everybody gets
+// the old bytes whole, and when all have let go nothing of them is left on any drive. HOLDFAST_HANDLE_BYTES sets the size of the objects.
 func TestOverwrittenInMidRead(t *testing.T) {
 	size := int64(24 << 20)
 	if s := os.Getenv("HOLDFAST_HANDLE_BYTES"); s != "" {
@@ -48,11 +48,13 @@ func TestOverwrittenInMidRead(t *testing.T) {
 	if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	ref := engine.Ref{Bucket: "bucket", Key: "dir/big"}
+	read, held := engine.Ref{Bucket: "bucket", Key: "dir/read"}, engine.Ref{Bucket: "bucket", Key: "dir/held"}
 	write := func(seed int64) {
 		t.Helper()
-		if _, err := n.Put(t.Context(), ref, &pattern{seed: seed, n: size}, engine.PutOptions{Size: size}); err != nil {
-			t.Fatal(err)
+		for _, ref := range []engine.Ref{read, held} {
+			if _, err := n.Put(t.Context(), ref, &pattern{seed: seed, n: size}, engine.PutOptions{Size: size}); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	write(1)
@@ -60,27 +62,28 @@ func TestOverwrittenInMidRead(t *testing.T) {
 	if _, err := io.Copy(sum, &pattern{seed: 1, n: size}); err != nil {
 		t.Fatal(err)
 	}
-	info, err := n.Lookup(t.Context(), place(t, "dir"), "")
-	if err != nil {
-		t.Fatal(err)
+	directory := nodeOf(t, n, "dir").Node
+	file := func(name string) engine.File {
+		t.Helper()
+		info, err := n.Lookup(t.Context(), engine.Place{Bucket: "bucket", Directory: directory, Name: name}, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return engine.File{Bucket: "bucket", Node: info.Node}
 	}
-	info, err = n.Lookup(t.Context(), engine.Place{Bucket: "bucket", Directory: info.Node, Name: "big"}, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := engine.File{Bucket: "bucket", Node: info.Node}
+	heldFile := file("held")
 	owner, err := n.OpenOwner(t.Context(), "bucket", "test")
 	if err == nil {
-		_, err = n.HoldFile(t.Context(), file, owner)
+		_, err = n.HoldFile(t.Context(), heldFile, owner)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	byKey, err := n.Open(t.Context(), ref, engine.OpenOptions{})
+	byKey, err := n.Open(t.Context(), read, engine.OpenOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	byNode, err := n.OpenFile(t.Context(), file, engine.OpenFileOptions{})
+	byNode, err := n.OpenFile(t.Context(), file("read"), engine.OpenFileOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,21 +102,23 @@ func TestOverwrittenInMidRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, n, "the removed directory is not taken apart", func(s Status) bool { return s.Trash == 0 })
+	rounds := n.keeper.Stats().Collections
 	n.keeper.Wake()
+	await(t, n, "nobody collects", func(s Status) bool { return s.Keeper.Collections >= rounds+2 }) // the first may have begun before
 	for name, o := range readers {
 		if got := finish(t, o, heads[name]); !bytes.Equal(got, sum.Sum(nil)) {
 			t.Errorf("%s other bytes were read than were there when the reading began", name)
 		}
 	}
 	// Who holds the file opens it now.
-	late, err := n.OpenFile(t.Context(), file, engine.OpenFileOptions{})
+	late, err := n.OpenFile(t.Context(), heldFile, engine.OpenFileOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := finish(t, late, nil); !bytes.Equal(got, sum.Sum(nil)) {
 		t.Error("who holds the file reads other bytes than were there")
 	}
-	if err := n.ReleaseFile(t.Context(), file, owner); err != nil {
+	if err := n.ReleaseFile(t.Context(), heldFile, owner); err != nil {
 		t.Fatal(err)
 	}
 	s := func() Status {
@@ -136,11 +141,6 @@ func TestOverwrittenInMidRead(t *testing.T) {
 		t.Error(err)
 	}
 	t.Logf("%d bytes read three times while they were overwritten, removed and collected", size)
-}
-
-func place(t *testing.T, name string) engine.Place {
-	t.Helper()
-	return engine.Place{Bucket: "bucket", Directory: engine.RootNode, Name: name}
 }
 
 // finish reads what is left of an object and returns the MD5 of all of it.

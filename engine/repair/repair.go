@@ -91,6 +91,7 @@ type Stats struct {
 	ShardsRebuilt  uint64 `json:"shards_rebuilt"`
 	ShardsFailed   uint64 `json:"shards_failed"` // attempts that failed; they are made again
 	ContentsFreed  uint64 `json:"contents_freed"`
+	Collections    uint64 `json:"collections"` // how often nothing was left that no reader sees any more
 	ShardsSwept    uint64 `json:"shards_swept"`
 	SweepsComplete uint64 `json:"sweeps_complete"`
 	ExtentsWidened uint64 `json:"extents_widened"` // written anew with the parity of their class
@@ -628,8 +629,12 @@ func (k *Keeper) collect(ctx context.Context) error {
 		if err := view.Close(); err != nil {
 			return err
 		}
-		if !progress || ctx.Err() != nil {
-			return ctx.Err()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if !progress {
+			k.count(func(s *Stats) { s.Collections++ })
+			return nil
 		}
 	}
 }
