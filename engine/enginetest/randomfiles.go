@@ -19,22 +19,24 @@ import (
 )
 
 // RandomFiles gives the same operations of engine.Files, mixed with those by key on the same names, to a model and to a real engine, which open makes
-// empty for each of seeds scripts, and compares every answer; every 200 operations, and at the end, the whole tree too, with contents, holes and
-// attributes. The numbers of nodes may differ, but each of one engine must go on being one of the other. It counts operations and their answers,
-// which go test -v shows, and an operation that never succeeded is an error.
+// empty for each of seeds scripts, and compares every answer; every 200 operations the whole tree of one of the buckets too, as files with contents,
+// holes and attributes, and as S3 sees it. Every 5,000 operations, and at the end, all buckets are compared, with the contents of all versions and
+// whatever has been a node. The numbers of nodes may differ, but each of one engine must go on being one of the other. It counts operations and their
+// answers, which go test -v shows, and an operation that never succeeded is an error. Check holds against each other what the engines keep; it is called
+// every 1,000 operations and at the end.
 //
 // HOLDFAST_RANDOM_SEEDS, HOLDFAST_RANDOM_FROM and HOLDFAST_RANDOM_OPERATIONS in the environment set the number of scripts, the first seed and the
 // operations of each script.
-func RandomFiles(t *testing.T, seeds, operations int, open func(t *testing.T) (model, real engine.Engine)) {
+func RandomFiles(t *testing.T, seeds, operations int, open func(t *testing.T) (model, real engine.Engine, check func() error)) {
 	t.Helper()
 	from := fromEnvironment(t, "HOLDFAST_RANDOM_FROM", 0)
 	seeds, operations = fromEnvironment(t, "HOLDFAST_RANDOM_SEEDS", seeds), fromEnvironment(t, "HOLDFAST_RANDOM_OPERATIONS", operations)
 	counts, changed := map[string]map[string]int{}, map[engine.ChangeKind]int{}
 	for seed := from; seed < from+seeds && !t.Failed(); seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			model, real := open(t)
+			model, real, check := open(t)
 			script := newFileScript(t, uint64(seed), [2]engine.Engine{model, real}, counts)
-			script.changed = changed
+			script.changed, script.check = changed, check
 			script.run(operations)
 		})
 	}
@@ -62,7 +64,8 @@ func fromEnvironment(t *testing.T, name string, otherwise int) int {
 	return n
 }
 
-// The buckets of a script: the first never has versions, the second has them from some operation on, the third has locks.
+// The buckets of a script: the first never has versions, the second has them from some operation on, the third has locks. Each is deleted now and then, with
+// all that it holds, and made again.
 const (
 	plainBucket     engine.BucketName = "plain"
 	versionedBucket engine.BucketName = "versioned"
@@ -78,8 +81,11 @@ type fileScript struct {
 	random  *rand.Rand
 	engines [2]engine.Engine
 	counts  map[string]map[string]int
+	check   func() error
 	changed map[engine.ChangeKind]int // how often each kind of change was followed, in both engines together
-	log     []string
+	// log has the last operations, but for those of compare, whose comparing is set.
+	log       []string
+	comparing bool
 	// known are the nodes that were seen, of each bucket; twin finds that of the one engine by that of the other.
 	known map[engine.BucketName][]twins
 	twin  [2]map[engine.File]engine.NodeID
@@ -89,8 +95,12 @@ type fileScript struct {
 	// directories are places where one was made lately, regular are files that were regular ones.
 	directories []place
 	regular     map[engine.BucketName][]twins
-	// owned are the owners that were opened, of each bucket; some have ended.
-	owned map[engine.BucketName][]owners
+	// owned are the owners that were opened, of each bucket; some have ended. Temporary are files that were made without a name.
+	owned     map[engine.BucketName][]owners
+	temporary map[engine.BucketName][]twins
+	// readers were opened and are read later; uploads are in progress.
+	readers []*twinReader
+	uploads []*twinUpload
 	// following follows all buckets.
 	following *twinFollowers
 }
@@ -106,38 +116,117 @@ func newFileScript(t *testing.T, seed uint64, engines [2]engine.Engine, counts m
 	return &fileScript{
 		T: t, ctx: t.Context(), random: rand.New(rand.NewPCG(seed, 2)), engines: engines, counts: counts,
 		following: newTwinFollowers(seed, engines),
-		known:     map[engine.BucketName][]twins{}, regular: map[engine.BucketName][]twins{}, owned: map[engine.BucketName][]owners{}, twin: [2]map[engine.File]engine.NodeID{{}, {}},
+		known:     map[engine.BucketName][]twins{}, regular: map[engine.BucketName][]twins{}, owned: map[engine.BucketName][]owners{},
+		temporary: map[engine.BucketName][]twins{}, twin: [2]map[engine.File]engine.NodeID{{}, {}},
 	}
 }
 
 func (r *fileScript) run(operations int) {
 	defer func() {
+		r.closeReaders()
 		if r.Failed() {
-			r.Logf("the last operations:\n%s", strings.Join(r.log[max(0, len(r.log)-40):], "\n"))
+			r.Logf("the last operations:\n%s", strings.Join(r.log[max(0, len(r.log)-200):], "\n"))
 		}
 	}()
-	for _, name := range []engine.BucketName{plainBucket, versionedBucket, heldBucket} {
-		r.ask("create bucket", string(name), name, func(_ int, e engine.Engine) (any, error) {
-			return e.CreateBucket(r.ctx, name, engine.CreateBucketOptions{Lock: name == heldBucket})
-		})
-		r.learn(name, twins{engine.RootNode, engine.RootNode})
-		r.follow(r.following.begin(r.ctx, name))
+	for _, name := range scriptBuckets {
+		r.createBucket(name)
 	}
+	began := time.Now()
 	for i := range operations {
 		r.step()
-		name := pick(r.following.random, []engine.BucketName{plainBucket, versionedBucket, heldBucket})
+		name := pick(r.following.random, scriptBuckets)
 		r.follow(r.following.sometimes(r.ctx, name, r.comparableChange(name)))
 		if i%200 == 199 {
+			r.renewOwners()
+			r.compare(scriptBuckets[i/200%len(scriptBuckets)], false)
+		}
+		if i%5000 == 4999 {
 			r.compareAll()
 		}
+		if i%1000 == 999 {
+			r.checkRows()
+		}
 		if r.Failed() {
+			r.Logf("operation %d", i)
 			return
 		}
+		if i%10_000 == 9_999 {
+			r.Logf("%d operations after %.0f s", i+1, time.Since(began).Seconds())
+		}
+	}
+	for len(r.readers) > 0 && !r.Failed() {
+		r.readLater()
 	}
 	r.compareAll()
+	r.checkRows()
 	r.follow(r.following.finish(r.ctx, r.comparableChange))
 	for kind, n := range r.following.counts {
 		r.changed[kind] += n
+	}
+}
+
+// checkRows has the engines look at what they keep.
+func (r *fileScript) checkRows() {
+	if err := r.check(); err != nil && !r.Failed() {
+		r.Errorf("check: %v", err)
+	}
+}
+
+var scriptBuckets = []engine.BucketName{plainBucket, versionedBucket, heldBucket}
+
+func (r *fileScript) createBucket(name engine.BucketName) {
+	r.ask("create bucket", string(name), name, func(_ int, e engine.Engine) (any, error) {
+		return e.CreateBucket(r.ctx, name, engine.CreateBucketOptions{Lock: name == heldBucket})
+	})
+	r.learn(name, twins{engine.RootNode, engine.RootNode})
+	r.follow(r.following.begin(r.ctx, name))
+}
+
+// replaceBucket deletes a bucket with all that it holds, and makes it again: its numbers are others' then.
+func (r *fileScript) replaceBucket() {
+	name := r.bucket()
+	remove := func() error {
+		_, err := r.ask("delete bucket", string(name), name, func(_ int, e engine.Engine) (any, error) {
+			return nil, e.DeleteBucket(r.ctx, name, engine.DeleteBucketOptions{Force: true})
+		})
+		return err
+	}
+	if err := remove(); engine.Is(err, engine.KindLocked) {
+		r.endHolds(name)
+		if err := remove(); err != nil {
+			r.Errorf("delete bucket %s, whose holds have ended: %v", name, err)
+		}
+	}
+	if r.Failed() {
+		return
+	}
+	r.following.end(name)
+	delete(r.known, name)
+	delete(r.regular, name)
+	delete(r.owned, name)
+	delete(r.temporary, name)
+	for i := range r.twin {
+		maps.DeleteFunc(r.twin[i], func(f engine.File, _ engine.NodeID) bool { return f.Bucket == name })
+	}
+	r.versions = slices.DeleteFunc(r.versions, func(ref engine.Ref) bool { return ref.Bucket == name })
+	r.dressed = slices.DeleteFunc(r.dressed, func(d dressed) bool { return d.bucket == name })
+	r.directories = slices.DeleteFunc(r.directories, func(p place) bool { return p.bucket == name })
+	r.uploads = slices.DeleteFunc(r.uploads, func(u *twinUpload) bool { return u.ref.Bucket == name })
+	r.createBucket(name)
+}
+
+// endHolds ends the legal holds and retentions of all versions of a bucket.
+func (r *fileScript) endHolds(name engine.BucketName) {
+	hold := false
+	change := engine.LockChange{Hold: &hold, Retention: &engine.Retention{}, Bypass: true}
+	for _, v := range r.listVersions(name) {
+		ref := engine.Ref{Bucket: name, Key: v.Key, Version: v.Version}
+		if info, err := r.engines[0].Stat(r.ctx, ref, engine.StatOptions{}); err != nil || !info.Lock.Held() {
+			continue
+		}
+		r.ask("end hold", fmt.Sprintf("of %s/%s %s", name, v.Key, v.Version), name, func(_ int, e engine.Engine) (any, error) {
+			return e.SetLock(r.ctx, ref, change)
+		})
 	}
 }
 
@@ -179,7 +268,12 @@ func (r *fileScript) ask(op, what string, bucket engine.BucketName, ask func(i i
 			answers[i].Value = r.comparable(i, bucket, values[i])
 		}
 	}
-	r.log = append(r.log, fmt.Sprintf("%s %s → %s", op, what, answers[0].Kind))
+	if !r.comparing {
+		r.log = append(r.log, fmt.Sprintf("%s %s → %s", op, what, answers[0].Kind))
+	}
+	if len(r.log) >= 2000 {
+		r.log = slices.Clone(r.log[1000:])
+	}
 	if r.counts[op] == nil {
 		r.counts[op] = map[string]int{}
 	}
@@ -238,6 +332,16 @@ func (r *fileScript) comparable(i int, bucket engine.BucketName, v any) any {
 			entries = append(entries, engine.DirectoryEntry{Name: entry.Name, Info: r.comparableFile(i, bucket, entry.Info)})
 		}
 		return engine.DirectoryPage{Entries: entries, Truncated: v.Truncated, Last: v.Last}
+	case []engine.NodeID:
+		nodes := []engine.NodeID{}
+		for _, n := range v {
+			if i == 1 {
+				n = r.twin[1][engine.File{Bucket: bucket, Node: n}]
+			}
+			nodes = append(nodes, n)
+		}
+		slices.Sort(nodes)
+		return nodes
 	}
 	return plain(v)
 }
@@ -371,7 +475,7 @@ func (r *fileScript) then() *time.Time {
 
 func (r *fileScript) step() {
 	r.Helper()
-	switch n := r.random.IntN(200); {
+	switch n := r.random.IntN(214); {
 	case n < 22:
 		r.put()
 	case n < 32:
@@ -422,6 +526,16 @@ func (r *fileScript) step() {
 		r.removePrefix()
 	case n < 172:
 		r.owners()
+	case n < 176:
+		r.openLater()
+	case n < 180:
+		r.readLater()
+	case n < 183:
+		r.keptUpload()
+	case n < 184:
+		r.listObjects()
+	case n < 186:
+		r.readObject()
 	default:
 		r.patchFile()
 	}
@@ -470,6 +584,14 @@ func (r *fileScript) put() {
 	ref, data := r.ref(), r.content()
 	o := engine.PutOptions{Size: int64(len(data))}
 	o.Lock.Hold = ref.Bucket == heldBucket && r.random.IntN(10) == 0
+	if info, err := r.engines[0].Stat(r.ctx, ref, engine.StatOptions{}); err == nil {
+		switch r.random.IntN(12) {
+		case 0:
+			o.If.Match = []engine.ETag{info.ETag}
+		case 1:
+			o.If.NoneMatchAny = true
+		}
+	}
 	if r.random.IntN(4) == 0 {
 		o.Attributes, o.Tags = engine.Attributes{User: map[string]string{"u": fmt.Sprint(len(data))}}, engine.Tags{"t": "1"}
 		o.Checksum = func() engine.Checksum { return engine.Checksum{Algorithm: "CRC32", Sum: []byte("1234")} }
@@ -484,8 +606,9 @@ func (r *fileScript) delete() {
 	if r.random.IntN(2) == 0 {
 		ref.Version = ""
 	}
-	values, err := r.ask("delete", fmt.Sprintf("%s/%s %s", ref.Bucket, ref.Key, ref.Version), ref.Bucket, func(_ int, e engine.Engine) (any, error) {
-		return e.Delete(r.ctx, ref, engine.DeleteOptions{})
+	bypass := r.random.IntN(2) == 0
+	values, err := r.ask("delete", fmt.Sprintf("%s/%s %s, bypass %v", ref.Bucket, ref.Key, ref.Version, bypass), ref.Bucket, func(_ int, e engine.Engine) (any, error) {
+		return e.Delete(r.ctx, ref, engine.DeleteOptions{Bypass: bypass})
 	})
 	if err == nil {
 		r.remember(ref.Bucket, ref.Key, values[0].(engine.DeleteResult).Version)
@@ -504,8 +627,9 @@ func (r *fileScript) copy() {
 }
 
 func (r *fileScript) rename() {
-	from, to := engine.Ref{Bucket: plainBucket, Key: r.key()}, engine.Ref{Bucket: plainBucket, Key: r.key()}
-	r.ask("rename", fmt.Sprintf("%s/%s to %s", from.Bucket, from.Key, to.Key), from.Bucket, func(_ int, e engine.Engine) (any, error) {
+	bucket := pick(r.random, []engine.BucketName{plainBucket, plainBucket, plainBucket, versionedBucket})
+	from, to := engine.Ref{Bucket: bucket, Key: r.key()}, engine.Ref{Bucket: bucket, Key: r.key()}
+	r.ask("rename", fmt.Sprintf("%s/%s to %s", bucket, from.Key, to.Key), bucket, func(_ int, e engine.Engine) (any, error) {
 		return e.Rename(r.ctx, from, to, engine.RenameOptions{})
 	})
 }
@@ -518,10 +642,7 @@ func (r *fileScript) renamePrefix() {
 }
 
 func (r *fileScript) removePrefix() {
-	bucket, prefix := pick(r.random, []engine.BucketName{versionedBucket, heldBucket}), strings.TrimSuffix(string(r.key()), "/")+"/"
-	if v, err := r.engines[0].BucketVersioning(r.ctx, bucket); err != nil || v == engine.VersioningOff {
-		return // names that go with a directory count until it is taken apart
-	}
+	bucket, prefix := r.bucket(), strings.TrimSuffix(string(r.key()), "/")+"/"
 	r.ask("remove prefix", fmt.Sprintf("%s/%s", bucket, prefix), bucket, func(_ int, e engine.Engine) (any, error) {
 		return e.RemovePrefix(r.ctx, bucket, prefix)
 	})
@@ -575,12 +696,44 @@ func (r *fileScript) setTags() {
 	})
 }
 
+// setVersioning leaves a bucket without versions as it is for a while.
 func (r *fileScript) setVersioning() {
+	if r.random.IntN(30) == 0 {
+		r.replaceBucket()
+		return
+	}
 	bucket, v := versionedBucket, pick(r.random, []engine.Versioning{engine.VersioningEnabled, engine.VersioningEnabled, engine.VersioningSuspended})
+	switch {
+	case r.random.IntN(8) == 0 && r.hasLinks(plainBucket):
+		bucket = plainBucket
+	case r.versioningOff(bucket) && r.random.IntN(2) == 0:
+		return
+	}
 	r.ask("set versioning", fmt.Sprintf("of %s to %d", bucket, v), bucket, func(_ int, e engine.Engine) (any, error) { return nil, e.SetVersioning(r.ctx, bucket, v) })
 }
 
+func (r *fileScript) versioningOff(bucket engine.BucketName) bool {
+	v, err := r.engines[0].BucketVersioning(r.ctx, bucket)
+	return err == nil && v == engine.VersioningOff
+}
+
+// hasLinks reports whether a file has several names.
+func (r *fileScript) hasLinks(bucket engine.BucketName) bool {
+	return slices.ContainsFunc(r.known[bucket], func(n twins) bool {
+		info, err := r.engines[0].StatFile(r.ctx, node(bucket, n, 0))
+		return err == nil && info.Type != engine.TypeDirectory && info.Links > 1
+	})
+}
+
 func (r *fileScript) setHold() {
+	if r.random.IntN(8) == 0 { // for a while every new version is locked
+		l := engine.BucketLock{Enabled: true}
+		if r.random.IntN(3) == 0 {
+			l.Mode, l.Days = engine.RetentionGovernance, 2
+		}
+		r.ask("set bucket lock", fmt.Sprintf("of %s to %+v", heldBucket, l), heldBucket, func(_ int, e engine.Engine) (any, error) { return nil, e.SetBucketLock(r.ctx, heldBucket, l) })
+		return
+	}
 	ref, hold := engine.Ref{Bucket: heldBucket, Key: r.key()}, r.random.IntN(4) == 0
 	for range 10 { // mostly a version that is there
 		if made := r.versionRef(); made.Bucket == heldBucket {
@@ -625,20 +778,26 @@ func (r *fileScript) makeFile() {
 // linkFile links; of the faults that a call can have it has one at most.
 func (r *fileScript) linkFile() {
 	bucket := plainBucket
-	if r.random.IntN(6) == 0 {
+	if r.random.IntN(4) == 0 {
 		bucket = r.bucket()
 	}
+	off := r.versioningOff(bucket)
 	n, _, ok := r.file(bucket)
+	if t := r.temporary[bucket]; len(t) > 0 && r.random.IntN(4) == 0 {
+		if info, err := r.engines[0].StatFile(r.ctx, node(bucket, t[len(t)-1], 0)); err == nil { // or it has a name by now
+			n, ok, off = t[len(t)-1], true, off || info.Links == 0
+		}
+	}
 	p := r.place(bucket)
 	if _, err := r.engines[0].ListDirectory(r.ctx, node(bucket, p.in, 0), engine.ListDirectoryOptions{Max: 1}); err != nil {
 		return
 	}
 	info, err := r.engines[0].StatFile(r.ctx, node(bucket, n, 0))
-	right := ok && err == nil && info.Type != engine.TypeDirectory && bucket == plainBucket
+	right := ok && err == nil && info.Type != engine.TypeDirectory && off
 	if _, _, taken := r.lookup(p, ""); taken && !right {
 		return
 	}
-	if bucket != plainBucket && (!ok || info.Type == engine.TypeDirectory) {
+	if !off && (!ok || info.Type == engine.TypeDirectory) {
 		return
 	}
 	r.ask("link file", fmt.Sprintf("node %v as %v", n, p), bucket, func(i int, e engine.Engine) (any, error) { return e.LinkFile(r.ctx, node(bucket, n, i), p.at(i)) })
@@ -914,8 +1073,11 @@ func (r *fileScript) patchFile() {
 	right := ok && info.Type == engine.TypeRegular
 	var patch engine.Patch
 	var pieces []*randomPiece
+	if right && r.random.IntN(30) == 0 {
+		pieces = r.smallPieces(info.Size)
+	}
 	for i := range r.random.IntN(4) {
-		p := r.piece(bucket, n, info, right && i == 0)
+		p := r.piece(bucket, n, info, right && len(pieces) == 0 && i == 0)
 		if p == nil || r.Failed() {
 			return
 		}
@@ -957,6 +1119,18 @@ func (r *fileScript) patchFile() {
 			r.remember(bucket, key, info.Version)
 		}
 	}
+}
+
+// smallPieces are so many that the file lies in more pieces afterwards than a clone of it names.
+func (r *fileScript) smallPieces(size int64) (pieces []*randomPiece) {
+	for range 60 + r.random.IntN(190) {
+		p := &randomPiece{offset: r.random.Int64N(size + 1), length: 1 + r.random.Int64N(30)}
+		if r.random.IntN(20) > 0 {
+			p.data = content(r.random.Uint64(), int(p.length))
+		}
+		pieces = append(pieces, p)
+	}
+	return pieces
 }
 
 // piece returns a piece for a file; with faulty it may take bytes that there are not.
@@ -1016,24 +1190,68 @@ func (r *fileScript) clonePiece(p *randomPiece, bucket engine.BucketName, n twin
 	return p
 }
 
-// compareAll compares everything that is there.
+// compareAll compares everything that there is.
 func (r *fileScript) compareAll() {
 	r.Helper()
-	for _, bucket := range []engine.BucketName{plainBucket, versionedBucket, heldBucket} {
-		r.ask("list", string(bucket), bucket, func(_ int, e engine.Engine) (any, error) {
-			return e.List(r.ctx, bucket, engine.ListOptions{Attributes: true})
-		})
-		r.ask("list versions", string(bucket), bucket, func(_ int, e engine.Engine) (any, error) {
-			return e.ListVersions(r.ctx, bucket, engine.ListVersionsOptions{})
-		})
-		r.ask("usage", string(bucket), bucket, func(_ int, e engine.Engine) (any, error) { return e.Usage(r.ctx, bucket, "") })
-		r.compareTree(bucket, string(bucket)+":", twins{engine.RootNode, engine.RootNode})
-		known := r.known[bucket]
-		for _, n := range known[max(0, len(known)-200):] {
-			if r.Failed() {
-				return
-			}
-			r.statNode(bucket, n)
+	for _, bucket := range scriptBuckets {
+		r.compare(bucket, true)
+	}
+}
+
+// compare compares everything in a bucket; with whole, what each version has and all nodes that were seen, too.
+func (r *fileScript) compare(bucket engine.BucketName, whole bool) {
+	r.Helper()
+	r.comparing = true
+	defer func() { r.comparing = false }()
+	r.listAll(bucket)
+	versions := r.listVersions(bucket)
+	r.ask("list uploads", string(bucket), bucket, func(_ int, e engine.Engine) (any, error) {
+		return e.ListUploads(r.ctx, bucket, engine.ListUploadsOptions{})
+	})
+	r.ask("usage", string(bucket), bucket, func(_ int, e engine.Engine) (any, error) { return e.Usage(r.ctx, bucket, "") })
+	r.ask("versioning", string(bucket), bucket, func(_ int, e engine.Engine) (any, error) { return e.BucketVersioning(r.ctx, bucket) })
+	r.ask("bucket lock", string(bucket), bucket, func(_ int, e engine.Engine) (any, error) { return e.BucketLock(r.ctx, bucket) })
+	r.compareTree(bucket, string(bucket)+":", twins{engine.RootNode, engine.RootNode})
+	known := r.known[bucket]
+	if !whole {
+		versions, known = nil, known[max(0, len(known)-60):]
+	}
+	for _, v := range versions {
+		if !v.Marker && !r.Failed() {
+			r.openObject(engine.Ref{Bucket: bucket, Key: v.Key, Version: v.Version}, nil)
+		}
+	}
+	for _, n := range known {
+		if r.Failed() {
+			return
+		}
+		r.statNode(bucket, n)
+	}
+}
+
+// listAll compares all pages of a listing.
+func (r *fileScript) listAll(bucket engine.BucketName) {
+	r.Helper()
+	o := engine.ListOptions{Attributes: true}
+	for {
+		values, err := r.ask("list", string(bucket), bucket, func(_ int, e engine.Engine) (any, error) { return e.List(r.ctx, bucket, o) })
+		page, ok := values[0].(engine.ObjectPage)
+		if o.After = page.Last; !ok || err != nil || !page.Truncated || r.Failed() {
+			return
+		}
+	}
+}
+
+// listVersions compares all pages of the versions of a bucket, and returns them.
+func (r *fileScript) listVersions(bucket engine.BucketName) (all []engine.ObjectInfo) {
+	r.Helper()
+	var o engine.ListVersionsOptions
+	for {
+		values, err := r.ask("list versions", string(bucket), bucket, func(_ int, e engine.Engine) (any, error) { return e.ListVersions(r.ctx, bucket, o) })
+		page, ok := values[0].(engine.VersionPage)
+		all = append(all, page.Versions...)
+		if o.AfterKey, o.AfterVersion = page.LastKey, page.LastVersion; !ok || err != nil || !page.Truncated || r.Failed() {
+			return all
 		}
 	}
 }

@@ -2,6 +2,7 @@ package enginetest
 
 import (
 	"fmt"
+	"slices"
 
 	"holdfast/engine"
 )
@@ -27,15 +28,19 @@ func (r *fileScript) owners() {
 	switch r.random.IntN(12) {
 	case 0:
 		r.ask("close owner", fmt.Sprint(bucket, who), bucket, func(i int, e engine.Engine) (any, error) { return nil, e.CloseOwner(r.ctx, bucket, who[i]) })
+		if r.random.IntN(4) > 0 { // else it is asked for in vain
+			r.owned[bucket] = slices.DeleteFunc(list, func(o owners) bool { return o == who })
+		}
 	case 1:
-		r.ask("renew owner", fmt.Sprint(bucket, who), bucket, func(i int, e engine.Engine) (any, error) {
-			nodes, err := e.RenewOwner(r.ctx, bucket, who[i])
-			return len(nodes), err
-		})
+		r.renewOwner(bucket, who)
 	case 2:
-		r.ask("make temporary", fmt.Sprint(bucket, who), bucket, func(i int, e engine.Engine) (any, error) {
+		values, err := r.ask("make temporary", fmt.Sprint(bucket, who), bucket, func(i int, e engine.Engine) (any, error) {
 			return e.MakeTemporary(r.ctx, bucket, who[i], engine.MakeFileOptions{})
 		})
+		if err == nil && !r.Failed() {
+			n := twins{values[0].(engine.FileInfo).Node, values[1].(engine.FileInfo).Node}
+			r.temporary[bucket], r.regular[bucket] = append(r.temporary[bucket], n), append(r.regular[bucket], n)
+		}
 	case 3, 4:
 		n := r.anyNode(bucket)
 		r.ask("release file", fmt.Sprint(bucket, who, n), bucket, func(i int, e engine.Engine) (any, error) {
@@ -46,6 +51,19 @@ func (r *fileScript) owners() {
 	default:
 		n, _, _ := r.file(bucket)
 		r.ask("hold file", fmt.Sprint(bucket, who, n), bucket, func(i int, e engine.Engine) (any, error) { return e.HoldFile(r.ctx, node(bucket, n, i), who[i]) })
+	}
+}
+
+func (r *fileScript) renewOwner(bucket engine.BucketName, who owners) {
+	r.ask("renew owner", fmt.Sprint(bucket, who), bucket, func(i int, e engine.Engine) (any, error) { return e.RenewOwner(r.ctx, bucket, who[i]) })
+}
+
+// renewOwners has all owners live on.
+func (r *fileScript) renewOwners() {
+	for _, bucket := range scriptBuckets {
+		for _, who := range r.owned[bucket] {
+			r.renewOwner(bucket, who)
+		}
 	}
 }
 

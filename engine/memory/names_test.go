@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"errors"
 	"maps"
 	"reflect"
 	"slices"
@@ -13,15 +14,15 @@ import (
 
 // TestRandomFiles compares the model with itself, and what it notes of nodes and directories with what follows from the keys alone.
 func TestRandomFiles(t *testing.T) {
-	enginetest.RandomFiles(t, 4, 1500, func(t *testing.T) (model, real engine.Engine) {
+	enginetest.RandomFiles(t, 4, 1500, func(t *testing.T) (model, real engine.Engine, check func() error) {
 		e := New()
-		t.Cleanup(func() {
+		return e, New(), func() error {
 			e.buckets.Ascend(func(b *bucket) bool { checkNodes(t, b); return true })
 			if e.Clone().Digest() != e.Digest() {
-				t.Error("a clone is another")
+				return errors.New("a clone is another")
 			}
-		})
-		return e, New()
+			return nil
+		}
 	})
 }
 

@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"holdfast/engine"
 	"holdfast/engine/enginetest"
@@ -29,14 +30,19 @@ func TestRandom(t *testing.T) {
 
 // TestRandomFiles does the same with operations by key and by node.
 func TestRandomFiles(t *testing.T) {
-	enginetest.RandomFiles(t, 3, 500, func(t *testing.T) (model, real engine.Engine) {
-		n := openNode(t, testConfig(t, t.TempDir(), 4))
-		t.Cleanup(func() {
-			if _, err := n.Check(t.Context()); err != nil {
-				t.Error(err)
-			}
-			closeNode(t, n)
-		})
-		return memory.New(), n
+	enginetest.RandomFiles(t, 3, 500, func(t *testing.T) (model, real engine.Engine, check func() error) {
+		c := testConfig(t, t.TempDir(), 4)
+		c.OwnerExpiry = time.Hour // a script that has to wait for the machine does not renew its owners
+		n := openNode(t, c)
+		t.Cleanup(func() { closeNode(t, n) })
+		return memory.New(), n, checkOf(t, n)
 	})
+}
+
+// checkOf holds the rows of a node against each other.
+func checkOf(t *testing.T, n *Node) func() error {
+	return func() error {
+		_, err := n.Check(t.Context())
+		return err
+	}
 }
