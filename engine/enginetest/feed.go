@@ -24,6 +24,7 @@ var feedCases = []struct {
 	{"FeedExpand", feedExpand},
 	{"FeedExpandReplaced", feedExpandReplaced},
 	{"FeedExpandPatched", feedExpandPatched},
+	{"FeedExpandLost", feedExpandLost},
 	{"FeedExchange", feedExchange},
 	{"FeedLinks", feedLinks},
 	{"FeedRemovedBucket", feedRemovedBucket},
@@ -462,6 +463,28 @@ func feedExpandPatched(s *suite) {
 		s.patched(k, body(0, []byte(text)))
 		s.patched(same, body(0, []byte(text)))
 	}
+	s.caughtUp(f)
+}
+
+// feedExpandLost: a directory is renamed and then removed; a file in it that has another name goes on changing under that, then under more. The expansion has the
+// version that there was.
+func feedExpandLost(s *suite) {
+	f := s.follows("f")
+	s.put("x/b/f", []byte("first"))
+	n := s.look("x/b/f").Node
+	link := func(path string) {
+		_, err := s.LinkFile(s.ctx, s.node(n), s.place(path))
+		s.ok(err, "link %q", path)
+	}
+	s.put("y/other", nil)
+	link("y/f")
+	s.caughtUp(f)
+	s.moved("x/b", "x/c")
+	_, err := s.RemovePrefix(s.ctx, s.bucket, "x/")
+	s.ok(err, "remove the prefix")
+	s.patched(n, body(0, []byte("second")))
+	link("z")
+	s.patched(n, body(0, []byte("third")))
 	s.caughtUp(f)
 }
 

@@ -60,9 +60,10 @@ func (u *undoing) touch(directory uint64, name string, before was) {
 	}
 }
 
-// atFirst undoes the changes of content that a file had until now, under whatever name. Those that come after a name was touched are no matter of what it had.
+// atFirst undoes the changes of content that a file had until now, under whatever name. Those that come after a name was touched are no matter of what it had, nor are
+// any of a name that went with a directory: that has heard of none since.
 func (u *undoing) atFirst(entry changedEntry) changedEntry {
-	if first, ok := u.nodes[entry.inode]; ok && entry.kind == entryObject {
+	if first, ok := u.nodes[entry.inode]; ok && entry.kind == entryObject && first.sequence < entry.sequence {
 		return first
 	}
 	return entry
