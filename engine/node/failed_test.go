@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -72,6 +73,61 @@ func TestFailedDriveStaysOut(t *testing.T) {
 	}
 	mustGet(t, n, "before", content(1, 3<<20))
 	mustGet(t, n, "after", content(2, 3<<20))
+}
+
+// TestFailedWhileAway has a drive fail while its folder is away: when the folder is back as it was left, the drive is not believed before the next start.
+func TestFailedWhileAway(t *testing.T) {
+	c := testConfig(t, t.TempDir(), 4)
+	c.CheckInterval = 20 * time.Millisecond
+	var broken atomic.Bool
+	c.OpenDisk = func(dir string) (disk.FS, error) {
+		fsys, err := disk.OS(dir)
+		if dir != c.Drives[0] || err != nil {
+			return fsys, err
+		}
+		return breaking{fsys, &broken}, nil
+	}
+	n := openNode(t, c)
+	if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	put(t, n, "before", content(1, 3<<20))
+	folder := c.Drives[0]
+	n.mu.Lock()
+	d := n.slots[0].drive
+	n.mu.Unlock()
+	if err := os.Rename(folder, folder+".away"); err != nil {
+		t.Fatal(err)
+	}
+	isOut := func(s Status) bool { return s.Drives[0].State == "out" && s.Drives[0].Problem != "" }
+	await(t, n, "the drive is not out", isOut)
+	broken.Store(true)
+	list, err := d.Shards(engine.ShardID{}, 1)
+	if err != nil || len(list) == 0 {
+		t.Fatalf("%d shards, %v", len(list), err)
+	}
+	if err := d.DeleteShards(t.Context(), []engine.ShardID{list[0].ID}); err == nil || d.Failed() == nil {
+		t.Fatalf("the drive did not fail: %v, %v", err, d.Failed())
+	}
+	broken.Store(false)
+	put(t, n, "meanwhile", content(2, 3<<20))
+	if err := os.Rename(folder+".away", folder); err != nil {
+		t.Fatal(err)
+	}
+	await(t, n, "what is wrong with the drive is not told", func(s Status) bool {
+		return isOut(s) && strings.Contains(s.Drives[0].Problem, "start the node again")
+	})
+	for end := time.Now().Add(10 * probeAfter * c.CheckInterval); time.Now().Before(end); time.Sleep(c.CheckInterval) {
+		if s, err := n.Status(t.Context()); err != nil || !isOut(s) {
+			t.Fatalf("the failed drive came in again: %+v, %v", s.Drives, err)
+		}
+	}
+	closeNode(t, n)
+	n = openNode(t, c)
+	await(t, n, "the drive is not in after a start", allIn)
+	mustGet(t, n, "before", content(1, 3<<20))
+	mustGet(t, n, "meanwhile", content(2, 3<<20))
+	closeNode(t, n)
 }
 
 // breaking is a folder whose files cannot be synced while broken is set.
