@@ -130,6 +130,40 @@ func TestFailedWhileAway(t *testing.T) {
 	closeNode(t, n)
 }
 
+// TestOldCopyOfADrive puts back what a drive had before it was emptied and became another one: it is not taken for that one.
+func TestOldCopyOfADrive(t *testing.T) {
+	c := testConfig(t, t.TempDir(), 4)
+	n := withBucket(t, c)
+	put(t, n, "before", content(1, 3<<20))
+	closeNode(t, n)
+	folder, old := c.Drives[0], c.Drives[0]+".old"
+	if err := os.CopyFS(old, os.DirFS(folder)); err != nil {
+		t.Fatal(err)
+	}
+	wipe(t, folder)
+	n = openNode(t, c)
+	await(t, n, "the emptied drive is not rebuilt", allIn)
+	put(t, n, "after", content(2, 3<<20))
+	closeNode(t, n)
+	wipe(t, folder)
+	if err := os.CopyFS(folder, os.DirFS(old)); err != nil {
+		t.Fatal(err)
+	}
+	n = openNode(t, c)
+	for range 20 {
+		s, err := n.Status(t.Context())
+		if err != nil || s.Drives[0].State != "out" || !strings.Contains(s.Drives[0].Problem, "another life") {
+			t.Fatalf("the old copy counts as %+v, %v", s.Drives[0], err)
+		}
+		time.Sleep(c.CheckInterval)
+	}
+	mustGet(t, n, "before", content(1, 3<<20))
+	mustGet(t, n, "after", content(2, 3<<20))
+	wipe(t, folder)
+	await(t, n, "the emptied drive is not rebuilt again", allIn)
+	closeNode(t, n)
+}
+
 // breaking is a folder whose files cannot be synced while broken is set.
 type breaking struct {
 	disk.FS
