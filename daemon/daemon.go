@@ -86,6 +86,7 @@ func Check(c *config.Config) error {
 // What can be refused is refused before anything is made.
 func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) error {
 	d := &daemon{config: c, logger: logger(c), started: time.Now()}
+	processors(len(c.Drives))
 	settings := node.Config{
 		State: c.State, Drives: c.Drives, Standard: c.Redundancy, Reduced: c.ReducedRedundancy, Memory: c.MemoryBytes, Logger: d.logger,
 		ScrubPeriod: c.ScrubEvery, ScrubRate: c.ScrubBytes, MoveRate: c.MoveBytes, FeedHistory: c.FeedChanges, Locked: d.record,

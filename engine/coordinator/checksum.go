@@ -135,10 +135,13 @@ func power(n int64, polynomial uint64, width int) uint64 {
 // of a core there and 0.66 here, eight have 1.0 (docs/benchmarks.md).
 const lanesFrom = 6
 
-// newHash returns what computes the MD5 of a body. Close ends it.
-func (c *Coordinator) newHash() md5simd.Hasher {
+// lanesBytes is the least body that gets a lane: for a smaller one the lanes' goroutine, which goes around among them, costs more than it saves.
+const lanesBytes = 1 << 20
+
+// newHash returns what computes the MD5 of a body of size bytes; -1: not known. Close ends it.
+func (c *Coordinator) newHash(size int64) md5simd.Hasher {
 	h := &bodyHash{c: c}
-	if c.hashing.Add(1) >= lanesFrom {
+	if many := c.hashing.Add(1) >= lanesFrom; many && (size < 0 || size >= lanesBytes) {
 		h.lane = c.md5.NewHash()
 		h.Hash = h.lane
 	} else {

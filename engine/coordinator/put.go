@@ -127,6 +127,9 @@ func (c *Coordinator) storeExtents(ctx context.Context, body io.Reader, size int
 	if err != nil {
 		return nil, err
 	}
+	if size > 0 && size <= int64(code.Block()) {
+		return c.storeBlock(ctx, body, size, class, first, code, sum)
+	}
 	depth := int64(blocksDeep) // of the ring
 	if c.Pool.Busy() {
 		depth = blocksDeepBusy
@@ -139,8 +142,8 @@ func (c *Coordinator) storeExtents(ctx context.Context, body io.Reader, size int
 		return nil, err
 	}
 	defer lease.Release()
-	s := newStoring(c, ctx, body, code, int(depth))
-	s.size, s.class, s.redundancy, s.coded = size, class, redundancy, first.Redundancy
+	s := newStoring(c, ctx, body, size, code, int(depth))
+	s.class, s.redundancy, s.coded = class, redundancy, first.Redundancy
 	defer s.hash.Close()
 	return s.run(sum)
 }

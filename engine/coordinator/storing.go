@@ -52,8 +52,8 @@ type storing struct {
 }
 
 // newStoring takes depth blocks for the ring; run gives them back.
-func newStoring(c *Coordinator, ctx context.Context, body io.Reader, code *erasure.Code, depth int) *storing {
-	s := &storing{c: c, ctx: ctx, body: body, code: code, using: code, hash: c.newHash(), free: make(chan []byte, depth),
+func newStoring(c *Coordinator, ctx context.Context, body io.Reader, size int64, code *erasure.Code, depth int) *storing {
+	s := &storing{c: c, ctx: ctx, body: body, size: size, code: code, using: code, hash: c.newHash(size), free: make(chan []byte, depth),
 		toHash: make(chan *filled, depth), toWrite: make(chan *filled, depth), failed: make(chan struct{})}
 	for range depth {
 		s.free <- c.Pool.Get(code.Block())

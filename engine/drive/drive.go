@@ -128,7 +128,7 @@ func Open(fsys disk.FS, o Options) (*Drive, error) {
 		stopping: make(chan struct{}), flushes: make(chan struct{}, 1), callbacks: map[int]func(){}}
 	d.room = sync.NewCond(&d.mu)
 	if d.options.Cache == nil {
-		d.options.Cache, d.ownCache = NewCache(16<<20), true
+		d.options.Cache, d.ownCache = NewCache(16<<20, 1), true
 	}
 	if d.buffers == nil {
 		d.buffers = buffer.New(0)

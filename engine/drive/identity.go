@@ -163,7 +163,7 @@ func formatIndex(fsys disk.FS) error {
 	if err := fsys.MkdirAll(indexDir); err != nil {
 		return err
 	}
-	cache := NewCache(1 << 20)
+	cache := NewCache(1<<20, 1)
 	gate, err := newGate(fsys)
 	if err != nil {
 		return err

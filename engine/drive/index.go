@@ -28,9 +28,10 @@ type Cache struct {
 	kept   atomic.Bool // an index that failed was left behind, and a compaction of it may be running
 }
 
-// NewCache returns a cache of that many bytes for any number of drives. Close it after them.
-func NewCache(bytes int64) *Cache {
-	return &Cache{blocks: pebble.NewCache(bytes), files: pebble.NewFileCache(1, 1000)}
+// NewCache returns a cache of that many bytes for the indexes of some drives, more or fewer. Close it after them. Pebble takes the memory of its memtables
+// out of the cache of blocks: room for two on each drive, the one that is filled and the one that is flushed, comes on top.
+func NewCache(bytes int64, drives int) *Cache {
+	return &Cache{blocks: pebble.NewCache(bytes + int64(drives)*2*memtableBytes), files: pebble.NewFileCache(1, 1000)}
 }
 
 // Close gives the memory back, unless a drive failed or did not open: Pebble cannot be stopped then, and may use the cache as long as the

@@ -51,10 +51,14 @@ type waiting struct {
 	record
 	parts   [][]byte
 	bytes   int
+	isNew   bool   // a shard that the drive never had
 	from    *place // of the record of a shard that is moved: it is written only if the shard is still there
 	done    func(error)
 	refused error
 }
+
+// looksUp reports whether the record changes rows by what they are: all of the drive's own do but that of a new shard.
+func (w waiting) looksUp() bool { return w.kind != RecordGroup && !w.isNew }
 
 // groupLog knows the frames that a group still needs, oldest first, and what Open found.
 type groupLog struct {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -40,12 +41,24 @@ type ShardWriter struct {
 	sums     []uint64
 	err      error // of the first Write that failed
 	ended    bool
+	isNew    bool   // of NewShard
 	from     *place // where a shard is that is moved; nil: it is written
 }
 
 // CreateShard reserves contiguous room for a shard of at most bytes bytes. KindDriveFull without room above the reserve; such a drive has not
 // failed. The shard may exist: then Commit replaces it, which is how a bad one is repaired.
 func (d *Drive) CreateShard(id engine.ShardID, bytes int64) (*ShardWriter, error) {
+	return d.createShard(id, bytes, false)
+}
+
+// NewShard is CreateShard for a shard that this drive never had, nor any record of it, as the caller knows: then its Commit is quicker, for there is nothing
+// that it could replace and so nothing to look up, and no order between the shard's bytes and its record. A crash in the middle of Commit may leave the
+// shard visible with bytes that its sums refuse. Until Commit has returned nobody may count on the shard, whatever is seen of it.
+func (d *Drive) NewShard(id engine.ShardID, bytes int64) (*ShardWriter, error) {
+	return d.createShard(id, bytes, true)
+}
+
+func (d *Drive) createShard(id engine.ShardID, bytes int64, isNew bool) (*ShardWriter, error) {
 	if err := d.Failed(); err != nil {
 		return nil, err
 	}
@@ -57,7 +70,7 @@ func (d *Drive) CreateShard(id engine.ShardID, bytes int64) (*ShardWriter, error
 	if err != nil {
 		return nil, err
 	}
-	return &ShardWriter{d: d, id: id, segment: g, offset: offset, reserved: room, limit: bytes}, nil
+	return &ShardWriter{d: d, id: id, segment: g, offset: offset, reserved: room, limit: bytes, isNew: isNew}, nil
 }
 
 // Write appends p, and the checksums of the units that begin in p: units are counted from the start of the shard, so that all but the last
@@ -136,8 +149,8 @@ func (w *ShardWriter) writeAligned(p []byte) error {
 }
 
 // Commit makes the shard durable and visible as a whole: it syncs the segment, together with whoever else waits for that, and then the
-// record of the shard. If the context ends first the outcome is open, and the shard may appear; any other error but that of a failed drive
-// means that it never will, or as a lost one. After Commit the writer is of no use.
+// record of the shard; that of a new shard at the same time. If the context ends first the outcome is open, and the shard may appear; any other error but
+// that of a failed drive means that it never will, or as a lost one. After Commit the writer is of no use.
 func (w *ShardWriter) Commit(ctx context.Context) error {
 	if w.ended {
 		return engine.E(engine.KindInvalidArgument, "shard %s: the writing has ended", shardString(w.id))
@@ -146,12 +159,44 @@ func (w *ShardWriter) Commit(ctx context.Context) error {
 		w.Abort()
 		return err
 	}
+	if w.isNew {
+		return w.commitNew(ctx)
+	}
 	if err := w.segment.syncs.do(w.sync); err != nil {
 		w.Abort()
 		return w.d.fail(err)
 	}
 	done := make(chan error, 1)
 	w.record(func(err error) { done <- err })
+	return outcome(ctx, done)
+}
+
+// commitNew has bytes and record synced at once. The room is settled when both are, and only then is the segment's file free to be closed.
+func (w *ShardWriter) commitNew(ctx context.Context) error {
+	var recorded bool
+	var open atomic.Int32
+	open.Store(2)
+	settle := func() {
+		if open.Add(-1) == 0 {
+			w.settle(recorded)
+		}
+	}
+	done := make(chan error, 1)
+	w.enqueue(func(is bool, err error) {
+		recorded = is
+		settle()
+		done <- err
+	})
+	err := w.segment.syncs.do(w.sync)
+	settle()
+	if err != nil {
+		return w.d.fail(err)
+	}
+	return outcome(ctx, done)
+}
+
+// outcome waits for the answer to a record.
+func outcome(ctx context.Context, done <-chan error) error {
 	select {
 	case err := <-done:
 		return err
@@ -162,9 +207,16 @@ func (w *ShardWriter) Commit(ctx context.Context) error {
 
 // record ends the writing of a shard that is synced with its record. done is called once, like that of a record.
 func (w *ShardWriter) record(done func(error)) {
+	w.enqueue(func(recorded bool, err error) {
+		w.settle(recorded)
+		done(err)
+	})
+}
+
+// enqueue gives the shard's record to the ring. done is called once, like that of a record, and told whether there is one; the room is still to be settled.
+func (w *ShardWriter) enqueue(done func(recorded bool, err error)) {
 	w.ended = true
 	w.putRest()
-	p := place{segment: w.segment.number, offset: w.offset, bytes: w.written, sums: w.sums}
 	gone := func() error { // what was written would be gone with the process
 		if !w.d.segments.isGone(w.segment.number) {
 			return nil
@@ -172,19 +224,26 @@ func (w *ShardWriter) record(done func(error)) {
 		return engine.E(engine.KindUnavailable, "shard %s: %w", shardString(w.id), errGone)
 	}
 	if err := gone(); err != nil {
-		w.finish(0)
-		done(err)
+		done(false, err)
 		return
 	}
-	w.d.ring.append(waiting{record: record{kind: RecordShard}, parts: [][]byte{encodeShardRecord(w.id, p)}, from: w.from, done: func(err error) {
+	p := place{segment: w.segment.number, offset: w.offset, bytes: w.written, sums: w.sums}
+	w.d.ring.append(waiting{record: record{kind: RecordShard}, parts: [][]byte{encodeShardRecord(w.id, p)}, isNew: w.isNew, from: w.from, done: func(err error) {
 		if err != nil {
-			w.finish(0)
+			done(false, err)
 		} else {
-			w.finish(p.room())
-			err = gone() // it was noticed meanwhile; the row that the record makes tells of a lost shard
+			done(true, gone()) // if that was noticed meanwhile, the row that the record makes tells of a lost shard
 		}
-		done(err)
 	}})
+}
+
+// settle keeps the room of a shard that has a record.
+func (w *ShardWriter) settle(recorded bool) {
+	if recorded {
+		w.finish(roundUp(w.written))
+	} else {
+		w.finish(0)
+	}
 }
 
 // complete checks the sums and writes the last, padded block.
@@ -242,7 +301,11 @@ var errElsewhere = errors.New("the shard is not where it was")
 // decideOwn goes through the drive's own records of a frame before it is written, in order, and refuses the moves that came too late. The frames before are
 // in the index, and only the writer changes rows of shards: what it decides still holds when the frame is durable, and for every replay.
 func (d *Drive) decideOwn(batch []waiting) (own changes, err error) {
-	own.rows = d.db.NewIndexedBatch()
+	if slices.ContainsFunc(batch, waiting.looksUp) {
+		own.rows = d.db.NewIndexedBatch()
+	} else {
+		own.rows = d.db.NewBatch()
+	}
 	for i := range batch {
 		w := &batch[i]
 		if w.refused != nil || w.kind == RecordGroup {
@@ -255,6 +318,12 @@ func (d *Drive) decideOwn(batch []waiting) (own changes, err error) {
 		if w.refused != nil {
 			continue
 		}
+		if w.isNew {
+			if err = setShard(own.rows, w.payload); err != nil {
+				break
+			}
+			continue
+		}
 		var old []place
 		if old, err = applyRecord(own.rows, w.record); err != nil {
 			break
@@ -265,6 +334,15 @@ func (d *Drive) decideOwn(batch []waiting) (own changes, err error) {
 		return own, d.fail(errors.Join(err, own.rows.Close()))
 	}
 	return own, nil
+}
+
+// setShard makes the row of a new shard.
+func setShard(rows *pebble.Batch, payload []byte) error {
+	id, p, err := decodeShardRecord(payload)
+	if err != nil {
+		return err
+	}
+	return rows.Set(shardKey(id), appendPlace(nil, p), nil)
 }
 
 // decideMove refuses the record of a move if the shard was deleted, or put elsewhere, by a record before it.

@@ -54,6 +54,8 @@ type ShardWriter interface {
 type ShardStore interface {
 	// CreateShard begins a shard of at most bytes bytes. KindDriveFull without room.
 	CreateShard(id engine.ShardID, bytes int64) (ShardWriter, error)
+	// NewShard is CreateShard for a shard that the store never had: nothing is replaced, and until Commit has returned nobody counts on it.
+	NewShard(id engine.ShardID, bytes int64) (ShardWriter, error)
 	// ReadShard fills dst with the shard's bytes from off on, after their checksums have proven them; on an error dst is arbitrary.
 	ReadShard(id engine.ShardID, off int64, dst []byte) error
 	// VerifyShard is ReadShard of what the disk itself has, whatever a cache says. Off and the end of the range are multiples of 64 KiB, or the

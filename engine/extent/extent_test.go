@@ -58,6 +58,10 @@ func (s *memoryStore) CreateShard(id engine.ShardID, n int64) (ShardWriter, erro
 	return &memoryWriter{s: s, id: id, limit: n}, nil
 }
 
+func (s *memoryStore) NewShard(id engine.ShardID, n int64) (ShardWriter, error) {
+	return s.CreateShard(id, n)
+}
+
 func (w *memoryWriter) Write(p []byte, sums []uint64) error {
 	time.Sleep(w.s.writeDelay)
 	if w.s.write != nil {
@@ -179,32 +183,37 @@ func random(n int, seed uint64) []byte {
 	return b[:n:n]
 }
 
-// write writes data as an extent, with two blocks in turn.
-func write(c Config, data []byte) (Result, *Writer, error) {
+// write writes data as an extent: in one step where a block holds it, else with two blocks in turn.
+func write(c Config, data []byte) (Result, bool, error) {
+	if len(data) <= c.Code.Block() {
+		return WriteWhole(context.Background(), c, data)
+	}
+	return writeBlocks(c, data)
+}
+
+// writeBlocks writes by way of a Writer.
+func writeBlocks(c Config, data []byte) (Result, bool, error) {
 	w, err := NewWriter(context.Background(), c)
 	if err != nil {
-		return Result{}, nil, err
+		return Result{}, false, err
 	}
+	defer w.Abort() // does nothing after Commit
 	buffers := [2][]byte{make([]byte, c.Code.Block()), make([]byte, c.Code.Block())}
 	for i := 0; len(data) > 0; i++ {
 		n := copy(buffers[i%2], data)
 		if err := w.Write(buffers[i%2][:n]); err != nil {
-			w.Abort()
-			return Result{}, w, err
+			return Result{}, w.Stuck(), err
 		}
 		data = data[n:]
 		if w.Stuck() {
 			buffers = [2][]byte{make([]byte, c.Code.Block()), make([]byte, c.Code.Block())}
 			if err := w.Flush(); err != nil {
-				return Result{}, w, err
+				return Result{}, w.Stuck(), err
 			}
 		}
 	}
 	r, err := w.Commit(context.Background())
-	if err != nil {
-		w.Abort()
-	}
-	return r, w, err
+	return r, w.Stuck(), err
 }
 
 // prepared is an extent that was written without faults.
@@ -370,59 +379,65 @@ func TestFailedShardsAreRemade(t *testing.T) {
 	}
 	for _, r := range codes[1:] {
 		c := code(t, r)
-		size := c.Block() + unitBytes + 1
-		data := random(size, 9)
 		for what, fault := range faults {
-			m, all := stores(c.Shards() + 3)
-			drives, spares := all[:c.Shards()], all[c.Shards():]
-			fault(m[drives[0]])
-			fault(m[spares[0]])
-			m[spares[1]] = nil
-			next := 0
-			result, w, err := write(Config{Stores: m, Pool: pool, Code: c, ID: testID, Size: int64(size), Drives: drives, Spare: func(exclude []engine.DriveID) (engine.DriveID, bool) {
-				if next == len(spares) {
-					return 0, false
+			for _, size := range []int{c.Block() + unitBytes + 1, unitBytes + 1, c.Block()} {
+				data := random(size, 9)
+				m, all := stores(c.Shards() + 3)
+				drives, spares := all[:c.Shards()], all[c.Shards():]
+				fault(m[drives[0]])
+				fault(m[spares[0]])
+				m[spares[1]] = nil
+				next := 0
+				result, _, err := write(Config{Stores: m, Pool: pool, Code: c, ID: testID, Size: int64(size), Drives: drives, Spare: func(exclude []engine.DriveID) (engine.DriveID, bool) {
+					if next == len(spares) {
+						return 0, false
+					}
+					next++
+					return spares[next-1], !slices.Contains(exclude, spares[next-1])
+				}}, data)
+				if err != nil || result.Missing != 0 || result.Drives[0] != spares[2] {
+					t.Fatalf("%v, %s, %d bytes: %+v, %v", r, what, size, result, err)
 				}
-				next++
-				return spares[next-1], !slices.Contains(exclude, spares[next-1])
-			}}, data)
-			if err != nil || result.Missing != 0 || result.Drives[0] != spares[2] {
-				t.Fatalf("%v, %s: %+v, %v", r, what, result, err)
+				mustRead(t, Source{Stores: m, Pool: pool, Code: c, ID: testID, Size: int64(size), Drives: result.Drives}, data, 0, size)
 			}
-			w.Abort() // does nothing
-			mustRead(t, Source{Stores: m, Pool: pool, Code: c, ID: testID, Size: int64(size), Drives: result.Drives}, data, 0, size)
 		}
 	}
 }
 
 func TestWithoutSpares(t *testing.T) {
 	for _, r := range codes[3:] {
-		c := code(t, r)
-		data := random(1000, 3)
-		m, drives := stores(c.Shards())
-		m[drives[1]].write = errInjected
-		config := Config{Stores: m, Pool: pool, Code: c, ID: testID, Size: 1000, Drives: drives}
-		if _, _, err := write(config, data); !engine.Is(err, engine.KindUnavailable) {
-			t.Fatalf("%v, the drive is not out: %v", r, err)
+		for _, write := range []func(Config, []byte) (Result, bool, error){write, writeBlocks} {
+			withoutSpares(t, r, write)
 		}
-		for _, d := range drives {
-			if len(m[d].shards) != 0 {
-				t.Fatalf("drive %d keeps a shard after Abort", d)
-			}
+	}
+}
+
+func withoutSpares(t *testing.T, r engine.Redundancy, write func(Config, []byte) (Result, bool, error)) {
+	c := code(t, r)
+	data := random(1000, 3)
+	m, drives := stores(c.Shards())
+	m[drives[1]].write = errInjected
+	config := Config{Stores: m, Pool: pool, Code: c, ID: testID, Size: 1000, Drives: drives}
+	if _, _, err := write(config, data); !engine.Is(err, engine.KindUnavailable) {
+		t.Fatalf("%v, the drive is not out: %v", r, err)
+	}
+	for _, d := range drives {
+		if len(m[d].shards) != 0 {
+			t.Fatalf("drive %d keeps a shard after Abort", d)
 		}
-		config.Out = func(engine.DriveID) bool { return true }
-		result, _, err := write(config, data)
-		if err != nil || result.Missing != 2 {
-			t.Fatalf("%v, the drive is out: %+v, %v", r, result, err)
-		}
-		s := Source{Stores: m, Pool: pool, Code: c, ID: testID, Size: 1000, Drives: drives, Missing: result.Missing}
-		mustRead(t, s, data, 0, 1000)
-		for _, d := range drives[:(r.Parity)/2+1] {
-			m[d].write = engine.E(engine.KindDriveFull, "injected")
-		}
-		if _, _, err := write(config, data); !engine.Is(err, engine.KindDriveFull) {
-			t.Fatalf("%v, below the floor: %v", r, err)
-		}
+	}
+	config.Out = func(engine.DriveID) bool { return true }
+	result, _, err := write(config, data)
+	if err != nil || result.Missing != 2 {
+		t.Fatalf("%v, the drive is out: %+v, %v", r, result, err)
+	}
+	s := Source{Stores: m, Pool: pool, Code: c, ID: testID, Size: 1000, Drives: drives, Missing: result.Missing}
+	mustRead(t, s, data, 0, 1000)
+	for _, d := range drives[:(r.Parity)/2+1] {
+		m[d].write = engine.E(engine.KindDriveFull, "injected")
+	}
+	if _, _, err := write(config, data); !engine.Is(err, engine.KindDriveFull) {
+		t.Fatalf("%v, below the floor: %v", r, err)
 	}
 }
 
@@ -502,22 +517,22 @@ func TestHungShardIsReplaced(t *testing.T) {
 		defer time.Sleep(2 * time.Hour) // of the bubble's time: what hangs returns, and cleans up
 		for _, r := range codes[1:] {
 			c := code(t, r)
-			size := 2*c.Block() + 1
 			for what, fault := range map[string]func(*memoryStore){
 				"write":  func(s *memoryStore) { s.writeDelay = time.Hour },
 				"commit": func(s *memoryStore) { s.commitDelay = time.Hour },
 			} {
-				for _, hung := range []int{0, c.Shards() - 1} {
+				for i, size := range []int{2*c.Block() + 1, 2*c.Block() + 1, 1000, 1000} {
+					hung := i % 2 * (c.Shards() - 1)
 					m, all := stores(c.Shards() + 2)
 					fault(m[all[hung]])
 					fault(m[all[c.Shards()]])
 					data, next := random(size, 5), c.Shards()
 					began := time.Now()
-					result, w, err := write(Config{Stores: m, Pool: pool, Code: c, ID: testID, Size: int64(size), Drives: all[:c.Shards()], Spare: func([]engine.DriveID) (engine.DriveID, bool) {
+					result, stuck, err := write(Config{Stores: m, Pool: pool, Code: c, ID: testID, Size: int64(size), Drives: all[:c.Shards()], Spare: func([]engine.DriveID) (engine.DriveID, bool) {
 						next++
 						return all[min(next, len(all))-1], next <= len(all)
 					}}, data)
-					if err != nil || result.Drives[hung] != all[c.Shards()+1] || !w.Stuck() || time.Since(began) > 3*ShardWait {
+					if err != nil || result.Drives[hung] != all[c.Shards()+1] || !stuck || time.Since(began) > 3*ShardWait {
 						t.Fatalf("%v, %s, shard %d: %+v, %v after %v", r, what, hung, result, err, time.Since(began))
 					}
 					mustRead(t, Source{Stores: m, Pool: pool, Code: c, ID: testID, Size: int64(size), Drives: result.Drives}, data, 0, size)

@@ -82,6 +82,18 @@ type stepResult struct {
 // NewWriter begins an extent: it makes all shards, on spare drives where one cannot be made. ctx governs NewWriter and Write.
 // KindUnavailable if too few shards can be made for an acknowledgement, KindDriveFull if that is for want of room alone, KindInvalidArgument.
 func NewWriter(ctx context.Context, c Config) (*Writer, error) {
+	w, err := newWriter(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.create(); err != nil {
+		w.Abort()
+		return nil, err
+	}
+	return w, nil
+}
+
+func newWriter(ctx context.Context, c Config) (*Writer, error) {
 	if err := checkShape(c.Code, c.ID, c.Size, c.Drives); err != nil {
 		return nil, err
 	}
@@ -92,12 +104,60 @@ func NewWriter(ctx context.Context, c Config) (*Writer, error) {
 		}
 		w.shards[i] = w.place(i, d)
 	}
-	if err := w.create(); err != nil {
-		w.Abort()
-		return nil, err
-	}
 	return w, nil
 }
+
+// WriteWhole writes an extent of one block and makes it durable: what NewWriter, Write and Commit do, in one step, so that the drives wait for each other
+// once. Block has Config.Size bytes, at most Code.Block; memory and errors are as for Write and Commit. Shards that cannot be made, written or
+// committed are made anew on spare drives, from the others. After an error nothing is left to abort. Stuck is as Writer.Stuck says.
+func WriteWhole(ctx context.Context, c Config, block []byte) (r Result, stuck bool, err error) {
+	w, err := newWriter(ctx, c)
+	if err != nil {
+		return r, false, err
+	}
+	if int64(len(block)) != c.Size || c.Size > int64(c.Code.Block()) {
+		return r, false, engine.E(engine.KindInvalidArgument, "extent %s: %d bytes for one of %d; a block has %d", name(c.ID), len(block), c.Size, c.Code.Block())
+	}
+	if r, err = w.whole(ctx, block); err != nil {
+		w.err = err
+		w.Abort()
+	}
+	return r, w.stuck, err
+}
+
+func (w *Writer) whole(ctx context.Context, block []byte) (Result, error) {
+	pieces, err := w.encode(block)
+	if err != nil {
+		return Result{}, err
+	}
+	w.written = w.c.Size
+	bytes := w.c.Code.ShardBytes(w.c.Size)
+	if err := w.finally(ctx, func(ctx context.Context, s *shard) error { return s.whole(ctx, bytes, pieces[s.index]) }); err != nil {
+		return Result{}, err
+	}
+	return w.conclude(ctx)
+}
+
+// whole makes, writes and commits a shard. What was given up meanwhile is not committed any more.
+func (s *shard) whole(ctx context.Context, bytes int64, piece []byte) error {
+	writer, err := s.store.NewShard(s.id, bytes)
+	if err != nil {
+		return err
+	}
+	s.sums = erasure.Sums(s.sums[:0], s.id, 0, piece)
+	if err := writer.Write(piece, s.sums); err != nil {
+		writer.Abort()
+		return err
+	}
+	if s.state.Load() != stateRunning {
+		writer.Abort()
+		return errGivenUp
+	}
+	return writer.Commit(ctx)
+}
+
+// errGivenUp is read by nobody: the Writer does not wait for the shard any more.
+var errGivenUp = errors.New("the shard was given up")
 
 // place begins shard i anew, on a drive.
 func (w *Writer) place(i int, drive engine.DriveID) *shard {
@@ -115,7 +175,7 @@ func (w *Writer) create() error {
 	fresh := slices.Clone(w.shards)
 	for len(fresh) > 0 {
 		w.begin(fresh, func(s *shard) error {
-			writer, err := s.store.CreateShard(s.id, bytes)
+			writer, err := s.store.NewShard(s.id, bytes)
 			if err == nil {
 				s.writer = writer
 			}
@@ -358,9 +418,14 @@ func (w *Writer) Commit(ctx context.Context) (Result, error) {
 	if w.ended || w.written != w.c.Size {
 		return Result{}, w.fail(engine.E(engine.KindInvalidArgument, "extent %s: commit after %d of %d bytes, or a second time", name(w.c.ID), w.written, w.c.Size))
 	}
-	if err := w.commitShards(ctx); err != nil {
+	if err := w.finally(ctx, func(ctx context.Context, s *shard) error { return s.writer.Commit(ctx) }); err != nil {
 		return Result{}, w.fail(err)
 	}
+	return w.conclude(ctx)
+}
+
+// conclude makes the shards that are not there anew, and ends the writing if those that are there then are enough.
+func (w *Writer) conclude(ctx context.Context) (Result, error) {
 	if err := w.remake(ctx); err != nil {
 		return Result{}, w.fail(err)
 	}
@@ -382,13 +447,14 @@ func (w *Writer) result() Result {
 	return r
 }
 
-func (w *Writer) commitShards(ctx context.Context) error {
+// finally takes the last step of all shards, after which they may be durable.
+func (w *Writer) finally(ctx context.Context, op func(context.Context, *shard) error) error {
 	for _, s := range w.shards {
 		s.ending = s.err == nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // what was given up need not go on
-	w.begin(w.shards, func(s *shard) error { return s.writer.Commit(ctx) })
+	w.begin(w.shards, func(s *shard) error { return op(ctx, s) })
 	return w.await(ctx)
 }
 

@@ -319,7 +319,7 @@ func (n *Node) open(ctx context.Context) (err error) {
 	if n.config.Locked != nil {
 		n.config.Locked()
 	}
-	n.cache = drive.NewCache(max(n.config.Memory/8, 8<<20))
+	n.cache = drive.NewCache(max(n.config.Memory/8, 8<<20), len(n.config.Drives)+1)
 	n.pool = buffer.New(n.config.Memory)
 	if err := n.form(ctx); err != nil {
 		return err
@@ -786,7 +786,16 @@ type store struct{ *drive.Drive }
 
 // CreateShard implements extent.ShardStore.
 func (s store) CreateShard(id engine.ShardID, bytes int64) (extent.ShardWriter, error) {
-	w, err := s.Drive.CreateShard(id, bytes)
+	return begun(s.Drive.CreateShard(id, bytes))
+}
+
+// NewShard implements extent.ShardStore.
+func (s store) NewShard(id engine.ShardID, bytes int64) (extent.ShardWriter, error) {
+	return begun(s.Drive.NewShard(id, bytes))
+}
+
+// begun makes no writer a nil interface.
+func begun(w *drive.ShardWriter, err error) (extent.ShardWriter, error) {
 	if err != nil {
 		return nil, err
 	}

@@ -579,3 +579,8 @@ type store struct{ *drive.Drive }
 func (s store) CreateShard(id engine.ShardID, bytes int64) (extent.ShardWriter, error) {
 	return s.Drive.CreateShard(id, bytes)
 }
+
+// NewShard implements extent.ShardStore.
+func (s store) NewShard(id engine.ShardID, bytes int64) (extent.ShardWriter, error) {
+	return s.Drive.NewShard(id, bytes)
+}
