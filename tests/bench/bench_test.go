@@ -36,8 +36,11 @@ func TestShort(t *testing.T) {
 	if space, weighed := ours.space(); !weighed || space < 1.5 {
 		t.Errorf("2+2 needs about twice the room, and %.2f times was found", space)
 	}
+	if m := ours.memory; len(m) != 1 || m[0].fresh == 0 || m[0].mixed < m[0].fresh/2 || m[0].after == 0 || m[0].peak < m[0].mixed {
+		t.Errorf("the memory came to %+v", m)
+	}
 	text := string(r.markdown())
-	for _, want := range []string{"put 4 KiB", "get 1 MiB", "list with a delimiter", "| 2+2 |", "Only Holdfast was measured", "crypto/sha256", "sha256-simd"} {
+	for _, want := range []string{"put 4 KiB", "get 1 MiB", "put 6 MiB in parts of 5 MiB, 2 at once", "delete 10 keys a request", "list with a delimiter", "| 2+2 |", "Only Holdfast was measured", "crypto/sha256", "sha256-simd"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the tables lack %q:\n%s", want, text)
 		}
@@ -78,6 +81,9 @@ func TestWrongAnswers(t *testing.T) {
 			http.Error(w, "<Code>SlowDown</Code>", http.StatusServiceUnavailable)
 		}, put, "<Code>SlowDown</Code>"},
 		{"no entity tag", answer(""), put, "without an entity tag"},
+		{"a deletion of less", answer("<DeleteResult><Deleted><Key>a</Key></Deleted></DeleteResult>"), func(c *bench.Client) error {
+			return c.DeleteMany(ctx, objectBucket, []string{"a", "b"})
+		}, "of 2 keys in objects 1 are answered as deleted"},
 		{"what was put", answer(string(content)), get, ""},
 		{"a wrong byte", answer(string(damaged)), get, "differs"},
 		{"a byte more", answer(string(content) + "x"), get, "differs"},
@@ -107,7 +113,7 @@ func TestWrongAnswers(t *testing.T) {
 // TestLoadEnds checks that one failed request ends a load long before its time.
 func TestLoadEnds(t *testing.T) {
 	n := 0
-	_, _, err := load(t.Context(), 1, time.Hour, func(context.Context, *bench.Worker) error {
+	_, _, err := load(t.Context(), 1, time.Hour, 0, func(context.Context, *bench.Worker) error {
 		if n++; n == 3 {
 			return fmt.Errorf("request %d", n)
 		}
@@ -115,6 +121,14 @@ func TestLoadEnds(t *testing.T) {
 	})
 	if err == nil || err.Error() != "request 3" {
 		t.Errorf("the load ended with %v", err)
+	}
+}
+
+// TestNothingToDelete checks that a cell with no objects to delete is an error and not a figure.
+func TestNothingToDelete(t *testing.T) {
+	s := &subject{plan: plan{batch: 10}}
+	if _, _, err := load(t.Context(), 2, time.Hour, 0, s.operation(cell{verb: multiRemove, objects: 9})); err == nil {
+		t.Error("nine objects cannot be deleted ten at a time, and there is no error")
 	}
 }
 

@@ -122,7 +122,7 @@ func run(ctx context.Context, c config) (*report, error) {
 	if r.hashes, err = measureHashes(p.probe); err != nil {
 		return nil, err
 	}
-	loads := newPayloads(p)
+	stored := newContents(p)
 	for round := range c.rounds {
 		limits, err := measureDisk(parent, p.probe)
 		if err != nil {
@@ -132,7 +132,7 @@ func run(ctx context.Context, c config) (*report, error) {
 		for i := range servers {
 			turn := (round + i) % len(servers)
 			progress("round %d of %d: %s", round+1, c.rounds, servers[turn].name)
-			if err := measureServer(ctx, c, p, loads, servers[turn], parent, r.servers[turn]); err != nil {
+			if err := measureServer(ctx, c, p, stored, servers[turn], parent, r.servers[turn]); err != nil {
 				return nil, fmt.Errorf("%s: %w", servers[turn].name, err)
 			}
 		}

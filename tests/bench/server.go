@@ -283,19 +283,25 @@ func (s *server) cpu() (time.Duration, error) {
 	return time.Duration(ticks) * (time.Second / 100), nil // USER_HZ is 100 wherever Go runs
 }
 
-// peak returns the most memory that the server ever had resident, in bytes.
-func (s *server) peak() (int64, error) {
+// The lines of /proc/PID/status that tell of memory.
+const (
+	current = "VmRSS:"
+	highest = "VmHWM:" // the most since the start, or since forgetPeak
+)
+
+// resident returns what a line of /proc/PID/status says, in bytes.
+func (s *server) resident(line string) (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.process.Pid))
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+	for l := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(l, line); ok {
 			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
 			return kib << 10, err
 		}
 	}
-	return 0, errors.New("/proc tells no VmHWM: the server is gone")
+	return 0, fmt.Errorf("/proc tells no %s the server is gone", line)
 }
 
 // settle waits until the server has nothing left to do, for as long as patience, and until the disk has taken what anybody wrote.

@@ -31,19 +31,22 @@ type report struct {
 // column is one figure of the large table: medians of the rounds are shown.
 type column struct {
 	title string
-	value func(c cell, m measurement) (figure float64, ok bool)
+	value func(p plan, c cell, m measurement) (figure float64, ok bool)
 }
 
 var columns = []column{
-	{"operations/s", func(_ cell, m measurement) (float64, bool) { return m.rate, true }},
-	{"MiB/s", func(c cell, m measurement) (float64, bool) { return m.rate * float64(c.size) / (1 << 20), c.size > 0 }},
-	{"median ms", func(_ cell, m measurement) (float64, bool) { return milliseconds(m.median), true }},
-	{"p99 ms", func(_ cell, m measurement) (float64, bool) { return milliseconds(m.p99), true }},
-	{"CPU ms/operation", func(_ cell, m measurement) (float64, bool) { return milliseconds(m.server), true }},
-	{"CPU s/GiB", func(c cell, m measurement) (float64, bool) {
+	{"operations/s", func(_ plan, _ cell, m measurement) (float64, bool) { return m.rate, true }},
+	{"MiB/s", func(_ plan, c cell, m measurement) (float64, bool) {
+		return m.rate * float64(c.size) / (1 << 20), c.size > 0
+	}},
+	{"keys/s", func(p plan, c cell, m measurement) (float64, bool) { return m.rate * float64(c.each(p)), c.each(p) > 0 }},
+	{"median ms", func(_ plan, _ cell, m measurement) (float64, bool) { return milliseconds(m.median), true }},
+	{"p99 ms", func(_ plan, _ cell, m measurement) (float64, bool) { return milliseconds(m.p99), true }},
+	{"CPU ms/operation", func(_ plan, _ cell, m measurement) (float64, bool) { return milliseconds(m.server), true }},
+	{"CPU s/GiB", func(_ plan, c cell, m measurement) (float64, bool) {
 		return m.server.Seconds() / float64(max(c.size, 1)) * (1 << 30), c.size >= 1<<20
 	}},
-	{"client CPU ms/operation", func(_ cell, m measurement) (float64, bool) { return milliseconds(m.client), true }},
+	{"client CPU ms/operation", func(_ plan, _ cell, m measurement) (float64, bool) { return milliseconds(m.client), true }},
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
@@ -89,7 +92,7 @@ func (r *report) writeCells(b *bytes.Buffer) {
 		for _, s := range r.servers {
 			row := []string{title, s.name}
 			for _, column := range columns {
-				row = append(row, optional(s.figure(column, c, i)))
+				row = append(row, optional(s.figure(column, r.plan, c, i)))
 			}
 			writeRow(b, append(row, s.spread(i)))
 			title = ""
@@ -97,8 +100,8 @@ func (r *report) writeCells(b *bytes.Buffer) {
 		for _, peer := range r.servers[1:] {
 			row := []string{"", "**" + r.servers[0].name + " ÷ " + peer.name + "**"}
 			for _, column := range columns {
-				ours, ok := r.servers[0].figure(column, c, i)
-				theirs, _ := peer.figure(column, c, i)
+				ours, ok := r.servers[0].figure(column, r.plan, c, i)
+				theirs, _ := peer.figure(column, r.plan, c, i)
 				if theirs == 0 {
 					ok = false
 				}
@@ -111,11 +114,42 @@ func (r *report) writeCells(b *bytes.Buffer) {
 
 // writeServers writes what is known of each server as a whole.
 func (r *report) writeServers(b *bytes.Buffer) {
-	writeHeader(b, []string{"server", "version", "redundancy", "space factor", "peak memory MiB"}, 3)
+	titles := []string{"server", "version", "redundancy", "space factor"}
+	for _, m := range memories {
+		titles = append(titles, m.title)
+	}
+	writeHeader(b, titles, 3)
 	for _, s := range r.servers {
 		space, weighed := s.space()
-		writeRow(b, []string{s.name, s.version, redundancy, optional(space, weighed), digits(median(s.peaks) / (1 << 20))})
+		row := []string{s.name, s.version, redundancy, optional(space, weighed)}
+		for _, m := range memories {
+			row = append(row, optional(s.mebibytes(m.of)))
+		}
+		writeRow(b, row)
 	}
+}
+
+// memories are what the table of the servers has of their memory.
+var memories = []struct {
+	title string
+	of    func(memory) int64
+}{
+	{"idle MiB, fresh", func(m memory) int64 { return m.fresh }},
+	{"peak MiB, mixed load", func(m memory) int64 { return m.mixed }},
+	{"peak MiB", func(m memory) int64 { return m.peak }},
+	{"idle MiB, in the end", func(m memory) int64 { return m.after }},
+}
+
+// mebibytes returns the median of the rounds of one figure of memory; ok is false if it was not taken.
+func (r *results) mebibytes(of func(memory) int64) (figure float64, ok bool) {
+	var all []float64
+	for _, m := range r.memory {
+		all = append(all, float64(of(m))/(1<<20))
+	}
+	if len(all) == 0 || slices.Max(all) == 0 {
+		return 0, false
+	}
+	return median(all), true
 }
 
 // writeMachine writes what the machine can do at best.
@@ -133,10 +167,10 @@ func (r *report) writeMachine(b *bytes.Buffer) {
 }
 
 // figure returns the median of the rounds.
-func (r *results) figure(of column, c cell, index int) (float64, bool) {
+func (r *results) figure(of column, p plan, c cell, index int) (float64, bool) {
 	var all []float64
 	for _, m := range r.cells[index] {
-		v, ok := of.value(c, m)
+		v, ok := of.value(p, c, m)
 		if !ok {
 			return 0, false
 		}
