@@ -16,6 +16,12 @@ import (
 	"holdfast/tests/daemontest"
 )
 
+// TestMain lets the test binary do the tasks of processes of their own.
+func TestMain(m *testing.M) {
+	exitIfTask()
+	os.Exit(m.Run())
+}
+
 // TestShort runs every cell against the daemon.
 func TestShort(t *testing.T) {
 	dir := t.TempDir()
@@ -40,7 +46,8 @@ func TestShort(t *testing.T) {
 		t.Errorf("the memory came to %+v", m)
 	}
 	text := string(r.markdown())
-	for _, want := range []string{"put 4 KiB", "get 1 MiB", "put 6 MiB in parts of 5 MiB, 2 at once", "delete 10 keys a request", "list with a delimiter", "| 2+2 |", "Only Holdfast was measured", "crypto/sha256", "sha256-simd"} {
+	for _, want := range []string{"put 4 KiB", "get 1 MiB", "put 6 MiB in parts of 5 MiB, 2 at once", "delete 10 keys a request", "list with a delimiter", "| 2+2 |", "Only Holdfast was measured", "crypto/sha256", "sha256-simd",
+		"echo over HTTP: put 1 MiB", "the engine in one process: get 6 MiB", "one fdatasync of one file for all that wait", "| 60 % |", "| 80 % |"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the tables lack %q:\n%s", want, text)
 		}
@@ -175,7 +182,7 @@ func TestAbsentPeers(t *testing.T) {
 	if _, _, err := contenders(config{binary: us, peers: "no-such-folder"}); err == nil {
 		t.Error("a folder that does not exist is no error")
 	}
-	r := &report{config: config{peers: "peers"}, absent: []string{"minio"}, disks: []diskLimit{{}}}
+	r := &report{config: config{peers: "peers"}, absent: []string{"minio"}, disks: []diskLimit{{}}, echo: newResults("echo", "", plan{}), servers: []*results{newResults("holdfast", "", plan{})}}
 	if text := string(r.markdown()); !strings.Contains(text, "minio was not measured: its binary is absent") {
 		t.Errorf("the tables do not say what is absent:\n%s", text)
 	}

@@ -8,7 +8,8 @@
 // Promise: every answer is verified, what was read byte by byte. A request that fails, a server that does not start, does not use 2+2 or
 // does not end well ends the run with the reason, and nothing is written.
 //
-// The package knows no engine: it sees servers as clients and the kernel do.
+// Servers are seen as clients and the kernel see them. What the machine could do at best is taken in the same run, also from an echo of the
+// same requests and from Holdfast's engine without HTTP, each in a process of its own, see child.go.
 package main
 
 import (
@@ -37,6 +38,7 @@ type config struct {
 }
 
 func main() {
+	exitIfTask()
 	c := config{}
 	flag.StringVar(&c.binary, "binary", "bin/holdfast", "Holdfast's `file`")
 	flag.StringVar(&c.peers, "peers", "", "`folder` with the binaries of other servers: "+strings.Join(peerNames(), ", "))
@@ -102,13 +104,13 @@ func run(ctx context.Context, c config) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &report{config: c, plan: p, absent: absent, started: time.Now(), commit: commit()}
+	r := &report{config: c, plan: p, echo: newResults("echo", "", p), absent: absent, started: time.Now(), commit: commit()}
 	for i := range servers {
 		version, err := servers[i].version(ctx)
 		if err != nil {
 			return nil, err
 		}
-		r.servers = append(r.servers, &results{name: servers[i].name, version: version, cells: make([][]measurement, len(p.cells))})
+		r.servers = append(r.servers, newResults(servers[i].name, version, p))
 	}
 	parent, remove, err := workFolder(c.folder)
 	if err != nil {
@@ -124,11 +126,10 @@ func run(ctx context.Context, c config) (*report, error) {
 	}
 	stored := newContents(p)
 	for round := range c.rounds {
-		limits, err := measureDisk(parent, p.probe)
-		if err != nil {
-			return nil, fmt.Errorf("the disk below %s: %w", parent, err)
+		progress("round %d of %d: the machine", round+1, c.rounds)
+		if err := r.measureLimits(ctx, stored, parent); err != nil {
+			return nil, err
 		}
-		r.disks = append(r.disks, limits)
 		for i := range servers {
 			turn := (round + i) % len(servers)
 			progress("round %d of %d: %s", round+1, c.rounds, servers[turn].name)

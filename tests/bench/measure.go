@@ -26,6 +26,10 @@ type results struct {
 	memory        []memory
 }
 
+func newResults(name, version string, p plan) *results {
+	return &results{name: name, version: version, cells: make([][]measurement, len(p.cells))}
+}
+
 // memory is what a server had resident in one round, in bytes.
 type memory struct {
 	fresh int64 // after its start, when it was quiet
@@ -59,12 +63,14 @@ func measureServer(ctx context.Context, c config, p plan, stored contents, who c
 }
 
 func measureCells(ctx context.Context, c config, p plan, stored contents, s *server, into *results) (m memory, err error) {
-	used, err := s.redundancy(ctx, s)
-	if err != nil {
-		return m, fmt.Errorf("its redundancy: %w", err)
-	}
-	if used != redundancy {
-		return m, fmt.Errorf("its redundancy is %s, not %s", used, redundancy)
+	if s.redundancy != nil {
+		used, err := s.redundancy(ctx, s)
+		if err != nil {
+			return m, fmt.Errorf("its redundancy: %w", err)
+		}
+		if used != redundancy {
+			return m, fmt.Errorf("its redundancy is %s, not %s", used, redundancy)
+		}
 	}
 	if err := s.settle(ctx, p.settle); err != nil {
 		return m, err
@@ -77,6 +83,9 @@ func measureCells(ctx context.Context, c config, p plan, stored contents, s *ser
 		return m, err
 	}
 	for i, cell := range p.cells {
+		if s.loads != nil && !s.loads(cell) {
+			continue
+		}
 		came, err := under.measure(ctx, cell, c.duration, &m)
 		if err != nil {
 			return m, fmt.Errorf("%s: %w", cell.name(), err)

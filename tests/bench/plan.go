@@ -47,6 +47,7 @@ type plan struct {
 type probe struct {
 	hash, appends time.Duration
 	written       int64 // bytes of the sequential write
+	direct        int64 // bytes of each of the files that are used past the page cache
 }
 
 func fullPlan() plan {
@@ -62,7 +63,7 @@ func fullPlan() plan {
 		},
 		partSize: 8 << 20, partsAtOnce: 4,
 		directories: 1000, leaves: 10, page: 1000, batch: 1000, settle: 3 * time.Second,
-		probe: probe{hash: 300 * time.Millisecond, appends: time.Second, written: 256 << 20},
+		probe: probe{hash: 300 * time.Millisecond, appends: time.Second, written: 256 << 20, direct: 256 << 20},
 	}
 }
 
@@ -80,7 +81,7 @@ func shortPlan() plan {
 		},
 		partSize: 5 << 20, partsAtOnce: 2,
 		directories: 20, leaves: 10, page: 20, batch: 10,
-		probe: probe{hash: 10 * time.Millisecond, appends: 50 * time.Millisecond, written: 8 << 20},
+		probe: probe{hash: 10 * time.Millisecond, appends: 50 * time.Millisecond, written: 8 << 20, direct: 4 << 20},
 	}
 }
 
@@ -167,6 +168,22 @@ func (p plan) largest() (size int64) {
 	}
 	return size
 }
+
+// largestRead returns the cell that reads the largest objects, nil if none reads any that the echo is too small for.
+func (p plan) largestRead() (found *cell) {
+	for i, c := range p.cells {
+		if c.verb == get && c.size > echoMax && (found == nil || c.size > found.size) {
+			found = &p.cells[i]
+		}
+	}
+	return found
+}
+
+// has reports whether one of the cells is such.
+func (p plan) has(such func(cell) bool) bool { return slices.ContainsFunc(p.cells, such) }
+
+// index returns where a cell of the plan is.
+func (p plan) index(c cell) int { return slices.Index(p.cells, c) }
 
 // choose leaves the cells that names has, all if it is empty.
 func (p *plan) choose(names string) error {

@@ -40,7 +40,9 @@ type kind struct {
 	settings  []string // its environment
 	ready     string   // path that answers 200 when all requests can be served
 
-	// redundancy asks a running server what it uses, as DATA+PARITY.
+	// loads says which cells the server is put under; nil: all.
+	loads func(cell) bool
+	// redundancy asks a running server what it uses, as DATA+PARITY; nil for a server that keeps nothing.
 	redundancy func(ctx context.Context, s *server) (string, error)
 	// versionArguments make the binary print its version.
 	versionArguments []string
@@ -198,7 +200,7 @@ func freeAddresses() (first, second string, err error) {
 func (s *server) awaitReady(ctx context.Context, patience time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not ready after %s", patience))
 	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
+	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	var last error
 	for {

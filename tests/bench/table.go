@@ -24,8 +24,11 @@ type report struct {
 	machine machine
 	hashes  []hashLimit
 	disks   []diskLimit // one a round
-	servers []*results  // Holdfast first
-	absent  []string    // peers whose binaries are not there
+	echo    *results
+	// ceilings has what the engine came to without HTTP, one a round; none if the plan has no large objects.
+	ceilings []ceiling
+	servers  []*results // Holdfast first
+	absent   []string   // peers whose binaries are not there
 }
 
 // column is one figure of the large table: medians of the rounds are shown.
@@ -76,6 +79,7 @@ func (r *report) markdown() []byte {
 	b.WriteString("\n")
 	r.writeServers(&b)
 	b.WriteString("\n")
+	r.writeShares(&b)
 	r.writeMachine(&b)
 	return b.Bytes()
 }
@@ -154,15 +158,41 @@ func (r *results) mebibytes(of func(memory) int64) (figure float64, ok bool) {
 
 // writeMachine writes what the machine can do at best.
 func (r *report) writeMachine(b *bytes.Buffer) {
-	var sequential, appends []float64
-	for _, d := range r.disks {
-		sequential, appends = append(sequential, d.sequential), append(appends, d.appends)
-	}
 	writeHeader(b, []string{"limit of the machine", "figure", "unit"}, 1)
-	writeRow(b, []string{fmt.Sprintf("disk: %d MiB written to one file, then fsync", r.plan.probe.written>>20), digits(median(sequential)), "MiB/s"})
-	writeRow(b, []string{"disk: 4 KiB appended to one file, then fdatasync", digits(median(appends)), "1/s"})
+	for _, l := range []struct {
+		name, unit string
+		of         func(diskLimit) float64
+	}{
+		{fmt.Sprintf("disk: %d MiB written to one file, then fsync", r.plan.probe.written>>20), "MiB/s", func(d diskLimit) float64 { return d.sequential }},
+		{fmt.Sprintf("disk: %d × %d MiB written past the page cache to preallocated files at the same time, then fdatasync", drives, r.plan.probe.direct>>20), "MiB/s", func(d diskLimit) float64 { return d.direct }},
+		{"disk: the same files read past the page cache", "MiB/s", func(d diskLimit) float64 { return d.directRead }},
+		{"disk: 4 KiB appended to one file, then fdatasync", "1/s", func(d diskLimit) float64 { return d.appends }},
+		{fmt.Sprintf("disk: 4 KiB of each of %d writers, one fdatasync of one file for all that wait", committers), "1/s", func(d diskLimit) float64 { return d.commits }},
+		{fmt.Sprintf("disk: the same to %d files at the same time", drives), "1/s", func(d diskLimit) float64 { return d.wideCommits }},
+	} {
+		writeRow(b, []string{l.name, digits(medianOf(r.disks, l.of)), l.unit})
+	}
 	for _, h := range r.hashes {
 		writeRow(b, []string{h.name, digits(h.speed), "GB/s"})
+	}
+	for i, c := range r.plan.cells {
+		if cells := r.echo.cells[i]; len(cells) > 0 {
+			writeRow(b, []string{"echo over HTTP: " + c.title(r.plan), digits(medianOf(cells, func(m measurement) float64 { return m.rate })), "1/s"})
+		}
+	}
+	large := r.plan.largestRead()
+	if large == nil || len(r.ceilings) == 0 {
+		return
+	}
+	for _, f := range []struct {
+		verb string
+		of   func(ceiling) ceilingFigure
+	}{
+		{"put", func(c ceiling) ceilingFigure { return c.Put }}, {"get", func(c ceiling) ceilingFigure { return c.Get }},
+	} {
+		rate := medianOf(r.ceilings, func(c ceiling) float64 { return f.of(c).Rate * float64(large.size) / (1 << 20) })
+		cpu := medianOf(r.ceilings, func(c ceiling) float64 { return f.of(c).CPU.Seconds() / float64(large.size) * (1 << 30) })
+		writeRow(b, []string{fmt.Sprintf("the engine in one process: %s %s, %d at once, at %s s CPU/GiB", f.verb, sizeText(large.size), large.clients, digits(cpu)), digits(rate), "MiB/s"})
 	}
 }
 

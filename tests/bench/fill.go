@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"holdfast/cli/bench"
+	"holdfast/engine"
+	"holdfast/engine/node"
+)
+
+// The buckets of many keys.
+const (
+	flatBucket = "flat" // every key in its root
+	treeBucket = "tree" // as many in each of treePrefixes directories
+)
+
+const treePrefixes = 1000
+
+// filling is how many puts of a bulk load are under way at the same time: a group commits together what waits together.
+const filling = 512
+
+// flatKey returns the key with a number; numbers and keys have the same order.
+func flatKey(number int64) string { return fmt.Sprintf("key-%012d", number) }
+
+// treeKey returns where a number is in the bucket with prefixes: neighbours are in different ones.
+func treeKey(number int64) string {
+	return fmt.Sprintf("prefix-%03d/key-%012d", number%treePrefixes, number/treePrefixes)
+}
+
+// openNode opens the storage of a place, as the daemon does.
+func openNode(ctx context.Context, p place) (*node.Node, error) {
+	config := node.Config{State: p.state(), Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	for i := range drives {
+		if err := os.MkdirAll(p.drive(i), 0o700); err != nil {
+			return nil, err
+		}
+		config.Drives = append(config.Drives, p.drive(i))
+	}
+	if err := os.MkdirAll(p.state(), 0o700); err != nil {
+		return nil, err
+	}
+	return node.Open(ctx, config)
+}
+
+// fillReport is what a bulk load came to.
+type fillReport struct {
+	Keys    int64
+	Elapsed time.Duration
+	CPU     time.Duration // of the process
+}
+
+// fillConfig says how many keys each bucket gets.
+type fillConfig struct {
+	Dir        string // has the folders of a place
+	Flat, Tree int64
+}
+
+// fill puts empty objects into both buckets, through the engine in this process. An object without content has no shards: what is
+// measured afterwards is what keys cost.
+func fill(ctx context.Context, c fillConfig) (r fillReport, err error) {
+	n, err := openNode(ctx, place{dir: c.Dir})
+	if err != nil {
+		return r, err
+	}
+	defer func() {
+		if closing := n.Close(); err == nil {
+			err = closing
+		}
+	}()
+	began, used := time.Now(), ownCPU()
+	for _, b := range []struct {
+		name  engine.BucketName
+		count int64
+		key   func(int64) string
+	}{{flatBucket, c.Flat, flatKey}, {treeBucket, c.Tree, treeKey}} {
+		if _, err := n.CreateBucket(ctx, b.name, engine.CreateBucketOptions{}); err != nil && !engine.Is(err, engine.KindBucketExists) {
+			return r, err
+		}
+		err := bench.Each(ctx, b.count, filling, func(ctx context.Context, number int64) error {
+			if number > 0 && number%1_000_000 == 0 {
+				progress("  %s has %d keys, %s/s", b.name, number, digits(float64(r.Keys+number)/time.Since(began).Seconds()))
+			}
+			_, err := n.Put(ctx, engine.Ref{Bucket: b.name, Key: engine.Key(b.key(number))}, strings.NewReader(""), engine.PutOptions{})
+			return err
+		})
+		if err != nil {
+			return r, err
+		}
+		r.Keys += b.count
+	}
+	r.Elapsed, r.CPU = time.Since(began), ownCPU()-used
+	return r, nil
+}
