@@ -199,7 +199,7 @@ func TestReplaceSection(t *testing.T) {
 		if err := os.WriteFile(name, []byte(c.before), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		err := replaceSection(name, []byte("new\n"))
+		err := replaceSection(name, begin, end, []byte("new\n"))
 		got, readErr := os.ReadFile(name)
 		if readErr != nil {
 			t.Fatal(readErr)
@@ -208,7 +208,7 @@ func TestReplaceSection(t *testing.T) {
 			t.Errorf("%q became %q (%v)", c.before, got, err)
 		}
 	}
-	if err := replaceSection(filepath.Join("..", "..", "docs", "benchmarks.md"), nil); err != nil {
+	if err := replaceSection(filepath.Join("..", "..", "docs", "benchmarks.md"), begin, end, nil); err != nil {
 		t.Error(err)
 	}
 }

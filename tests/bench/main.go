@@ -14,6 +14,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -73,7 +74,7 @@ func measureAll(ctx context.Context, c config, rest []string) error {
 		return fmt.Errorf("%q is not a flag; see -help", rest[0])
 	}
 	if c.out != "" { // after all rounds would be late to find out
-		if err := replaceSection(c.out, nil); err != nil {
+		if err := replaceSection(c.out, begin, end, nil); err != nil {
 			return err
 		}
 	}
@@ -85,7 +86,7 @@ func measureAll(ctx context.Context, c config, rest []string) error {
 		_, err = os.Stdout.Write(r.markdown())
 		return err
 	}
-	return replaceSection(c.out, r.markdown())
+	return errors.Join(writeDrawings(c.out, r.drawings()), replaceSection(c.out, begin, end, r.markdown()))
 }
 
 // run measures every server in every round.

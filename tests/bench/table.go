@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
@@ -77,6 +78,9 @@ func (r *report) markdown() []byte {
 	b.WriteString("\n")
 	r.writeCells(&b)
 	b.WriteString("\n")
+	for _, d := range r.drawings() {
+		fmt.Fprintf(&b, "![%s](%s)\n\n", d.title, d.link)
+	}
 	r.writeServers(&b)
 	b.WriteString("\n")
 	r.writeShares(&b)
@@ -282,8 +286,44 @@ func writeRow(b *bytes.Buffer, fields []string) {
 	b.WriteString("|\n")
 }
 
-// replaceSection puts a text between the marks of a file; nil only checks that they are there.
-func replaceSection(name string, text []byte) error {
+// drawing is a picture that stands beside the document.
+type drawing struct {
+	title, link string // the link is relative to the document
+	svg         []byte
+}
+
+// drawings returns one for each peer: how many times as many operations Holdfast does.
+func (r *report) drawings() (all []drawing) {
+	for _, peer := range r.servers[min(1, len(r.servers)):] {
+		var bars []bar
+		for i, c := range r.plan.cells {
+			ours, _ := r.servers[0].rate(i)
+			if theirs, ok := peer.rate(i); ok && theirs > 0 && ours > 0 {
+				bars = append(bars, bar{c.title(r.plan), ours / theirs})
+			}
+		}
+		title := fmt.Sprintf("Operations/s of %s as a multiple of %s's", r.servers[0].name, peer.name)
+		all = append(all, drawing{title, "benchmarks/ratios-" + peer.name + ".svg", drawRatios(title, bars)})
+	}
+	return all
+}
+
+// writeDrawings puts pictures beside a document.
+func writeDrawings(document string, all []drawing) error {
+	for _, d := range all {
+		name := filepath.Join(filepath.Dir(document), filepath.FromSlash(d.link))
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(name, d.svg, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replaceSection puts a text between two marks of a file; nil only checks that they are there.
+func replaceSection(name, begin, end string, text []byte) error {
 	old, err := os.ReadFile(name)
 	if err != nil {
 		return err
