@@ -32,6 +32,13 @@ func treeKey(number int64) string {
 	return fmt.Sprintf("prefix-%03d/key-%012d", number%treePrefixes, number/treePrefixes)
 }
 
+// filledBucket is a bucket with the keys of all numbers below count.
+type filledBucket struct {
+	name  string
+	count int64
+	key   func(number int64) string
+}
+
 // openNode opens the storage of a place, as the daemon does.
 func openNode(ctx context.Context, p place) (*node.Node, error) {
 	config := node.Config{State: p.state(), Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))}
@@ -73,19 +80,16 @@ func fill(ctx context.Context, c fillConfig) (r fillReport, err error) {
 		}
 	}()
 	began, used := time.Now(), ownCPU()
-	for _, b := range []struct {
-		name  engine.BucketName
-		count int64
-		key   func(int64) string
-	}{{flatBucket, c.Flat, flatKey}, {treeBucket, c.Tree, treeKey}} {
-		if _, err := n.CreateBucket(ctx, b.name, engine.CreateBucketOptions{}); err != nil && !engine.Is(err, engine.KindBucketExists) {
+	for _, b := range []filledBucket{{flatBucket, c.Flat, flatKey}, {treeBucket, c.Tree, treeKey}} {
+		name := engine.BucketName(b.name)
+		if _, err := n.CreateBucket(ctx, name, engine.CreateBucketOptions{}); err != nil && !engine.Is(err, engine.KindBucketExists) {
 			return r, err
 		}
 		err := bench.Each(ctx, b.count, filling, func(ctx context.Context, number int64) error {
 			if number > 0 && number%1_000_000 == 0 {
 				progress("  %s has %d keys, %s/s", b.name, number, digits(float64(r.Keys+number)/time.Since(began).Seconds()))
 			}
-			_, err := n.Put(ctx, engine.Ref{Bucket: b.name, Key: engine.Key(b.key(number))}, strings.NewReader(""), engine.PutOptions{})
+			_, err := n.Put(ctx, engine.Ref{Bucket: name, Key: engine.Key(b.key(number))}, strings.NewReader(""), engine.PutOptions{})
 			return err
 		})
 		if err != nil {

@@ -31,6 +31,10 @@ type machine struct {
 	filesystem string // of the working folder
 }
 
+func (m machine) String() string {
+	return fmt.Sprintf("%d × %s, Linux %s, %s", m.cores, m.processor, m.kernel, m.filesystem)
+}
+
 func describe(folder string) (m machine, err error) {
 	m.cores = runtime.NumCPU()
 	text, err := os.ReadFile("/proc/cpuinfo")

@@ -35,6 +35,7 @@ type config struct {
 	rounds   int
 	out      string // file with a marked place for the tables; "" for standard output
 	cells    string // names of the cells to measure, with commas; "" for all
+	keys     int64  // measure servers with so many keys in a bucket; 0: measure the cells
 	short    bool   // small objects and few of them, to see that everything works
 }
 
@@ -49,6 +50,7 @@ func main() {
 	flag.StringVar(&c.out, "out", "", "`file` whose part between "+begin+" and "+end+" becomes the tables; default standard output")
 	flag.StringVar(&c.cells, "cells", "", "`names` of the cells to measure, with commas: "+strings.Join(cellNames(fullPlan()), ", "))
 	flag.BoolVar(&c.short, "short", false, "small objects and few of them, to see that everything works: no figures to keep")
+	flag.Int64Var(&c.keys, "keys", 0, "instead of the cells, measure servers that have a `number` of keys in one bucket")
 	flag.Parse()
 	given := map[string]bool{}
 	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
@@ -72,6 +74,12 @@ func main() {
 func measureAll(ctx context.Context, c config, rest []string) error {
 	if len(rest) > 0 {
 		return fmt.Errorf("%q is not a flag; see -help", rest[0])
+	}
+	if c.keys != 0 {
+		if given := c.cells != "" || c.short; given {
+			return errors.New("-keys measures no cells, and nothing of it is short")
+		}
+		return keepKeys(ctx, c)
 	}
 	if c.out != "" { // after all rounds would be late to find out
 		if err := replaceSection(c.out, begin, end, nil); err != nil {

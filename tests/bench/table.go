@@ -62,8 +62,7 @@ func (r *report) markdown() []byte {
 	if r.commit != "" {
 		fmt.Fprintf(&b, " at commit %s", r.commit)
 	}
-	m := r.machine
-	fmt.Fprintf(&b, ": %d × %s, Linux %s, %s; each cell %d × %s.\n", m.cores, m.processor, m.kernel, m.filesystem, r.config.rounds, r.config.duration)
+	fmt.Fprintf(&b, ": %s; each cell %d × %s.\n", r.machine, r.config.rounds, r.config.duration)
 	if r.config.short {
 		b.WriteString("\nThis was a short run with small objects: it shows that everything works, not how fast.\n")
 	}
