@@ -33,7 +33,7 @@ type ceilingFigure struct {
 
 // measureCeiling stores objects for a time, then reads those that are there for as long.
 func measureCeiling(ctx context.Context, c ceilingConfig) (came ceiling, err error) {
-	n, err := openNode(ctx, place{dir: c.Dir})
+	n, err := openNode(ctx, place{dir: c.Dir}, 0)
 	if err != nil {
 		return came, err
 	}

@@ -170,7 +170,7 @@ func measureKeys(ctx context.Context, p keysPlan, who contender, dir string, row
 	if err != nil {
 		return err
 	}
-	k := &keyed{server: s, plan: p, row: row, payloads: bench.NewPayloads([]int64{0, smallSize}, 0, "")}
+	k := &keyed{server: s, plan: p, row: row, payloads: bench.NewPayloads([]int64{filledSize, smallSize}, 0, "")}
 	defer func() { k.kill() }() // whichever server runs by then
 	if who.name != holdfast.name {
 		progress("%s: %d keys and %d in %d prefixes, over HTTP", who.name, row.Keys, row.Tree, treePrefixes)
@@ -206,7 +206,7 @@ func (k *keyed) fillOver(ctx context.Context) error {
 			return err
 		}
 		err := bench.Each(ctx, b.count, preparing, func(ctx context.Context, number int64) error {
-			return k.client.Put(ctx, b.name, b.key(number), k.payloads.Of(0, number))
+			return k.client.Put(ctx, b.name, b.key(number), k.payloads.Of(filledSize, number))
 		})
 		if err != nil {
 			return err
@@ -340,7 +340,7 @@ func (k *keyed) under(ctx context.Context, what string, do func(context.Context,
 // statKeys asks for random keys of the flat bucket.
 func (k *keyed) statKeys(ctx context.Context) (err error) {
 	k.row.StatRate, k.row.StatMedian, _, err = k.under(ctx, "head of a random key", func(ctx context.Context, w *bench.Worker) error {
-		return k.client.Stat(ctx, flatBucket, flatKey(w.Rand.Int64N(k.row.Keys)), 0)
+		return k.client.Stat(ctx, flatBucket, flatKey(w.Rand.Int64N(k.row.Keys)), filledSize)
 	})
 	return err
 }

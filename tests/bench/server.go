@@ -40,7 +40,7 @@ type kind struct {
 	settings  []string // its environment
 	ready     string   // path that answers 200 when all requests can be served
 
-	// metadata is the folder of a drive that has what a server keeps about keys, with what comes with empty objects; relative to the drive.
+	// metadata is the folder of a drive that has what a server keeps about keys, and the content of small objects; relative to the drive.
 	metadata string
 	// loads says which cells the server is put under; nil: all.
 	loads func(cell) bool
