@@ -93,7 +93,8 @@ func measureCells(ctx context.Context, c config, p plan, stored contents, s *ser
 		into.cells[i] = append(into.cells[i], came)
 		progress("  %-12s %10s operations/s", cell.name(), digits(came.rate))
 	}
-	return m, s.lastMemory(ctx, p, &m)
+	err = s.lastMemory(ctx, p, &m)
+	return m, err
 }
 
 // lastMemory looks at the memory of a server that has done all that it had to do.
