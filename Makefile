@@ -11,7 +11,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 # Packages whose tests are quick enough for the race detector on two cores.
 RACE := ./engine/group/... ./access/... ./observe/... ./gateways/... ./daemon/... ./cli/... ./engine/buffer/... ./engine/memory/... ./filetree/... ./engine/drive/...
 
-.PHONY: help build run test test-mc rclone-test s3tests unit race lint bench microbench journal loss planted fuzz packages-free clean
+.PHONY: help build run test test-mc rclone-test s3tests unit race lint bench bench-keys microbench journal loss planted fuzz packages-free clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ lint: ## gofmt, vet, staticcheck, the import order
 
 bench: build ## measure the binary, and other servers whose binaries the folder PEERS has, in alternation; BENCH='-out docs/benchmarks.md' keeps the tables
 	$(GO) run ./tests/bench -binary $(BIN) $(if $(PEERS),-peers '$(PEERS)') $(BENCH)
+
+KEYS ?= 1000000
+bench-keys: build ## measure what KEYS keys in one bucket cost, and other servers as bench does; BENCH='-out docs/benchmarks.md' keeps the tables
+	$(GO) run ./tests/bench -binary $(BIN) $(if $(PEERS),-peers '$(PEERS)') -keys $(KEYS) $(BENCH)
 
 microbench: ## the benchmarks of the packages
 	$(GO) test -run '^$$' -bench . -benchmem ./...

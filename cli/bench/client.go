@@ -3,7 +3,9 @@ package bench
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -186,7 +188,7 @@ func refusal(request string, response *http.Response) error {
 	return e
 }
 
-// Read sends a request without a body and returns the answer's.
+// Read sends a request and returns the answer's body.
 func (c *Client) Read(ctx context.Context, r Request) ([]byte, error) {
 	response, err := c.Do(ctx, r)
 	if err != nil {
@@ -354,6 +356,32 @@ func (c *Client) Delete(ctx context.Context, bucket, key string) error {
 		return err
 	}
 	return response.Body.Close()
+}
+
+// DeleteMany deletes objects with one request, and wants the answer to name each of them as deleted.
+func (c *Client) DeleteMany(ctx context.Context, bucket string, keys []string) error {
+	type object struct{ Key string }
+	document := struct {
+		XMLName xml.Name `xml:"Delete"`
+		Object  []object
+	}{}
+	for _, key := range keys {
+		document.Object = append(document.Object, object{key})
+	}
+	body, err := xml.Marshal(document)
+	if err != nil {
+		return err
+	}
+	payload, sum := newPayload(body, ""), md5.Sum(body)
+	answer, err := c.Read(ctx, Request{Method: http.MethodPost, Bucket: bucket, Query: url.Values{"delete": {""}}, Body: &payload,
+		Header: http.Header{"Content-Md5": {base64.StdEncoding.EncodeToString(sum[:])}}})
+	if err != nil {
+		return err
+	}
+	if deleted := bytes.Count(answer, []byte("<Deleted>")); deleted != len(keys) {
+		return fmt.Errorf("%w: of %d keys in %s %d are answered as deleted: %s", errDiffers, len(keys), bucket, deleted, answer[:min(len(answer), 1000)])
+	}
+	return nil
 }
 
 // listing is a page of versions, of objects or of uploads.

@@ -16,6 +16,12 @@ import (
 	"holdfast/tests/daemontest"
 )
 
+// TestMain lets the test binary do the tasks of processes of their own.
+func TestMain(m *testing.M) {
+	exitIfTask()
+	os.Exit(m.Run())
+}
+
 // TestShort runs every cell against the daemon.
 func TestShort(t *testing.T) {
 	dir := t.TempDir()
@@ -36,8 +42,12 @@ func TestShort(t *testing.T) {
 	if space, weighed := ours.space(); !weighed || space < 1.5 {
 		t.Errorf("2+2 needs about twice the room, and %.2f times was found", space)
 	}
+	if m := ours.memory; len(m) != 1 || m[0].fresh == 0 || m[0].mixed < m[0].fresh/2 || m[0].after == 0 || m[0].peak < m[0].mixed {
+		t.Errorf("the memory came to %+v", m)
+	}
 	text := string(r.markdown())
-	for _, want := range []string{"put 4 KiB", "get 1 MiB", "list with a delimiter", "| 2+2 |", "Only Holdfast was measured", "crypto/sha256", "sha256-simd"} {
+	for _, want := range []string{"put 4 KiB", "get 1 MiB", "put 6 MiB in parts of 5 MiB, 2 at once", "delete 10 keys a request", "list with a delimiter", "| 2+2 |", "Only Holdfast was measured", "crypto/sha256", "sha256-simd",
+		"echo over HTTP: put 1 MiB", "the engine in one process: get 6 MiB", "one fdatasync of one file for all that wait", "| 60 % |", "| 80 % |"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the tables lack %q:\n%s", want, text)
 		}
@@ -78,6 +88,9 @@ func TestWrongAnswers(t *testing.T) {
 			http.Error(w, "<Code>SlowDown</Code>", http.StatusServiceUnavailable)
 		}, put, "<Code>SlowDown</Code>"},
 		{"no entity tag", answer(""), put, "without an entity tag"},
+		{"a deletion of less", answer("<DeleteResult><Deleted><Key>a</Key></Deleted></DeleteResult>"), func(c *bench.Client) error {
+			return c.DeleteMany(ctx, objectBucket, []string{"a", "b"})
+		}, "of 2 keys in objects 1 are answered as deleted"},
 		{"what was put", answer(string(content)), get, ""},
 		{"a wrong byte", answer(string(damaged)), get, "differs"},
 		{"a byte more", answer(string(content) + "x"), get, "differs"},
@@ -107,7 +120,7 @@ func TestWrongAnswers(t *testing.T) {
 // TestLoadEnds checks that one failed request ends a load long before its time.
 func TestLoadEnds(t *testing.T) {
 	n := 0
-	_, _, err := load(t.Context(), 1, time.Hour, func(context.Context, *bench.Worker) error {
+	_, _, err := load(t.Context(), 1, time.Hour, 0, func(context.Context, *bench.Worker) error {
 		if n++; n == 3 {
 			return fmt.Errorf("request %d", n)
 		}
@@ -115,6 +128,14 @@ func TestLoadEnds(t *testing.T) {
 	})
 	if err == nil || err.Error() != "request 3" {
 		t.Errorf("the load ended with %v", err)
+	}
+}
+
+// TestNothingToDelete checks that a cell with no objects to delete is an error and not a figure.
+func TestNothingToDelete(t *testing.T) {
+	s := &subject{plan: plan{batch: 10}}
+	if _, _, err := load(t.Context(), 2, time.Hour, 0, s.operation(cell{verb: multiRemove, objects: 9})); err == nil {
+		t.Error("nine objects cannot be deleted ten at a time, and there is no error")
 	}
 }
 
@@ -161,7 +182,7 @@ func TestAbsentPeers(t *testing.T) {
 	if _, _, err := contenders(config{binary: us, peers: "no-such-folder"}); err == nil {
 		t.Error("a folder that does not exist is no error")
 	}
-	r := &report{config: config{peers: "peers"}, absent: []string{"minio"}, disks: []diskLimit{{}}}
+	r := &report{config: config{peers: "peers"}, absent: []string{"minio"}, disks: []diskLimit{{}}, echo: newResults("echo", "", plan{}), servers: []*results{newResults("holdfast", "", plan{})}}
 	if text := string(r.markdown()); !strings.Contains(text, "minio was not measured: its binary is absent") {
 		t.Errorf("the tables do not say what is absent:\n%s", text)
 	}
@@ -178,7 +199,7 @@ func TestReplaceSection(t *testing.T) {
 		if err := os.WriteFile(name, []byte(c.before), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		err := replaceSection(name, []byte("new\n"))
+		err := replaceSection(name, begin, end, []byte("new\n"))
 		got, readErr := os.ReadFile(name)
 		if readErr != nil {
 			t.Fatal(readErr)
@@ -187,7 +208,7 @@ func TestReplaceSection(t *testing.T) {
 			t.Errorf("%q became %q (%v)", c.before, got, err)
 		}
 	}
-	if err := replaceSection(filepath.Join("..", "..", "docs", "benchmarks.md"), nil); err != nil {
+	if err := replaceSection(filepath.Join("..", "..", "docs", "benchmarks.md"), begin, end, nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -18,32 +20,45 @@ const (
 	region       = "us-east-1"
 )
 
-// newPayloads makes the contents that a plan needs.
-func newPayloads(p plan) bench.Payloads {
+// contents are what a plan stores: the same bytes for each size, in one piece and in parts.
+type contents struct {
+	whole, parts bench.Payloads
+}
+
+func newContents(p plan) contents {
 	sizes := []int64{listedSize}
 	for _, c := range p.cells {
 		if c.size > 0 {
 			sizes = append(sizes, c.size)
 		}
 	}
-	return bench.NewPayloads(sizes, 0, "")
+	c := contents{whole: bench.NewPayloads(sizes, 0, "")}
+	if i := slices.IndexFunc(p.cells, func(c cell) bool { return c.verb == putParts }); i >= 0 {
+		c.parts = bench.NewPayloads([]int64{p.cells[i].size}, p.partSize, "")
+	}
+	return c
 }
 
 func newClient(address string) (*bench.Client, error) {
 	return bench.NewClient(bench.Server{Endpoint: "http://" + address, AccessKey: user, SecretKey: password, Region: region})
 }
 
-// load lets clients repeat an operation for a time, each at least once. The first error ends it.
-func load(ctx context.Context, clients int, duration time.Duration, operation func(context.Context, *bench.Worker) error) (time.Duration, *bench.Histogram, error) {
+// load lets clients repeat an operation for a time, each at least once, and all of them at most as often as requests says, if that is
+// not 0. The first error ends it.
+func load(ctx context.Context, clients int, duration time.Duration, requests int64, operation func(context.Context, *bench.Worker) error) (time.Duration, *bench.Histogram, error) {
 	const any = bench.Verb("any")
-	limits := bench.Limits{Clients: clients, Duration: duration, StopOnError: true}
+	limits := bench.Limits{Clients: clients, Duration: duration, Requests: requests, StopOnError: true}
 	came, err := bench.Run(ctx, limits, func(ctx context.Context, w *bench.Worker) (bench.Sample, error) {
 		return bench.Sample{Verb: any}, operation(ctx, w)
 	})
 	if err != nil {
 		return 0, nil, err
 	}
-	return came.Elapsed, &came.Verbs[any].Latency, nil
+	all := came.Verbs[any]
+	if all == nil {
+		return 0, nil, errors.New("there was nothing to do")
+	}
+	return came.Elapsed, &all.Latency, nil
 }
 
 // subject is a server under load, with what it stores.
@@ -51,16 +66,19 @@ type subject struct {
 	*server
 	plan     plan
 	payloads bench.Payloads
+	parts    bench.Payloads
 	stored   map[int64]*atomic.Int64             // by size: objects that were put; they have the numbers below
 	passing  struct{ put, deleted atomic.Int64 } // objects that a mixed load puts, in order of their numbers, and deletes in the same
+	doomed   atomic.Int64                        // of the objects that a cell is to delete, those that are deleted already
 	keys     [][]byte                            // of the listed bucket, ascending; nil until it is filled
 	prefixes [][]byte                            // its directories
 }
 
-func newSubject(ctx context.Context, s *server, p plan, contents bench.Payloads) (*subject, error) {
+func newSubject(ctx context.Context, s *server, p plan, c contents) (*subject, error) {
+	s.client.PartsAtOnce = p.partsAtOnce
 	_, err := s.client.Read(ctx, bench.Request{Method: http.MethodPut, Bucket: objectBucket})
-	all := &subject{server: s, plan: p, payloads: contents, stored: map[int64]*atomic.Int64{}}
-	for size := range contents {
+	all := &subject{server: s, plan: p, payloads: c.whole, parts: c.parts, stored: map[int64]*atomic.Int64{}}
+	for size := range c.whole {
 		all.stored[size] = new(atomic.Int64)
 	}
 	return all, err
@@ -71,14 +89,27 @@ func objectKey(size, number int64) string {
 	return fmt.Sprintf("%s/%04d/%03d", shortSize(size), number/1000, number%1000)
 }
 
+// doomedKey is where an object is that a cell deletes.
+func doomedKey(c cell, number int64) string {
+	return fmt.Sprintf("%s/%04d/%03d", c.name(), number/1000, number%1000)
+}
+
+// preparing is how many clients store what a cell needs.
+const preparing = 32
+
 // prepare stores what a cell reads, as far as it is not there.
 func (s *subject) prepare(ctx context.Context, c cell) error {
 	switch c.verb {
 	case get, mixed:
 		missing := int64(c.objects) - s.stored[c.size].Load()
-		return bench.Each(ctx, missing, c.clients, func(ctx context.Context, _ int64) error { return s.putNext(ctx, c.size) })
+		return bench.Each(ctx, missing, preparing, func(ctx context.Context, _ int64) error { return s.putNext(ctx, c.size, s.payloads) })
 	case list, listDirs:
 		return s.fillListed(ctx)
+	case remove, multiRemove:
+		s.doomed.Store(0)
+		return bench.Each(ctx, int64(c.objects), preparing, func(ctx context.Context, number int64) error {
+			return s.client.Put(ctx, objectBucket, doomedKey(c, number), s.payloads.Of(c.size, number))
+		})
 	}
 	return nil
 }
@@ -99,8 +130,7 @@ func (s *subject) fillListed(ctx context.Context) error {
 			s.keys = append(s.keys, fmt.Appendf(nil, "%s%0*d", prefix, leafWidth, leaf))
 		}
 	}
-	const clients = 32
-	return bench.Each(ctx, int64(len(s.keys)), clients, func(ctx context.Context, number int64) error {
+	return bench.Each(ctx, int64(len(s.keys)), preparing, func(ctx context.Context, number int64) error {
 		return s.client.Put(ctx, listedBucket, string(s.keys[number]), s.payloads.Of(listedSize, number))
 	})
 }
@@ -109,7 +139,9 @@ func (s *subject) fillListed(ctx context.Context) error {
 func (s *subject) operation(c cell) func(context.Context, *bench.Worker) error {
 	switch c.verb {
 	case put:
-		return func(ctx context.Context, _ *bench.Worker) error { return s.putNext(ctx, c.size) }
+		return func(ctx context.Context, _ *bench.Worker) error { return s.putNext(ctx, c.size, s.payloads) }
+	case putParts:
+		return func(ctx context.Context, _ *bench.Worker) error { return s.putNext(ctx, c.size, s.parts) }
 	case get:
 		return func(ctx context.Context, w *bench.Worker) error {
 			number := w.Rand.Int64N(int64(c.objects))
@@ -120,14 +152,33 @@ func (s *subject) operation(c cell) func(context.Context, *bench.Worker) error {
 		return func(ctx context.Context, w *bench.Worker) error { return s.mix(ctx, w, c) }
 	case list:
 		return s.listNext
+	case remove, multiRemove:
+		return func(ctx context.Context, _ *bench.Worker) error { return s.removeNext(ctx, c) }
 	}
 	return s.listDirectories
 }
 
 // putNext stores one more object of a size.
-func (s *subject) putNext(ctx context.Context, size int64) error {
+func (s *subject) putNext(ctx context.Context, size int64, contents bench.Payloads) error {
 	number := s.stored[size].Add(1) - 1
-	return s.client.Put(ctx, objectBucket, objectKey(size, number), s.payloads.Of(size, number))
+	return s.client.Put(ctx, objectBucket, objectKey(size, number), contents.Of(size, number))
+}
+
+// removeNext deletes the next of the objects that were put for it, or as many as a request takes.
+func (s *subject) removeNext(ctx context.Context, c cell) error {
+	count := int64(max(c.each(s.plan), 1))
+	last := s.doomed.Add(count)
+	if last > int64(c.objects) {
+		return bench.ErrDone
+	}
+	if c.verb == remove {
+		return s.client.Delete(ctx, objectBucket, doomedKey(c, last-1))
+	}
+	var keys []string
+	for number := last - count; number < last; number++ {
+		keys = append(keys, doomedKey(c, number))
+	}
+	return s.client.DeleteMany(ctx, objectBucket, keys)
 }
 
 // mix does one operation of a mixed load: most are reads of objects that stay, as in the load get; what it puts it deletes later.

@@ -8,11 +8,13 @@
 // Promise: every answer is verified, what was read byte by byte. A request that fails, a server that does not start, does not use 2+2 or
 // does not end well ends the run with the reason, and nothing is written.
 //
-// The package knows no engine: it sees servers as clients and the kernel do.
+// Servers are seen as clients and the kernel see them. What the machine could do at best is taken in the same run, also from an echo of the
+// same requests and from Holdfast's engine without HTTP, each in a process of its own, see child.go.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -33,10 +35,12 @@ type config struct {
 	rounds   int
 	out      string // file with a marked place for the tables; "" for standard output
 	cells    string // names of the cells to measure, with commas; "" for all
+	keys     int64  // measure servers with so many keys in a bucket; 0: measure the cells
 	short    bool   // small objects and few of them, to see that everything works
 }
 
 func main() {
+	exitIfTask()
 	c := config{}
 	flag.StringVar(&c.binary, "binary", "bin/holdfast", "Holdfast's `file`")
 	flag.StringVar(&c.peers, "peers", "", "`folder` with the binaries of other servers: "+strings.Join(peerNames(), ", "))
@@ -46,6 +50,7 @@ func main() {
 	flag.StringVar(&c.out, "out", "", "`file` whose part between "+begin+" and "+end+" becomes the tables; default standard output")
 	flag.StringVar(&c.cells, "cells", "", "`names` of the cells to measure, with commas: "+strings.Join(cellNames(fullPlan()), ", "))
 	flag.BoolVar(&c.short, "short", false, "small objects and few of them, to see that everything works: no figures to keep")
+	flag.Int64Var(&c.keys, "keys", 0, "instead of the cells, measure servers that have a `number` of keys in one bucket")
 	flag.Parse()
 	given := map[string]bool{}
 	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
@@ -70,8 +75,14 @@ func measureAll(ctx context.Context, c config, rest []string) error {
 	if len(rest) > 0 {
 		return fmt.Errorf("%q is not a flag; see -help", rest[0])
 	}
+	if c.keys != 0 {
+		if given := c.cells != "" || c.short; given {
+			return errors.New("-keys measures no cells, and nothing of it is short")
+		}
+		return keepKeys(ctx, c)
+	}
 	if c.out != "" { // after all rounds would be late to find out
-		if err := replaceSection(c.out, nil); err != nil {
+		if err := replaceSection(c.out, begin, end, nil); err != nil {
 			return err
 		}
 	}
@@ -83,7 +94,7 @@ func measureAll(ctx context.Context, c config, rest []string) error {
 		_, err = os.Stdout.Write(r.markdown())
 		return err
 	}
-	return replaceSection(c.out, r.markdown())
+	return errors.Join(writeDrawings(c.out, r.drawings()), replaceSection(c.out, begin, end, r.markdown()))
 }
 
 // run measures every server in every round.
@@ -102,13 +113,13 @@ func run(ctx context.Context, c config) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &report{config: c, plan: p, absent: absent, started: time.Now(), commit: commit()}
+	r := &report{config: c, plan: p, echo: newResults("echo", "", p), absent: absent, started: time.Now(), commit: commit()}
 	for i := range servers {
 		version, err := servers[i].version(ctx)
 		if err != nil {
 			return nil, err
 		}
-		r.servers = append(r.servers, &results{name: servers[i].name, version: version, cells: make([][]measurement, len(p.cells))})
+		r.servers = append(r.servers, newResults(servers[i].name, version, p))
 	}
 	parent, remove, err := workFolder(c.folder)
 	if err != nil {
@@ -122,17 +133,16 @@ func run(ctx context.Context, c config) (*report, error) {
 	if r.hashes, err = measureHashes(p.probe); err != nil {
 		return nil, err
 	}
-	loads := newPayloads(p)
+	stored := newContents(p)
 	for round := range c.rounds {
-		limits, err := measureDisk(parent, p.probe)
-		if err != nil {
-			return nil, fmt.Errorf("the disk below %s: %w", parent, err)
+		progress("round %d of %d: the machine", round+1, c.rounds)
+		if err := r.measureLimits(ctx, stored, parent); err != nil {
+			return nil, err
 		}
-		r.disks = append(r.disks, limits)
 		for i := range servers {
 			turn := (round + i) % len(servers)
 			progress("round %d of %d: %s", round+1, c.rounds, servers[turn].name)
-			if err := measureServer(ctx, c, p, loads, servers[turn], parent, r.servers[turn]); err != nil {
+			if err := measureServer(ctx, c, p, stored, servers[turn], parent, r.servers[turn]); err != nil {
 				return nil, fmt.Errorf("%s: %w", servers[turn].name, err)
 			}
 		}

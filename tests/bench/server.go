@@ -40,7 +40,11 @@ type kind struct {
 	settings  []string // its environment
 	ready     string   // path that answers 200 when all requests can be served
 
-	// redundancy asks a running server what it uses, as DATA+PARITY.
+	// metadata is the folder of a drive that has what a server keeps about keys, and the content of small objects; relative to the drive.
+	metadata string
+	// loads says which cells the server is put under; nil: all.
+	loads func(cell) bool
+	// redundancy asks a running server what it uses, as DATA+PARITY; nil for a server that keeps nothing.
 	redundancy func(ctx context.Context, s *server) (string, error)
 	// versionArguments make the binary print its version.
 	versionArguments []string
@@ -65,6 +69,7 @@ var holdfast = kind{
 	},
 	settings: []string{"HOLDFAST_ROOT_USER=" + user, "HOLDFAST_ROOT_PASSWORD=" + password},
 	ready:    "/minio/health/cluster",
+	metadata: "index",
 	redundancy: func(ctx context.Context, s *server) (string, error) {
 		out, err := exec.CommandContext(ctx, s.binary, "status", "--json", "--state", s.place.state()).Output()
 		if err != nil {
@@ -86,6 +91,7 @@ var peers = []kind{{
 	},
 	settings: []string{"MINIO_ROOT_USER=" + user, "MINIO_ROOT_PASSWORD=" + password, "MINIO_STORAGE_CLASS_STANDARD=EC:2", "MINIO_ROOTDRIVE_THRESHOLD_SIZE=1"},
 	ready:    "/minio/health/cluster",
+	metadata: ".",
 	redundancy: func(ctx context.Context, s *server) (string, error) {
 		answer, err := s.client.Read(ctx, bench.Request{Method: http.MethodGet, Key: "minio/admin/v3/info"})
 		if err != nil {
@@ -136,14 +142,16 @@ type server struct {
 	place   place
 	client  *bench.Client
 	process *os.Process
-	ended   chan struct{} // closed when the process is gone
-	result  error         // of the process; valid once ended is closed
+	// readyAfter is how long it took from the start of the process until it answered that it is ready.
+	readyAfter time.Duration
+	ended      chan struct{} // closed when the process is gone
+	result     error         // of the process; valid once ended is closed
 }
 
 // startup is how long a server may take until it is ready.
 const startup = 30 * time.Second
 
-// start formats fresh folders below dir and returns when the server is ready. The caller stops or kills it.
+// start runs a server on the folders below dir, which it makes where they are absent, and returns when it is ready. The caller stops or kills it.
 func (c contender) start(ctx context.Context, dir string) (*server, error) {
 	s := &server{contender: c, place: place{dir: dir}, ended: make(chan struct{})}
 	for i := range drives {
@@ -168,6 +176,7 @@ func (c contender) start(ctx context.Context, dir string) (*server, error) {
 	command.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}, c.settings...)
 	command.Dir, command.Stdout, command.Stderr = dir, log, log
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // no server outlives the run
+	began := time.Now()
 	if err := command.Start(); err != nil {
 		return nil, err
 	}
@@ -180,6 +189,7 @@ func (c contender) start(ctx context.Context, dir string) (*server, error) {
 		s.kill()
 		return nil, s.withLog(err)
 	}
+	s.readyAfter = time.Since(began)
 	return s, nil
 }
 
@@ -198,7 +208,7 @@ func freeAddresses() (first, second string, err error) {
 func (s *server) awaitReady(ctx context.Context, patience time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not ready after %s", patience))
 	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
+	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	var last error
 	for {
@@ -283,19 +293,25 @@ func (s *server) cpu() (time.Duration, error) {
 	return time.Duration(ticks) * (time.Second / 100), nil // USER_HZ is 100 wherever Go runs
 }
 
-// peak returns the most memory that the server ever had resident, in bytes.
-func (s *server) peak() (int64, error) {
+// The lines of /proc/PID/status that tell of memory.
+const (
+	current = "VmRSS:"
+	highest = "VmHWM:" // the most since the start, or since forgetPeak
+)
+
+// resident returns what a line of /proc/PID/status says, in bytes.
+func (s *server) resident(line string) (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.process.Pid))
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+	for l := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(l, line); ok {
 			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
 			return kib << 10, err
 		}
 	}
-	return 0, errors.New("/proc tells no VmHWM: the server is gone")
+	return 0, fmt.Errorf("/proc tells no %s the server is gone", line)
 }
 
 // settle waits until the server has nothing left to do, for as long as patience, and until the disk has taken what anybody wrote.
@@ -370,6 +386,13 @@ func dataBytes(path string) (total int64, err error) {
 		}
 		total += end - start
 	}
+}
+
+// blocks returns the room that a file or folder itself takes.
+func blocks(path string) (int64, error) {
+	var s unix.Stat_t
+	err := unix.Lstat(path, &s)
+	return s.Blocks * 512, err
 }
 
 // syncFolder returns when the file system of a folder has nothing left to write.
