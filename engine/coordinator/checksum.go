@@ -131,9 +131,9 @@ func power(n int64, polynomial uint64, width int) uint64 {
 	return result
 }
 
-// lanesFrom is how many bodies must be hashed at once for the lanes of md5-simd to cost less than a core's own MD5 for each: one stream has 0.37 GB/s
-// of a core there and 0.66 here, eight have 1.0 (docs/benchmarks.md).
-const lanesFrom = 6
+// lanesFrom is how many bodies must be hashed at once for the lanes of md5-simd to cost less than a core's own MD5 for each: one stream has 0.55 GB/s
+// of a core there and 0.62 here, four have 1.3, eight 2.3 (docs/benchmarks.md).
+const lanesFrom = 3
 
 // lanesBytes is the least body that gets a lane: for a smaller one the lanes' goroutine, which goes around among them, costs more than it saves.
 const lanesBytes = 1 << 20
