@@ -38,6 +38,7 @@ import (
 const (
 	flushBytes    = 16 << 20 // of the meta stream or of rows; a quarter of a ring below 64 MiB
 	flushRecords  = 20_000
+	flushRows     = 32_000 // changes of rows, which a start after a crash makes again: some 3,000 commands
 	flushInterval = 30 * time.Second
 	// blockedInterval is how often a full ring asks its groups again for what became durable meanwhile.
 	blockedInterval = 250 * time.Millisecond
@@ -92,6 +93,7 @@ type Drive struct {
 	mu        sync.Mutex    // guards all below
 	room      *sync.Cond    // commits wait here for a flush
 	unflushed int64         // bytes of rows since the last flush
+	changed   int           // rows since the last flush
 	callbacks map[int]func()
 	callback  int
 	requests  []chan error // of Flush, for the next flush
@@ -568,7 +570,7 @@ func (d *Drive) flushUntilRoomy() {
 // flush writes mark, tail and releases, makes the index durable, reads back what is, and calls the callbacks.
 func (d *Drive) flush() error {
 	d.mu.Lock()
-	before := d.unflushed
+	before, changed := d.unflushed, d.changed
 	d.mu.Unlock()
 	if err := d.writeMarks(); err != nil {
 		return err
@@ -581,6 +583,7 @@ func (d *Drive) flush() error {
 	}
 	d.mu.Lock()
 	d.unflushed -= before
+	d.changed -= changed
 	d.stats.Flushes++
 	d.room.Broadcast()
 	callbacks := make([]func(), 0, len(d.callbacks))
@@ -659,16 +662,17 @@ func (d *Drive) readDurable() error {
 	return nil
 }
 
-// admit counts bytes of rows and makes the caller wait while too many are not flushed.
-func (d *Drive) admit(n int) error {
+// admit counts changes of rows, and their bytes, and makes the caller wait while too many bytes are not flushed.
+func (d *Drive) admit(rows, bytes int) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for d.unflushed > unflushedBytesMax && d.Failed() == nil && !d.isStopping() {
 		d.wakeFlusher()
 		d.room.Wait()
 	}
-	d.unflushed += int64(n)
-	if d.unflushed >= flushBytes {
+	d.unflushed += int64(bytes)
+	d.changed += rows
+	if d.unflushed >= flushBytes || d.changed >= flushRows {
 		d.wakeFlusher()
 	}
 	return d.Failed()

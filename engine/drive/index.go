@@ -154,7 +154,7 @@ func (d *Drive) Store(prefix []byte) meta.Store {
 
 // DropStore removes all rows of the store. Like a commit it is durable with the next flush.
 func (d *Drive) DropStore(prefix []byte) error {
-	if err := d.admit(len(prefix)); err != nil {
+	if err := d.admit(1, len(prefix)); err != nil {
 		return err
 	}
 	if err := d.enter(); err != nil {
@@ -180,7 +180,7 @@ func (s *store) Commit(b *meta.Batch) error {
 	for _, op := range b.Ops {
 		size += len(s.prefix) + len(op.Key) + len(op.Value)
 	}
-	if err := s.d.admit(size); err != nil {
+	if err := s.d.admit(len(b.Ops), size); err != nil {
 		return err
 	}
 	if err := s.d.enter(); err != nil {

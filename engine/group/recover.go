@@ -235,7 +235,7 @@ func (r *recovered) take(e *raftpb.Entry) error {
 		return engine.E(engine.KindDamaged, "the log of replica %d lacks entry %d; remove the replica and add another",
 			r.replica, r.applied.index+1+uint64(len(r.entries)))
 	}
-	r.entries = append(r.entries[:at:at], e)
+	r.entries = append(r.entries[:at], e)
 	return nil
 }
 
