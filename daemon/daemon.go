@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -133,6 +134,7 @@ func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) er
 	}
 	d.announce(out, root.AccessKey, root.SecretKey, file, fresh && terminal)
 	notify("READY=1")
+	debug.FreeOSMemory() // what the start took and nothing needs any more
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
