@@ -111,6 +111,19 @@ func WriteShard(d *drive.Drive, id engine.ShardID, data []byte, step int) error 
 	if err != nil {
 		return err
 	}
+	return writeAll(w, id, data, step)
+}
+
+// WriteNewShard is WriteShard for a shard that the drive never had.
+func WriteNewShard(d *drive.Drive, id engine.ShardID, data []byte, step int) error {
+	w, err := d.NewShard(id, int64(len(data)))
+	if err != nil {
+		return err
+	}
+	return writeAll(w, id, data, step)
+}
+
+func writeAll(w *drive.ShardWriter, id engine.ShardID, data []byte, step int) error {
 	for at := 0; at < len(data); at += step {
 		p := data[at:min(at+step, len(data))]
 		if err := w.Write(p, checksum.Sums(nil, id, at/checksum.UnitBytes, p)); err != nil {
