@@ -17,9 +17,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -39,6 +41,7 @@ import (
 type machine struct {
 	seed      uint64
 	logger    *slog.Logger
+	power     *sim.Power
 	disks     map[string]*sim.FS
 	calls     atomic.Int64 // calls that change a disk, since power came on
 	cut       int64        // the power goes at this call; 0 never
@@ -59,7 +62,7 @@ type point struct {
 	ordinal         int64
 }
 
-const ringBytes = 512 << 10
+const ringBytes = drive.RingBytesMin // a start reads all of it
 
 var folders = []string{"/state", "/state/witness", "/d1", "/d2", "/d3", "/d4"}
 
@@ -72,12 +75,17 @@ func simLogger() *slog.Logger {
 }
 
 func newMachine(seed uint64) *machine {
-	m := &machine{seed: seed, disks: map[string]*sim.FS{}, check: time.Hour, logger: simLogger()}
+	m := &machine{seed: seed, power: new(sim.Power), disks: map[string]*sim.FS{}, check: time.Hour, logger: simLogger()}
 	for i, name := range folders {
-		m.disks[name] = sim.New(seed*16+uint64(i), sim.Options{TotalBytes: 1 << 30})
+		m.disks[name] = m.newDisk(seed*16 + uint64(i))
 	}
 	m.powerOn(0)
 	return m
+}
+
+// newDisk returns an empty one.
+func (m *machine) newDisk(seed uint64) *sim.FS {
+	return sim.New(seed, sim.Options{TotalBytes: 1 << 30, Power: m.power})
 }
 
 // powerOn begins a life whose power goes at the cut-th changing call.
@@ -159,7 +167,37 @@ func (m *machine) open(t *testing.T) (*node.Node, error) {
 }
 
 // model is what the client knows: the states that a key may have; "" is absent.
-type model map[engine.Key][]string
+// Images of the disks are taken with what it is at that instant, so it has a lock.
+type model struct {
+	mu       *sync.Mutex
+	possible map[engine.Key][]string // slices that are never changed
+}
+
+func newModel() model { return model{new(sync.Mutex), map[engine.Key][]string{}} }
+
+// get returns the states that a key may have; nil if nobody has said anything of it.
+func (m model) get(key engine.Key) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.possible[key]
+}
+
+func (m model) set(key engine.Key, possible ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.possible[key] = slices.Clone(possible)
+}
+
+// allow adds a state that the key may have from now on.
+func (m model) allow(key engine.Key, state string) {
+	m.set(key, append(slices.Clone(m.get(key)), state)...)
+}
+
+func (m model) clone() model {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return model{new(sync.Mutex), maps.Clone(m.possible)}
+}
 
 var ref = func(key engine.Key) engine.Ref { return engine.Ref{Bucket: "bucket", Key: key} }
 
@@ -176,7 +214,7 @@ func (m *machine) step(ctx context.Context, n *node.Node, rng *rand.Rand, states
 	size := []int{0, 100, 8192, 8193, 70_000, 1<<20 + 5}[rng.IntN(6)]
 	b := bytes.Repeat([]byte{byte(rng.IntN(256)), byte(rng.IntN(256)), byte(rng.IntN(256))}, size/3+1)[:size]
 	next, operation := sum(b), "put"
-	if len(states[key]) == 1 && states[key][0] != "" {
+	if len(states.get(key)) == 1 && states.get(key)[0] != "" {
 		operation = "overwrite"
 	}
 	var err error
@@ -198,10 +236,10 @@ func (m *machine) step(ctx context.Context, n *node.Node, rng *rand.Rand, states
 		_, err = n.Put(ctx, ref(key), bytes.NewReader(b), engine.PutOptions{Size: int64(size)})
 	}
 	if err != nil {
-		states[key] = append(states[key], next)
+		states.allow(key, next)
 		return false
 	}
-	states[key] = []string{next}
+	states.set(key, next)
 	return true
 }
 
@@ -248,7 +286,7 @@ func check(ctx context.Context, n *node.Node, states model) error {
 		if err != nil {
 			return err
 		}
-		allowed := states[key]
+		allowed := states.get(key)
 		ok := false
 		for _, state := range allowed {
 			ok = ok || state == got
@@ -259,7 +297,7 @@ func check(ctx context.Context, n *node.Node, states model) error {
 		if listed[key] != (got != "") {
 			return fmt.Errorf("%q is listed: %v, but its state is %q", key, listed[key], got)
 		}
-		states[key] = []string{got}
+		states.set(key, got)
 	}
 	return nil
 }
@@ -316,9 +354,9 @@ func (m *machine) run(t *testing.T) (point, error) {
 	if err := n.Close(); err != nil {
 		return point{}, err
 	}
-	states := model{}
+	states := newModel()
 	for _, key := range keys {
-		states[key] = []string{""}
+		states.set(key, "")
 	}
 	m.powerOn(1 + rng.Int64N(1500))
 	ctx, cancel := m.context(t)

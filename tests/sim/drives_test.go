@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"holdfast/engine"
-	"holdfast/engine/disk/sim"
 	"holdfast/engine/node"
 )
 
@@ -17,7 +16,7 @@ var spares = []string{"/d5", "/d6"}
 
 func (m *machine) plugSpares() {
 	for i, name := range spares {
-		m.disks[name] = sim.New(m.seed*16+10+uint64(i), sim.Options{TotalBytes: 1 << 30})
+		m.disks[name] = m.newDisk(m.seed*16 + 10 + uint64(i))
 		m.disks[name].Inject(m.call)
 	}
 }
