@@ -50,6 +50,8 @@ type machine struct {
 	check     time.Duration // how often the node looks at its drives
 	hangQuiet time.Duration
 	segment   int64                     // bytes of segments; 0: 8 MiB
+	drives    []string                  // nil: four
+	keeper    time.Duration             // how long keepers rest; 0: 20 ms
 	operation atomic.Value              // string: what the client is doing
 	hook      func(sim.Call) *sim.Fault // asked with mu held before every call that changes a disk; nil: none
 	mu        sync.Mutex
@@ -64,7 +66,23 @@ type point struct {
 
 const ringBytes = drive.RingBytesMin // a start reads all of it
 
-var folders = []string{"/state", "/state/witness", "/d1", "/d2", "/d3", "/d4"}
+// folders are that of the state, that of the witness, and those of the drives.
+func (m *machine) folders() []string {
+	drives := m.drives
+	if drives == nil {
+		drives = fourDrives
+	}
+	return append([]string{"/state", "/state/witness"}, drives...)
+}
+
+var fourDrives = drivesOf(4)
+
+func drivesOf(n int) (list []string) {
+	for i := range n {
+		list = append(list, fmt.Sprintf("/d%d", i+1))
+	}
+	return list
+}
 
 // simLogger writes what nodes log where HOLDFAST_SIM_LOG is set.
 func simLogger() *slog.Logger {
@@ -74,9 +92,11 @@ func simLogger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-func newMachine(seed uint64) *machine {
-	m := &machine{seed: seed, power: new(sim.Power), disks: map[string]*sim.FS{}, check: time.Hour, logger: simLogger()}
-	for i, name := range folders {
+func newMachine(seed uint64) *machine { return newMachineOf(seed, fourDrives) }
+
+func newMachineOf(seed uint64, drives []string) *machine {
+	m := &machine{seed: seed, drives: drives, power: new(sim.Power), disks: map[string]*sim.FS{}, check: time.Hour, logger: simLogger()}
+	for i, name := range m.folders() {
 		m.disks[name] = m.newDisk(seed*16 + uint64(i))
 	}
 	m.powerOn(0)
@@ -153,9 +173,9 @@ func (m *machine) open(t *testing.T) (*node.Node, error) {
 	ctx, cancel := m.context(t)
 	defer cancel()
 	return node.Open(ctx, node.Config{
-		State: "/state", Drives: folders[2:], Memory: 32 << 20,
+		State: "/state", Drives: m.folders()[2:], Memory: 32 << 20,
 		Geometry:      drive.Geometry{RingBytes: ringBytes, SegmentBytes: cmp.Or(m.segment, 8<<20), ReserveBytes: 1 << 20},
-		CheckInterval: m.check, HangQuiet: m.hangQuiet, KeeperInterval: 20 * time.Millisecond, Logger: m.logger, ApplyEverywhere: m.seed%3 == 0,
+		CheckInterval: m.check, HangQuiet: m.hangQuiet, KeeperInterval: cmp.Or(m.keeper, 20*time.Millisecond), Logger: m.logger, ApplyEverywhere: m.seed%3 == 0,
 		OpenDisk: func(p string) (disk.FS, error) {
 			d := m.disks[path.Clean(p)]
 			if d == nil {

@@ -62,7 +62,7 @@ func remove(ctx context.Context, n *node.Node, states model, key engine.Key) err
 
 // some puts one object of each kind.
 func some(ctx context.Context, n *node.Node, states model) error {
-	for i, size := range []int{100, 8193, 70_000, 1<<20 + 5} {
+	for i, size := range []int{100, 8193, 70_000, 150_000} {
 		if err := write(ctx, n, states, keys[i], size, byte(i+1)); err != nil {
 			return err
 		}

@@ -52,7 +52,7 @@ func (m *machine) replaceRun(t *testing.T) (point, error) {
 	if err := n.Close(); err != nil {
 		return point{}, err
 	}
-	for i, name := range folders[2:] {
+	for i, name := range m.folders()[2:] {
 		if i == int(m.seed%4) || m.seed%3 == 0 && i == int(m.seed+1)%4 {
 			m.disks[name] = m.newDisk(m.seed*16 + 100 + uint64(i))
 		}
