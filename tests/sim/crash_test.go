@@ -172,7 +172,11 @@ func (m *machine) powerOff() {
 func (m *machine) open(t *testing.T) (*node.Node, error) {
 	ctx, cancel := m.context(t)
 	defer cancel()
-	return node.Open(ctx, node.Config{
+	return node.Open(ctx, m.config())
+}
+
+func (m *machine) config() node.Config {
+	return node.Config{
 		State: "/state", Drives: m.folders()[2:], Memory: 32 << 20,
 		Geometry:      drive.Geometry{RingBytes: ringBytes, SegmentBytes: cmp.Or(m.segment, 8<<20), ReserveBytes: 1 << 20},
 		CheckInterval: m.check, HangQuiet: m.hangQuiet, KeeperInterval: cmp.Or(m.keeper, 20*time.Millisecond), Logger: m.logger, ApplyEverywhere: m.seed%3 == 0,
@@ -183,7 +187,7 @@ func (m *machine) open(t *testing.T) (*node.Node, error) {
 			}
 			return d, nil
 		},
-	})
+	}
 }
 
 // model is what the client knows: the states that a key may have; "" is absent.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/engine"
+	"holdfast/engine/drive"
 	"holdfast/engine/node"
 )
 
@@ -32,6 +33,10 @@ type operation struct {
 	fresh bool
 	// spare says that there are two disks more, empty ones, which no start names.
 	spare bool
+	// drives is how many there are, if not four.
+	drives int
+	// before is done with the disks before the node starts.
+	before func(ctx context.Context, m *machine) error
 	// segment is the size of the drives' segments, if it is not the usual one.
 	segment int64
 	do      func(ctx context.Context, n *node.Node, states model) error
@@ -68,6 +73,11 @@ func some(ctx context.Context, n *node.Node, states model) error {
 		}
 	}
 	return nil
+}
+
+// someInline puts objects that are in no shards.
+func someInline(ctx context.Context, n *node.Node, states model) error {
+	return errors.Join(write(ctx, n, states, keys[0], 100, 1), write(ctx, n, states, keys[2], 8192, 2))
 }
 
 func idle(ctx context.Context, n *node.Node, _ model) error { return quiet(ctx, n) }
@@ -138,7 +148,7 @@ var operations = []operation{
 	}},
 	{name: "list while writing", prepare: some, do: listWhileWriting},
 	{name: "ring recycled", prepare: some, do: func(ctx context.Context, n *node.Node, states model) error {
-		for i := range 8 * ringBytes / 8192 {
+		for i := range 4 * ringBytes / 8192 {
 			if err := write(ctx, n, states, keys[4+i%3], 8192, byte(i)); err != nil {
 				return err
 			}
@@ -207,12 +217,34 @@ var operations = []operation{
 	{name: "lost drive replaced elsewhere", prepare: some, spare: true, whole: true, do: replaceElsewhere, holds: replacedElsewhere, disks: func(m *machine) {
 		delete(m.disks, "/d2")
 	}},
+	{name: "drive removed, witness made", drives: 5, prepare: someInline, do: func(ctx context.Context, n *node.Node, _ model) error {
+		if err := n.RemoveDrive(ctx, 2); err != nil {
+			return err
+		}
+		return withoutDrive(ctx, n, 2)
+	}},
+	{name: "examined", prepare: some, whole: true, before: examine, do: nothing},
 	{name: "bucket", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
 		if _, err := n.CreateBucket(ctx, "other", engine.CreateBucketOptions{}); err != nil {
 			return err
 		}
 		return n.DeleteBucket(ctx, "other", engine.DeleteBucketOptions{})
 	}},
+}
+
+// examine looks at the disks as the daemon and its tools do before they open a node.
+func examine(_ context.Context, m *machine) error {
+	if err := node.Examine(m.config()); err != nil {
+		return err
+	}
+	for _, name := range m.drives {
+		for _, err := range drive.Frames(m.disks[name]) {
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // widened waits until no extent has less parity than it could, or a drive failed.
