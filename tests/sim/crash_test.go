@@ -49,11 +49,11 @@ type machine struct {
 	died      chan struct{}
 	check     time.Duration // how often the node looks at its drives
 	hangQuiet time.Duration
-	segment   int64                     // bytes of segments; 0: 8 MiB
-	drives    []string                  // nil: four
-	keeper    time.Duration             // how long keepers rest; 0: 20 ms
-	operation atomic.Value              // string: what the client is doing
-	hook      func(sim.Call) *sim.Fault // asked with mu held before every call that changes a disk; nil: none
+	segment   int64                                    // bytes of segments; 0: 8 MiB
+	drives    []string                                 // nil: four
+	keeper    time.Duration                            // how long keepers rest; 0: 20 ms
+	operation atomic.Value                             // string: what the client is doing
+	strike    func(disk string, c sim.Call) *sim.Fault // asked before every call while the power is on; nil: none
 	mu        sync.Mutex
 	at        point
 }
@@ -114,25 +114,20 @@ func (m *machine) powerOn(cut int64) {
 	m.dead.Store(false)
 	m.cut, m.died, m.at = cut, make(chan struct{}), point{}
 	m.operation.Store("start")
-	for _, d := range m.disks {
-		d.Inject(m.call)
+	for name, d := range m.disks {
+		d.Inject(func(c sim.Call) *sim.Fault { return m.call(name, c) })
 	}
 }
 
 // call is asked before every call of every disk.
-func (m *machine) call(c sim.Call) *sim.Fault {
+func (m *machine) call(disk string, c sim.Call) *sim.Fault {
 	if m.dead.Load() {
 		return &sim.Fault{Err: sim.ErrCrashed}
 	}
-	if !c.Changes() {
-		return nil
-	}
-	if m.hook != nil {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		return m.hook(c)
-	}
-	if n := m.calls.Add(1); m.cut == 0 || n != m.cut {
+	if !c.Changes() || m.calls.Add(1) != m.cut {
+		if m.strike != nil {
+			return m.strike(disk, c)
+		}
 		return nil
 	}
 	m.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"holdfast/engine"
+	"holdfast/engine/disk/sim"
 	"holdfast/engine/node"
 )
 
@@ -17,7 +18,7 @@ var spares = []string{"/d5", "/d6"}
 func (m *machine) plugSpares() {
 	for i, name := range spares {
 		m.disks[name] = m.newDisk(m.seed*16 + 10 + uint64(i))
-		m.disks[name].Inject(m.call)
+		m.disks[name].Inject(func(c sim.Call) *sim.Fault { return m.call(name, c) })
 	}
 }
 
