@@ -11,7 +11,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 # Packages whose tests are quick enough for the race detector on two cores.
 RACE := ./engine/group/... ./access/... ./observe/... ./gateways/... ./daemon/... ./cli/... ./engine/buffer/... ./engine/memory/... ./filetree/... ./engine/drive/...
 
-.PHONY: help build run test test-mc rclone-test s3tests unit race lint bench bench-keys microbench journal loss planted fuzz packages-free clean
+.PHONY: help build run test test-mc rclone-test s3tests unit race lint bench bench-keys microbench journal loss soak powerloss planted fuzz packages-free clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,7 @@ unit: ## the tests, without the race detector
 
 race: ## the tests under the race detector, where that is quick
 	$(GO) test -race -short -timeout 14m $$($(GO) list -e -f '{{if or .GoFiles .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' $(RACE))
+	$(GO) test -race -short -timeout 14m -run 'TestHistories|TestInterruptedOverwrite' ./tests/sim
 
 lint: ## gofmt, vet, staticcheck, the import order
 	@unformatted=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); \
@@ -72,6 +73,9 @@ journal: ## kill -9 the daemon under clients that keep a journal, until JOURNAL_
 loss: ## back up 10 GB (Go's toolchain, its modules, a 4 GiB file) under kills, lose every drive, restore; needs about 45 GB
 	HOLDFAST_LOSS_TREE=$${LOSS_TREE:-$$($(GO) env GOROOT):$$($(GO) env GOMODCACHE):$$($(GO) env GOMODCACHE)/cache} HOLDFAST_LOSS_MB=$${LOSS_MB:-10240} HOLDFAST_LOSS_BIG=$${LOSS_BIG:-4096} \
 	  HOLDFAST_LOSS_APART=1 HOLDFAST_LOSS_KILL=20 $(GO) test -count=1 -timeout 4h -v ./tests/loss
+
+soak: ## cut the power and fail drives of simulated machines with new seeds, without end or for SOAK=1h, until something is lost
+	HOLDFAST_SIM_SOAK=$(or $(SOAK),forever) $(GO) test -count=1 -timeout 0 -v -run TestSoak ./tests/sim
 
 planted: ## plant bugs into copies of the tree; the unchanged test that is named for each must find it
 	$(GO) test -count=1 -tags planted -timeout 60m -v ./tests/planted

@@ -41,7 +41,7 @@ func compactedWhole(ctx context.Context, n *node.Node, states model) error {
 		if err != nil {
 			return err
 		}
-		if possible := states["scattered"]; possible != nil && !slices.Contains(possible, s) || possible == nil && s != "" {
+		if possible := states.get("scattered"); possible != nil && !slices.Contains(possible, s) || possible == nil && s != "" {
 			return fmt.Errorf("the file has the state %q; %q are possible", s, possible)
 		}
 		if err := quiet(ctx, n); err != nil {

@@ -17,9 +17,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -39,6 +41,7 @@ import (
 type machine struct {
 	seed      uint64
 	logger    *slog.Logger
+	power     *sim.Power
 	disks     map[string]*sim.FS
 	calls     atomic.Int64 // calls that change a disk, since power came on
 	cut       int64        // the power goes at this call; 0 never
@@ -46,9 +49,11 @@ type machine struct {
 	died      chan struct{}
 	check     time.Duration // how often the node looks at its drives
 	hangQuiet time.Duration
-	segment   int64                     // bytes of segments; 0: 8 MiB
-	operation atomic.Value              // string: what the client is doing
-	hook      func(sim.Call) *sim.Fault // asked with mu held before every call that changes a disk; nil: none
+	segment   int64                                    // bytes of segments; 0: 8 MiB
+	drives    []string                                 // nil: four
+	keeper    time.Duration                            // how long keepers rest; 0: 20 ms
+	operation atomic.Value                             // string: what the client is doing
+	strike    func(disk string, c sim.Call) *sim.Fault // asked before every call while the power is on; nil: none
 	mu        sync.Mutex
 	at        point
 }
@@ -59,9 +64,25 @@ type point struct {
 	ordinal         int64
 }
 
-const ringBytes = 512 << 10
+const ringBytes = drive.RingBytesMin // a start reads all of it
 
-var folders = []string{"/state", "/state/witness", "/d1", "/d2", "/d3", "/d4"}
+// folders are that of the state, that of the witness, and those of the drives.
+func (m *machine) folders() []string {
+	drives := m.drives
+	if drives == nil {
+		drives = fourDrives
+	}
+	return append([]string{"/state", "/state/witness"}, drives...)
+}
+
+var fourDrives = drivesOf(4)
+
+func drivesOf(n int) (list []string) {
+	for i := range n {
+		list = append(list, fmt.Sprintf("/d%d", i+1))
+	}
+	return list
+}
 
 // simLogger writes what nodes log where HOLDFAST_SIM_LOG is set.
 func simLogger() *slog.Logger {
@@ -71,13 +92,20 @@ func simLogger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
-func newMachine(seed uint64) *machine {
-	m := &machine{seed: seed, disks: map[string]*sim.FS{}, check: time.Hour, logger: simLogger()}
-	for i, name := range folders {
-		m.disks[name] = sim.New(seed*16+uint64(i), sim.Options{TotalBytes: 1 << 30})
+func newMachine(seed uint64) *machine { return newMachineOf(seed, fourDrives) }
+
+func newMachineOf(seed uint64, drives []string) *machine {
+	m := &machine{seed: seed, drives: drives, power: new(sim.Power), disks: map[string]*sim.FS{}, check: time.Hour, logger: simLogger()}
+	for i, name := range m.folders() {
+		m.disks[name] = m.newDisk(seed*16 + uint64(i))
 	}
 	m.powerOn(0)
 	return m
+}
+
+// newDisk returns an empty one.
+func (m *machine) newDisk(seed uint64) *sim.FS {
+	return sim.New(seed, sim.Options{TotalBytes: 1 << 30, Power: m.power})
 }
 
 // powerOn begins a life whose power goes at the cut-th changing call.
@@ -86,25 +114,20 @@ func (m *machine) powerOn(cut int64) {
 	m.dead.Store(false)
 	m.cut, m.died, m.at = cut, make(chan struct{}), point{}
 	m.operation.Store("start")
-	for _, d := range m.disks {
-		d.Inject(m.call)
+	for name, d := range m.disks {
+		d.Inject(func(c sim.Call) *sim.Fault { return m.call(name, c) })
 	}
 }
 
 // call is asked before every call of every disk.
-func (m *machine) call(c sim.Call) *sim.Fault {
+func (m *machine) call(disk string, c sim.Call) *sim.Fault {
 	if m.dead.Load() {
 		return &sim.Fault{Err: sim.ErrCrashed}
 	}
-	if !c.Changes() {
-		return nil
-	}
-	if m.hook != nil {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		return m.hook(c)
-	}
-	if n := m.calls.Add(1); m.cut == 0 || n != m.cut {
+	if !c.Changes() || m.calls.Add(1) != m.cut {
+		if m.strike != nil {
+			return m.strike(disk, c)
+		}
 		return nil
 	}
 	m.mu.Lock()
@@ -144,10 +167,14 @@ func (m *machine) powerOff() {
 func (m *machine) open(t *testing.T) (*node.Node, error) {
 	ctx, cancel := m.context(t)
 	defer cancel()
-	return node.Open(ctx, node.Config{
-		State: "/state", Drives: folders[2:], Memory: 32 << 20,
+	return node.Open(ctx, m.config())
+}
+
+func (m *machine) config() node.Config {
+	return node.Config{
+		State: "/state", Drives: m.folders()[2:], Memory: 32 << 20,
 		Geometry:      drive.Geometry{RingBytes: ringBytes, SegmentBytes: cmp.Or(m.segment, 8<<20), ReserveBytes: 1 << 20},
-		CheckInterval: m.check, HangQuiet: m.hangQuiet, KeeperInterval: 20 * time.Millisecond, Logger: m.logger, ApplyEverywhere: m.seed%3 == 0,
+		CheckInterval: m.check, HangQuiet: m.hangQuiet, KeeperInterval: cmp.Or(m.keeper, 20*time.Millisecond), Logger: m.logger, ApplyEverywhere: m.seed%3 == 0,
 		OpenDisk: func(p string) (disk.FS, error) {
 			d := m.disks[path.Clean(p)]
 			if d == nil {
@@ -155,11 +182,41 @@ func (m *machine) open(t *testing.T) (*node.Node, error) {
 			}
 			return d, nil
 		},
-	})
+	}
 }
 
 // model is what the client knows: the states that a key may have; "" is absent.
-type model map[engine.Key][]string
+// Images of the disks are taken with what it is at that instant, so it has a lock.
+type model struct {
+	mu       *sync.Mutex
+	possible map[engine.Key][]string // slices that are never changed
+}
+
+func newModel() model { return model{new(sync.Mutex), map[engine.Key][]string{}} }
+
+// get returns the states that a key may have; nil if nobody has said anything of it.
+func (m model) get(key engine.Key) []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.possible[key]
+}
+
+func (m model) set(key engine.Key, possible ...string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.possible[key] = slices.Clone(possible)
+}
+
+// allow adds a state that the key may have from now on.
+func (m model) allow(key engine.Key, state string) {
+	m.set(key, append(slices.Clone(m.get(key)), state)...)
+}
+
+func (m model) clone() model {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return model{new(sync.Mutex), maps.Clone(m.possible)}
+}
 
 var ref = func(key engine.Key) engine.Ref { return engine.Ref{Bucket: "bucket", Key: key} }
 
@@ -176,7 +233,7 @@ func (m *machine) step(ctx context.Context, n *node.Node, rng *rand.Rand, states
 	size := []int{0, 100, 8192, 8193, 70_000, 1<<20 + 5}[rng.IntN(6)]
 	b := bytes.Repeat([]byte{byte(rng.IntN(256)), byte(rng.IntN(256)), byte(rng.IntN(256))}, size/3+1)[:size]
 	next, operation := sum(b), "put"
-	if len(states[key]) == 1 && states[key][0] != "" {
+	if len(states.get(key)) == 1 && states.get(key)[0] != "" {
 		operation = "overwrite"
 	}
 	var err error
@@ -198,10 +255,10 @@ func (m *machine) step(ctx context.Context, n *node.Node, rng *rand.Rand, states
 		_, err = n.Put(ctx, ref(key), bytes.NewReader(b), engine.PutOptions{Size: int64(size)})
 	}
 	if err != nil {
-		states[key] = append(states[key], next)
+		states.allow(key, next)
 		return false
 	}
-	states[key] = []string{next}
+	states.set(key, next)
 	return true
 }
 
@@ -248,7 +305,7 @@ func check(ctx context.Context, n *node.Node, states model) error {
 		if err != nil {
 			return err
 		}
-		allowed := states[key]
+		allowed := states.get(key)
 		ok := false
 		for _, state := range allowed {
 			ok = ok || state == got
@@ -259,7 +316,7 @@ func check(ctx context.Context, n *node.Node, states model) error {
 		if listed[key] != (got != "") {
 			return fmt.Errorf("%q is listed: %v, but its state is %q", key, listed[key], got)
 		}
-		states[key] = []string{got}
+		states.set(key, got)
 	}
 	return nil
 }
@@ -316,9 +373,9 @@ func (m *machine) run(t *testing.T) (point, error) {
 	if err := n.Close(); err != nil {
 		return point{}, err
 	}
-	states := model{}
+	states := newModel()
 	for _, key := range keys {
-		states[key] = []string{""}
+		states.set(key, "")
 	}
 	m.powerOn(1 + rng.Int64N(1500))
 	ctx, cancel := m.context(t)

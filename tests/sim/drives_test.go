@@ -17,8 +17,8 @@ var spares = []string{"/d5", "/d6"}
 
 func (m *machine) plugSpares() {
 	for i, name := range spares {
-		m.disks[name] = sim.New(m.seed*16+10+uint64(i), sim.Options{TotalBytes: 1 << 30})
-		m.disks[name].Inject(m.call)
+		m.disks[name] = m.newDisk(m.seed*16 + 10 + uint64(i))
+		m.disks[name].Inject(func(c sim.Call) *sim.Fault { return m.call(name, c) })
 	}
 }
 

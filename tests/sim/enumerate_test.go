@@ -6,17 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
-	"sort"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"holdfast/engine"
-	"holdfast/engine/disk/sim"
+	"holdfast/engine/drive"
 	"holdfast/engine/node"
 )
 
@@ -37,6 +33,10 @@ type operation struct {
 	fresh bool
 	// spare says that there are two disks more, empty ones, which no start names.
 	spare bool
+	// drives is how many there are, if not four.
+	drives int
+	// before is done with the disks before the node starts.
+	before func(ctx context.Context, m *machine) error
 	// segment is the size of the drives' segments, if it is not the usual one.
 	segment int64
 	do      func(ctx context.Context, n *node.Node, states model) error
@@ -47,32 +47,37 @@ type operation struct {
 // write puts content under a key and notes what may be there from then on.
 func write(ctx context.Context, n *node.Node, states model, key engine.Key, size int, seed byte) error {
 	b := bytes.Repeat([]byte{seed, byte(size), byte(size >> 8)}, size/3+1)[:size]
-	old := states[key]
-	states[key] = append(slices.Clone(old), sum(b))
+	old := states.get(key)
+	states.set(key, append(slices.Clone(old), sum(b))...)
 	_, err := n.Put(ctx, ref(key), bytes.NewReader(b), engine.PutOptions{Size: int64(size)})
 	if err == nil {
-		states[key] = []string{sum(b)}
+		states.set(key, sum(b))
 	}
 	return err
 }
 
 func remove(ctx context.Context, n *node.Node, states model, key engine.Key) error {
-	states[key] = append(slices.Clone(states[key]), "")
+	states.allow(key, "")
 	_, err := n.Delete(ctx, ref(key), engine.DeleteOptions{})
 	if err == nil {
-		states[key] = []string{""}
+		states.set(key, "")
 	}
 	return err
 }
 
 // some puts one object of each kind.
 func some(ctx context.Context, n *node.Node, states model) error {
-	for i, size := range []int{100, 8193, 70_000, 1<<20 + 5} {
+	for i, size := range []int{100, 8193, 70_000, 150_000} {
 		if err := write(ctx, n, states, keys[i], size, byte(i+1)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// someInline puts objects that are in no shards.
+func someInline(ctx context.Context, n *node.Node, states model) error {
+	return errors.Join(write(ctx, n, states, keys[0], 100, 1), write(ctx, n, states, keys[2], 8192, 2))
 }
 
 func idle(ctx context.Context, n *node.Node, _ model) error { return quiet(ctx, n) }
@@ -95,23 +100,23 @@ var operations = []operation{
 	}},
 	{name: "multipart", prepare: some, do: func(ctx context.Context, n *node.Node, states model) error {
 		b := bytes.Repeat([]byte("multipart"), 10_000)
-		states["z"] = []string{"", sum(b)}
+		states.set("z", "", sum(b))
 		err := multipart(ctx, n, "z", b)
 		if err == nil {
-			states["z"] = []string{sum(b)}
+			states.set("z", sum(b))
 		}
 		return err
 	}},
 	{name: "copy", prepare: some, do: func(ctx context.Context, n *node.Node, states model) error {
 		from, b := keys[2], bytes.Repeat([]byte{3, 0x70, 0x11}, 70_000/3+1)[:70_000]
-		if !slices.Equal(states[from], []string{sum(b)}) {
+		if !slices.Equal(states.get(from), []string{sum(b)}) {
 			return fmt.Errorf("%q is not what is copied", from)
 		}
-		states["z"] = []string{"", sum(b)}
+		states.set("z", "", sum(b))
 		if _, err := n.Copy(ctx, ref(from), ref("z"), engine.CopyOptions{}); err != nil {
 			return err
 		}
-		states["z"] = []string{sum(b)}
+		states.set("z", sum(b))
 		return errors.Join(remove(ctx, n, states, from), quiet(ctx, n)) // the content has another name, and stays
 	}},
 	{name: "tags", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
@@ -143,12 +148,16 @@ var operations = []operation{
 	}},
 	{name: "list while writing", prepare: some, do: listWhileWriting},
 	{name: "ring recycled", prepare: some, do: func(ctx context.Context, n *node.Node, states model) error {
-		for i := range 2 * ringBytes / 8192 {
+		for i := range 4 * ringBytes / 8192 {
 			if err := write(ctx, n, states, keys[4+i%3], 8192, byte(i)); err != nil {
 				return err
 			}
 		}
 		return nil
+	}},
+	{name: "many clients", prepare: some, do: manyClients, holds: clientsHold},
+	{name: "large", prepare: some, do: func(ctx context.Context, n *node.Node, states model) error {
+		return errors.Join(write(ctx, n, states, "z", 5<<20+70_000, 9), write(ctx, n, states, "z", 3<<20+1, 8), quiet(ctx, n))
 	}},
 	{name: "stop", prepare: some, closing: true, do: func(ctx context.Context, n *node.Node, states model) error {
 		return write(ctx, n, states, "z", 9000, 9)
@@ -179,7 +188,7 @@ var operations = []operation{
 		return some(ctx, n, states)
 	}},
 	{name: "drive replaced", prepare: some, whole: true, do: idle, disks: func(m *machine) {
-		m.disks["/d2"] = sim.New(m.seed*16+100, sim.Options{TotalBytes: 1 << 30})
+		m.disks["/d2"] = m.newDisk(m.seed*16 + 100)
 	}},
 	{name: "repair", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
 		if err := loseShard(ctx, n, false); err != nil {
@@ -208,12 +217,34 @@ var operations = []operation{
 	{name: "lost drive replaced elsewhere", prepare: some, spare: true, whole: true, do: replaceElsewhere, holds: replacedElsewhere, disks: func(m *machine) {
 		delete(m.disks, "/d2")
 	}},
+	{name: "drive removed, witness made", drives: 5, prepare: someInline, do: func(ctx context.Context, n *node.Node, _ model) error {
+		if err := n.RemoveDrive(ctx, 2); err != nil {
+			return err
+		}
+		return withoutDrive(ctx, n, 2)
+	}},
+	{name: "examined", prepare: some, whole: true, before: examine, do: nothing},
 	{name: "bucket", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
 		if _, err := n.CreateBucket(ctx, "other", engine.CreateBucketOptions{}); err != nil {
 			return err
 		}
 		return n.DeleteBucket(ctx, "other", engine.DeleteBucketOptions{})
 	}},
+}
+
+// examine looks at the disks as the daemon and its tools do before they open a node.
+func examine(_ context.Context, m *machine) error {
+	if err := node.Examine(m.config()); err != nil {
+		return err
+	}
+	for _, name := range m.drives {
+		for _, err := range drive.Frames(m.disks[name]) {
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // widened waits until no extent has less parity than it could, or a drive failed.
@@ -344,6 +375,43 @@ func listWhileWriting(ctx context.Context, n *node.Node, states model) error {
 	return listErr
 }
 
+// manyClients has 16 clients write at once, so that their commands and shards share syncs.
+func manyClients(ctx context.Context, n *node.Node, states model) error {
+	errs := make([]error, 16)
+	var wg sync.WaitGroup
+	for client := range errs {
+		wg.Go(func() {
+			key := engine.Key(fmt.Sprintf("client-%d", client))
+			states.set(key, "")
+			for round := range 12 {
+				size := []int{100, 9000, 30_000}[(client+round)%3]
+				if err := write(ctx, n, states, key, size+round, byte(client)); err != nil {
+					errs[client] = err
+					return
+				}
+			}
+			errs[client] = remove(ctx, n, states, key)
+		})
+	}
+	wg.Wait()
+	return errors.Join(append(errs, quiet(ctx, n))...)
+}
+
+// clientsHold reads what the clients wrote.
+func clientsHold(ctx context.Context, n *node.Node, states model) error {
+	for client := range 16 {
+		key := engine.Key(fmt.Sprintf("client-%d", client))
+		s, err := read(ctx, n, key)
+		if err != nil {
+			return err
+		}
+		if possible := states.get(key); possible != nil && !slices.Contains(possible, s) || possible == nil && s != "" {
+			return fmt.Errorf("%q has the state %q; %q are possible", key, s, possible)
+		}
+	}
+	return nil
+}
+
 // quiet waits until the keepers have nothing to do, or a drive failed, without which they cannot go on.
 func quiet(ctx context.Context, n *node.Node) error {
 	for {
@@ -361,151 +429,6 @@ func quiet(ctx context.Context, n *node.Node) error {
 		case <-time.After(time.Millisecond):
 		}
 	}
-}
-
-// image is the state that an operation begins with.
-type image struct {
-	disks  map[string]*sim.FS
-	states model
-}
-
-func (o *operation) image(t *testing.T) (*image, error) {
-	m := newMachine(1)
-	m.segment = o.segment
-	if o.spare {
-		m.plugSpares()
-	}
-	states := model{}
-	for _, key := range keys {
-		states[key] = []string{""}
-	}
-	if o.fresh {
-		return &image{m.disks, states}, nil
-	}
-	n, err := m.open(t)
-	if err != nil {
-		return nil, err
-	}
-	_, err = n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{})
-	if err == nil {
-		err = o.prepare(t.Context(), n, states)
-	}
-	if err == nil {
-		err = quiet(t.Context(), n)
-	}
-	if o.unclean {
-		m.dead.Store(true)
-		_ = n.Close() // with dead disks it says so
-	} else {
-		err = errors.Join(err, n.Close())
-	}
-	m.powerOff()
-	if o.thin && err == nil {
-		m.powerOn(0)
-		err = o.writeThin(t, m, states)
-		m.powerOff()
-	}
-	if o.disks != nil {
-		o.disks(m)
-	}
-	return &image{m.disks, states}, err
-}
-
-// run does the operation on a copy of the image. A target is a point at which the power is cut, or, if failing, a call answers EIO; nil only
-// counts the calls by site.
-func (o *operation) run(t *testing.T, from *image, target *point, failing bool, seed uint64) (visits map[string]int64, reached bool, err error) {
-	m := &machine{seed: seed, disks: map[string]*sim.FS{}, check: time.Hour, logger: simLogger(), segment: o.segment}
-	for i, name := range slices.Sorted(maps.Keys(from.disks)) {
-		m.disks[name] = from.disks[name].Image(seed*16 + uint64(i))
-	}
-	states := model{}
-	for key, s := range from.states {
-		states[key] = s
-	}
-	m.powerOn(0)
-	visits = map[string]int64{}
-	armed := o.whole
-	m.hook = func(c sim.Call) *sim.Fault {
-		if !armed {
-			return nil
-		}
-		visits[c.Site]++
-		if target == nil || c.Site != target.site || visits[c.Site] != target.ordinal || reached {
-			return nil
-		}
-		reached = true
-		if failing {
-			return &sim.Fault{Err: syscall.EIO}
-		}
-		m.die()
-		return &sim.Fault{Err: sim.ErrCrashed}
-	}
-	arm := func(on bool) {
-		m.mu.Lock()
-		armed = on
-		m.mu.Unlock()
-	}
-	err = o.live(t, m, states, arm)
-	if err != nil && !reached {
-		return visits, reached, fmt.Errorf("nothing was cut: %w", err)
-	}
-	m.powerOff()
-	m.hook = nil
-	m.powerOn(0)
-	return visits, reached, o.verify(t, m, states)
-}
-
-// live opens the node, does the operation and closes the node.
-func (o *operation) live(t *testing.T, m *machine, states model, arm func(bool)) error {
-	ctx, cancel := m.context(t)
-	defer cancel()
-	n, err := m.open(t)
-	if err != nil {
-		return err
-	}
-	if !o.fresh && !o.whole {
-		if err := quiet(ctx, n); err != nil {
-			return errors.Join(err, n.Close())
-		}
-	}
-	arm(!o.closing)
-	err = o.do(ctx, n, states)
-	arm(o.closing || o.whole)
-	return errors.Join(err, n.Close())
-}
-
-// verify starts the node again and holds everything against everything.
-func (o *operation) verify(t *testing.T, m *machine, states model) error {
-	n, err := m.open(t)
-	if err != nil {
-		return fmt.Errorf("the node does not start again: %w", err)
-	}
-	defer n.Close()
-	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
-	defer stop()
-	if o.fresh {
-		if _, err := n.CreateBucket(ctx, "bucket", engine.CreateBucketOptions{}); err != nil {
-			return err
-		}
-	}
-	if err := check(ctx, n, states); err != nil {
-		return err
-	}
-	if o.holds != nil {
-		if err := o.holds(ctx, n, states); err != nil {
-			return err
-		}
-	}
-	if err := widened(ctx, n, states); err != nil {
-		return err
-	}
-	if _, err := n.Check(ctx); err != nil {
-		return err
-	}
-	if err := awaitPlaced(ctx, n); err != nil {
-		return err
-	}
-	return write(ctx, n, states, "ü", 9000, 200)
 }
 
 // awaitPlaced waits until the drives hold what the metadata places there. What the reads of check found missing is on its way to the keepers.
@@ -542,91 +465,4 @@ func placed(ctx context.Context, n *node.Node) error {
 		}
 	}
 	return nil
-}
-
-// TestEveryPoint cuts the power at every point of every operation, and has every call fail in turn. HOLDFAST_SIM_POINTS says how many ordinals of a
-// site are taken, evenly; without it 1, and "all" is every one. HOLDFAST_SIM_OPERATIONS takes only those whose names have it in them.
-func TestEveryPoint(t *testing.T) {
-	most := int64(1)
-	if s := os.Getenv("HOLDFAST_SIM_POINTS"); s == "all" {
-		most = 1 << 40
-	} else if s != "" {
-		if _, err := fmt.Sscan(s, &most); err != nil {
-			t.Fatal(err)
-		}
-	}
-	sites := map[string][2]int{} // planned and reached
-	for _, failing := range []bool{false, true} {
-		kind := "power cut"
-		if failing {
-			kind = "EIO"
-		}
-		for i := range operations {
-			o := &operations[i]
-			if only := os.Getenv("HOLDFAST_SIM_OPERATIONS"); only != "" && !strings.Contains(o.name, only) {
-				continue
-			}
-			if failing && o.fresh {
-				continue // a drive that cannot be formatted ends the first start, and says so
-			}
-			began := time.Now()
-			planned, reached := o.enumerate(t, failing, most, sites)
-			if t.Failed() {
-				return
-			}
-			t.Logf("%-9s  %-20s %5d points, %5d reached in %.1f s", kind, o.name, planned, reached, time.Since(began).Seconds())
-			if reached == 0 {
-				t.Errorf("%s: no point of %q was reached", kind, o.name)
-			}
-		}
-	}
-	var lines []string
-	for site, n := range sites {
-		lines = append(lines, fmt.Sprintf("%6d of %6d  %s", n[1], n[0], site))
-		if n[1] == 0 {
-			t.Errorf("no point at %s was reached", site)
-		}
-	}
-	sort.Strings(lines)
-	t.Logf("%d call sites, points reached of those planned:\n%s", len(lines), strings.Join(lines, "\n"))
-}
-
-// enumerate runs an operation once for each point.
-func (o *operation) enumerate(t *testing.T, failing bool, most int64, sites map[string][2]int) (planned, reached int) {
-	from, err := o.image(t)
-	if err != nil {
-		t.Fatalf("%s: %v", o.name, err)
-	}
-	visits, _, err := o.run(t, from, nil, false, 1)
-	if err != nil {
-		t.Fatalf("%s without a fault: %v", o.name, err)
-	}
-	names := make([]string, 0, len(visits))
-	for site := range visits {
-		names = append(names, site)
-	}
-	sort.Strings(names)
-	seed := uint64(1)
-	for _, site := range names {
-		count := visits[site]
-		step := max(1, (count+most-1)/most)
-		for ordinal := int64(1); ordinal <= count; ordinal += step {
-			seed++
-			planned++
-			at := point{o.name, site, ordinal}
-			_, hit, err := o.run(t, from, &at, failing, seed)
-			if err != nil {
-				t.Errorf("%s at %s, call %d (fails: %v, seed %d): %v", o.name, site, ordinal, failing, seed, err)
-				return planned, reached
-			}
-			n := sites[site]
-			n[0]++
-			if hit {
-				reached++
-				n[1]++
-			}
-			sites[site] = n
-		}
-	}
-	return planned, reached
 }

@@ -24,13 +24,13 @@ type followed struct {
 }
 
 func loadFollowed(states model) (f followed, err error) {
-	err = json.Unmarshal([]byte(states[noteFollower][0]), &f)
+	err = json.Unmarshal([]byte(states.get(noteFollower)[0]), &f)
 	return f, err
 }
 
 func (f *followed) save(states model) error {
 	b, err := json.Marshal(f)
-	states[noteFollower] = []string{string(b)}
+	states.set(noteFollower, string(b))
 	return err
 }
 

@@ -30,16 +30,16 @@ func (f *files) change(after map[engine.Key][]byte, do func() error) error {
 		if b != nil {
 			next = sum(b)
 		}
-		if f.states[key] == nil {
-			f.states[key] = []string{""}
+		if f.states.get(key) == nil {
+			f.states.set(key, "")
 		}
-		f.states[key] = append(slices.Clone(f.states[key]), next)
+		f.states.allow(key, next)
 	}
 	if err := do(); err != nil {
 		return err
 	}
 	for key, b := range after {
-		f.states[key] = f.states[key][len(f.states[key])-1:]
+		f.states.set(key, f.states.get(key)[len(f.states.get(key))-1:]...)
 		if f.contents[key] = b; b == nil {
 			delete(f.contents, key)
 		}
@@ -138,11 +138,11 @@ func (f *files) run() error {
 
 func (f *files) rest(directory, id engine.NodeID) error {
 	whole := f.contents["home/log"]
-	f.states[noteColour] = []string{"under way"}
+	f.states.set(noteColour, "under way")
 	if err := f.n.SetXattr(f.ctx, f.file(id), "user.colour", []byte("blue"), engine.SetXattrOptions{}); err != nil {
 		return err
 	}
-	f.states[noteColour] = []string{noteAnswered}
+	f.states.set(noteColour, noteAnswered)
 	mode := uint32(0o600)
 	if _, err := f.n.SetFile(f.ctx, f.file(id), engine.FileChange{Mode: &mode}); err != nil {
 		return err
@@ -188,8 +188,8 @@ func filesHold(ctx context.Context, n *node.Node, states model) error {
 		if err != nil {
 			return err
 		}
-		if there[key] = s; states[key] != nil && !slices.Contains(states[key], s) || states[key] == nil && s != "" {
-			return fmt.Errorf("%q has the state %q; %q are possible", key, s, states[key])
+		if there[key] = s; states.get(key) != nil && !slices.Contains(states.get(key), s) || states.get(key) == nil && s != "" {
+			return fmt.Errorf("%q has the state %q; %q are possible", key, s, states.get(key))
 		}
 	}
 	few := sum([]byte("few"))
@@ -203,7 +203,7 @@ func filesHold(ctx context.Context, n *node.Node, states model) error {
 	}
 	for _, name := range []string{"link", "moved"} {
 		info, err := n.Lookup(ctx, engine.Place{Bucket: "bucket", Directory: engine.RootNode, Name: name}, "")
-		if err != nil || states[noteColour] == nil || states[noteColour][0] != noteAnswered || there[engine.Key(name)] == few {
+		if err != nil || states.get(noteColour) == nil || states.get(noteColour)[0] != noteAnswered || there[engine.Key(name)] == few {
 			continue
 		}
 		if value, err := n.Xattr(ctx, engine.File{Bucket: "bucket", Node: info.Node}, "user.colour"); err != nil || string(value) != "blue" {

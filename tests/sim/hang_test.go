@@ -23,9 +23,9 @@ func TestHangingDrive(t *testing.T) {
 	if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	states := model{}
+	states := newModel()
 	for _, key := range keys {
-		states[key] = []string{""}
+		states.set(key, "")
 	}
 	if err := some(t.Context(), n, states); err != nil {
 		t.Fatal(err)
@@ -40,7 +40,7 @@ func TestHangingDrive(t *testing.T) {
 		if _, err := n.Put(t.Context(), ref("z"), bytes.NewReader(b), engine.PutOptions{Size: int64(len(b))}); err != nil {
 			t.Fatalf("a write while one drive hangs: %v", err)
 		}
-		states["z"] = []string{sum(b)}
+		states.set("z", sum(b))
 		slowest = max(slowest, time.Since(each))
 	}
 	out := time.Since(began)

@@ -9,16 +9,19 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/anishathalye/porcupine"
 
 	"holdfast/engine"
+	"holdfast/engine/disk/sim"
 	"holdfast/engine/node"
 )
 
@@ -35,6 +38,9 @@ func (c chunk) size() int64 {
 	}
 	return 20
 }
+
+// inParts says that a chunk that is put is uploaded as a part of an object, whose ETag is then no MD5 of the content.
+func (c chunk) inParts() bool { return c%8 == 5 }
 
 func (c chunk) bytes() []byte {
 	return append(fmt.Appendf(nil, "%08d", c), bytes.Repeat([]byte{byte(c)}, int(c.size())-8)...)
@@ -116,8 +122,12 @@ func (s plainState) step(r *request) (response, plainState) {
 	switch r.op {
 	case "get":
 		return response{content: content, found: found}, s
+	case "head":
+		return response{listing: fmt.Sprint(sizeOf(content)), found: found}, s
 	case "list":
 		return response{listing: fmt.Sprint(slices.Sorted(maps.Keys(s)))}, s
+	case "upload":
+		return response{}, s.with(r.key, []chunk{r.chunk})
 	case "put":
 		switch {
 		case r.absent && found:
@@ -330,16 +340,28 @@ var (
 
 // histories is a test under way.
 type histories struct {
-	machine  *machine
-	chunks   atomic.Int64
-	tags     map[engine.ETag]chunk
-	epoch    time.Time
-	mu       sync.Mutex
-	counts   map[string]int
-	plain    []porcupine.Operation // of this life
-	kept     []porcupine.Operation
-	versions map[chunk]engine.VersionID
-	sizes    map[engine.Key]int64 // as somebody saw them last
+	machine *machine
+	chunks  atomic.Int64
+	tags    map[engine.ETag]chunk
+	epoch   time.Time
+	mu      sync.Mutex
+	counts  map[string]int
+	plain   []*plainBucket
+	kept    []porcupine.Operation // of this life
+	// keptState is what the bucket with versions had when the life began.
+	keptState     keptState
+	rng           *rand.Rand
+	cuts          int
+	before, after int // the most goroutines
+	versions      map[chunk]engine.VersionID
+}
+
+// plainBucket is one without versions.
+type plainBucket struct {
+	name    engine.BucketName
+	state   plainState
+	history []porcupine.Operation // of this life
+	sizes   map[engine.Key]int64  // as somebody saw them last
 }
 
 func (h *histories) now() int64 { return int64(time.Since(h.epoch)) }
@@ -373,24 +395,30 @@ func (h *histories) record(list *[]porcupine.Operation, client int, call int64, 
 func etagOf(c chunk) engine.ETag { return engine.ETag(sum(c.bytes())) }
 
 // onPlain does a random operation in the bucket without versions.
-func (h *histories) onPlain(ctx context.Context, n *node.Node, rng *rand.Rand, client int) {
+func (h *histories) onPlain(ctx context.Context, n *node.Node, rng *rand.Rand, client int, b *plainBucket) {
 	r := &request{key: plainKeys[rng.IntN(len(plainKeys))], to: plainKeys[rng.IntN(len(plainKeys))], chunk: chunk(h.chunks.Add(1))}
 	body := func() io.Reader { return bytes.NewReader(r.chunk.bytes()) }
 	size := r.chunk.size()
-	at := func(key engine.Key) engine.Ref { return engine.Ref{Bucket: "plain", Key: key} }
+	at := func(key engine.Key) engine.Ref { return engine.Ref{Bucket: b.name, Key: key} }
 	var heard response
 	var err error
 	call := h.now()
 	switch p := rng.IntN(20); {
-	case p < 6:
+	case p < 4:
 		r.op = "get"
 		heard, err = get(ctx, n, at(r.key))
 		h.mu.Lock()
-		h.sizes[r.key] = sizeOf(heard.content)
+		b.sizes[r.key] = sizeOf(heard.content)
 		h.mu.Unlock()
+	case p < 6:
+		r.op = "head"
+		heard, err = head(ctx, n, at(r.key))
 	case p < 7:
 		r.op = "list"
-		heard.listing, err = listPlain(ctx, n)
+		heard.listing, err = listPlain(ctx, n, b.name)
+	case p < 10 && r.chunk.inParts():
+		r.op = "upload"
+		err = uploadPart(ctx, n, at(r.key), r.chunk.bytes())
 	case p < 10:
 		r.op = "put"
 		o := engine.PutOptions{Size: size}
@@ -399,6 +427,9 @@ func (h *histories) onPlain(ctx context.Context, n *node.Node, rng *rand.Rand, c
 			r.absent, o.If.NoneMatchAny = true, true
 		case 1:
 			c := chunk(max(1, h.chunks.Load()-int64(rng.IntN(8))))
+			if c.inParts() {
+				c--
+			}
 			r.match, o.If.Match = []chunk{c}, []engine.ETag{etagOf(c)}
 		}
 		_, err = n.Put(ctx, at(r.key), body(), o)
@@ -411,7 +442,7 @@ func (h *histories) onPlain(ctx context.Context, n *node.Node, rng *rand.Rand, c
 	case p < 16:
 		r.op = "append"
 		h.mu.Lock()
-		r.offset = h.sizes[r.key]
+		r.offset = b.sizes[r.key]
 		h.mu.Unlock()
 		_, err = n.Append(ctx, at(r.key), body(), engine.AppendOptions{Offset: r.offset, Size: size})
 	case p < 18 && r.key != r.to:
@@ -419,13 +450,13 @@ func (h *histories) onPlain(ctx context.Context, n *node.Node, rng *rand.Rand, c
 		_, err = n.Rename(ctx, at(r.key), at(r.to), engine.RenameOptions{})
 	case p < 19 && rng.IntN(2) == 0:
 		r.op, r.key = "remove prefix", prefixes[rng.IntN(5)]
-		_, err = n.RemovePrefix(ctx, "plain", string(r.key))
+		_, err = n.RemovePrefix(ctx, b.name, string(r.key))
 	default:
 		from := rng.IntN(5)
 		r.op, r.key, r.to = "rename prefix", prefixes[from], prefixes[(from+1+rng.IntN(4))%5]
-		_, err = n.RenamePrefix(ctx, "plain", string(r.key), string(r.to))
+		_, err = n.RenamePrefix(ctx, b.name, string(r.key), string(r.to))
 	}
-	h.record(&h.plain, client, call, r, heard, err)
+	h.record(&b.history, client, call, r, heard, err)
 }
 
 // get reads an object; what is absent is an answer.
@@ -446,9 +477,33 @@ func get(ctx context.Context, n *node.Node, at engine.Ref) (heard response, err 
 	return heard, err
 }
 
+// head asks for the size.
+func head(ctx context.Context, n *node.Node, at engine.Ref) (heard response, err error) {
+	info, err := n.Stat(ctx, at, engine.StatOptions{})
+	if heard.found = err == nil; engine.Is(err, engine.KindNoSuchKey) {
+		err = nil
+	}
+	heard.listing = fmt.Sprint(info.Size)
+	return heard, err
+}
+
+// uploadPart makes an object of one part.
+func uploadPart(ctx context.Context, n *node.Node, at engine.Ref, b []byte) error {
+	upload, err := n.StartUpload(ctx, at, engine.StartUploadOptions{})
+	if err != nil {
+		return err
+	}
+	part, err := n.PutPart(ctx, at, upload.ID, 1, bytes.NewReader(b), engine.PutPartOptions{Size: int64(len(b))})
+	if err != nil {
+		return err
+	}
+	_, err = n.CompleteUpload(ctx, at, upload.ID, engine.CompleteUploadOptions{Parts: []engine.CompletePart{{Number: 1, ETag: part.ETag}}, Size: -1})
+	return err
+}
+
 // listPlain lists the keys.
-func listPlain(ctx context.Context, n *node.Node) (string, error) {
-	page, err := n.List(ctx, "plain", engine.ListOptions{})
+func listPlain(ctx context.Context, n *node.Node, bucket engine.BucketName) (string, error) {
+	page, err := n.List(ctx, bucket, engine.ListOptions{})
 	var keys []engine.Key
 	for _, o := range page.Objects {
 		keys = append(keys, o.Key)
@@ -551,21 +606,72 @@ func (h *histories) listKept(ctx context.Context, n *node.Node) (string, error) 
 	return fmt.Sprint(text), err
 }
 
-// TestHistories has clients do everything at once on a node whose power is cut again and again, and asks whether what they heard can be explained.
-// HOLDFAST_SIM_LIVES says between how many cuts.
+// faults are what befalls a drive while clients are at work, one kind in each life, beside the cut of the power.
+var faults = []string{"none", "EIO", "slow", "out and back", "hangs until the cut"}
+
+// befall has a fault of a kind strike a drive at one of its calls. What hangs is let go when release is closed.
+func (h *histories) befall(fault, drive string, at int64, release <-chan struct{}) func(string, sim.Call) *sim.Fault {
+	var calls atomic.Int64
+	return func(disk string, _ sim.Call) *sim.Fault {
+		if disk != drive || fault == "none" {
+			return nil
+		}
+		n := calls.Add(1)
+		if n == at {
+			h.mu.Lock()
+			h.counts["fault, "+fault]++
+			h.mu.Unlock()
+		}
+		switch {
+		case n < at:
+		case fault == "EIO" && n == at:
+			return &sim.Fault{Err: syscall.EIO}
+		case fault == "slow" && n%4 == 0:
+			return &sim.Fault{Wait: after(5 * time.Millisecond)}
+		case fault == "out and back", fault == "hangs until the cut":
+			return &sim.Fault{Wait: release}
+		}
+		return nil
+	}
+}
+
+// TestHistories has clients do everything at once on a node whose power is cut, and whose drives fail, hang, are slow, and go out and come back, again and
+// again, and asks whether what they heard can be explained. No life leaves a goroutine behind. HOLDFAST_SIM_LIVES says between how many cuts.
 func TestHistories(t *testing.T) {
-	lives := 12
+	lives := 15
+	if testing.Short() {
+		lives = len(faults)
+	}
 	if s := os.Getenv("HOLDFAST_SIM_LIVES"); s != "" {
 		if _, err := fmt.Sscan(s, &lives); err != nil {
 			t.Fatal(err)
 		}
 	}
-	m := newMachine(7)
+	h := newHistories(t, 7)
+	ended := 0
+	for life := 0; life < lives || life < 5*lives && !testing.Short() && len(h.missing()) > 0; life++ {
+		ended = life + 1
+		h.life(t, life, faults[life%len(faults)])
+		if t.Failed() {
+			return
+		}
+	}
+	t.Logf("%d lives, %d cuts, %d clients; at most %d goroutines before a life, %d after one; operations: %v", ended, h.cuts, clients, h.before, h.after, h.counts)
+	if missing := h.missing(); len(missing) > 0 && !testing.Short() || h.cuts == 0 {
+		t.Errorf("%d cuts; there was none of %q", h.cuts, missing)
+	}
+}
+
+// newHistories makes the buckets.
+func newHistories(t *testing.T, seed uint64) *histories {
+	t.Helper()
+	m := newMachine(seed)
+	m.check, m.hangQuiet = 50*time.Millisecond, 200*time.Millisecond
 	n, err := m.open(t)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for bucket, lock := range map[engine.BucketName]bool{"plain": false, "kept": true} {
+	for bucket, lock := range map[engine.BucketName]bool{"plain": false, "other": false, "kept": true} {
 		if _, err := n.CreateBucket(t.Context(), bucket, engine.CreateBucketOptions{Lock: lock}); err != nil {
 			t.Fatal(err)
 		}
@@ -573,52 +679,119 @@ func TestHistories(t *testing.T) {
 	if err := n.Close(); err != nil {
 		t.Fatal(err)
 	}
-	h := &histories{machine: m, epoch: time.Now(), counts: map[string]int{}, tags: map[engine.ETag]chunk{}, versions: map[chunk]engine.VersionID{}, sizes: map[engine.Key]int64{}}
-	plain, kept := plainState{}, keptState{}
-	cuts := 0
-	rng := rand.New(rand.NewPCG(7, 7))
-	ended := 0
-	for life := 0; life < lives || life < 5*lives && len(h.missing()) > 0; life++ {
-		ended = life + 1
-		m.powerOff()
-		m.powerOn(int64(150 + rng.IntN(400)))
-		if n, err = m.open(t); err != nil {
-			if !m.dead.Load() {
-				t.Fatalf("life %d: %v", life, err)
-			}
-			cuts++ // during the start
-		} else {
-			h.live(t, m, n, life)
-			if m.dead.Load() {
-				cuts++
-			}
-			_ = n.Close() // with dead disks it says so
+	h := &histories{machine: m, epoch: time.Now(), counts: map[string]int{}, tags: map[engine.ETag]chunk{}, versions: map[chunk]engine.VersionID{}, rng: rand.New(rand.NewPCG(seed, 7))}
+	for _, name := range []engine.BucketName{"plain", "other"} {
+		h.plain = append(h.plain, &plainBucket{name: name, state: plainState{}, sizes: map[engine.Key]int64{}})
+	}
+	return h
+}
+
+// life is one of the node with clients and a fault, and one after it, in which what they heard is judged.
+func (h *histories) life(t *testing.T, life int, fault string) {
+	t.Helper()
+	m, before := h.machine, goroutines(true)
+	release := make(chan struct{})
+	var once sync.Once
+	letGo := func() { once.Do(func() { close(release) }) }
+	defer letGo()
+	drive := m.drives[h.rng.IntN(len(m.drives))]
+	m.strike = h.befall(fault, drive, 100+h.rng.Int64N(100), release)
+	m.powerOff()
+	cut := int64(200 + h.rng.IntN(1200))
+	if fault == "out and back" {
+		cut = 0
+	}
+	m.powerOn(cut)
+	n, err := m.open(t)
+	switch {
+	case err == nil:
+		h.live(t, n, life)
+		if fault == "out and back" {
+			awaitState(t, n, drive, "out")
+			letGo()
+			awaitState(t, n, drive, "in")
+			h.live(t, n, life+1000)
 		}
-		m.powerOff()
-		m.powerOn(0)
-		if n, err = m.open(t); err != nil {
-			t.Fatalf("life %d: the node does not start again: %v", life, err)
+		if fault == "hangs until the cut" && !m.dead.Load() {
+			m.die()
 		}
-		plain, kept = h.explain(t, n, life, plain, kept)
-		if _, err := n.Check(t.Context()); err != nil {
-			t.Errorf("life %d: %v", life, err)
-		}
-		if err := n.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if t.Failed() {
-			return
+	case !m.dead.Load() && fault != "EIO":
+		t.Fatalf("life %d: %v", life, err)
+	}
+	if m.dead.Load() {
+		h.cuts++
+		for _, d := range m.disks {
+			d.Crash() // what hangs does not for ever
 		}
 	}
-	t.Logf("%d lives, %d cuts; operations: %v", ended, cuts, h.counts)
-	if missing := h.missing(); len(missing) > 0 || cuts == 0 {
-		t.Errorf("%d cuts; there was none of %q", cuts, missing)
+	if n != nil {
+		_ = n.Close() // with dead disks it says so
+	}
+	h.countGoroutines(t, life, before, true) // of a drive that failed Pebble's are left behind, see drive.Cache
+	m.strike = nil
+	m.powerOff()
+	m.powerOn(0)
+	before = goroutines(false)
+	if n, err = m.open(t); err != nil {
+		t.Fatalf("life %d: the node does not start again: %v", life, err)
+	}
+	h.explain(t, n, life)
+	if _, err := n.Check(t.Context()); err != nil {
+		t.Errorf("life %d: %v", life, err)
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h.countGoroutines(t, life, before, false)
+}
+
+// awaitState waits until a drive is out or in.
+func awaitState(t *testing.T, n *node.Node, drive, want string) {
+	t.Helper()
+	deadline := time.After(25 * time.Second)
+	for state(t, n, drive).State != want {
+		select {
+		case <-deadline:
+			t.Fatalf("drive %s is not %s: %+v", drive, want, state(t, n, drive))
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// goroutines counts those that there are, or those that have called something of this module.
+func goroutines(ours bool) (n int) {
+	if !ours {
+		return runtime.NumGoroutine()
+	}
+	for stack := range strings.SplitSeq(allStacks(), "\n\n") {
+		if strings.Contains(stack, "\nholdfast/") {
+			n++
+		}
+	}
+	return n
+}
+
+func allStacks() string {
+	b := make([]byte, 4<<20)
+	return string(b[:runtime.Stack(b, true)])
+}
+
+// countGoroutines wants no more of them than before, once those that end have ended.
+func (h *histories) countGoroutines(t *testing.T, life, before int, ours bool) {
+	t.Helper()
+	now := goroutines(ours)
+	for deadline := time.Now().Add(10 * time.Second); now > before && time.Now().Before(deadline); now = goroutines(ours) {
+		<-time.After(time.Millisecond)
+	}
+	h.before, h.after = max(h.before, before), max(h.after, now)
+	if now > before {
+		t.Errorf("life %d: %d goroutines before it, %d after it:\n%s", life, before, now, allStacks())
 	}
 }
 
 // missing returns what the histories must have and lack.
 func (h *histories) missing() (list []string) {
-	for _, name := range []string{"get", "list", "put", "put, precondition failed", "put, unknown", "delete", "copy", "append", "append, invalid offset", "append, unknown", "rename",
+	for _, name := range []string{"fault, EIO", "fault, slow", "fault, out and back", "fault, hangs until the cut", "get", "head", "list", "upload", "put", "put, precondition failed", "put, unknown", "delete", "copy", "append", "append, invalid offset", "append, unknown", "rename",
 		"rename prefix", "rename prefix, no such key", "delete version", "delete version, locked", "delete version, unknown", "hold", "retain", "retain, locked", "copy version", "copy version, no such version",
 		"get copied", "lock"} {
 		if h.counts[name] == 0 {
@@ -628,20 +801,23 @@ func (h *histories) missing() (list []string) {
 	return list
 }
 
+// clients is how many there are: the last four in the bucket with versions, the others in the two without.
+const clients = 16
+
 // live lets clients go on until they have had enough or the power goes.
-func (h *histories) live(t *testing.T, m *machine, n *node.Node, life int) {
-	ctx, cancel := m.context(t)
+func (h *histories) live(t *testing.T, n *node.Node, life int) {
+	ctx, cancel := h.machine.context(t)
 	defer cancel()
 	var wait sync.WaitGroup
-	for client := range 6 {
+	for client := range clients {
 		wait.Go(func() {
 			rng := rand.New(rand.NewPCG(uint64(life), uint64(client)))
-			for range 14 {
-				if m.dead.Load() {
+			for range 10 {
+				if h.machine.dead.Load() {
 					return
 				}
-				if client < 4 {
-					h.onPlain(ctx, n, rng, client)
+				if client < clients-4 {
+					h.onPlain(ctx, n, rng, client, h.plain[client%2])
 				} else {
 					h.onKept(ctx, n, rng, client)
 				}
@@ -651,45 +827,23 @@ func (h *histories) live(t *testing.T, m *machine, n *node.Node, life int) {
 	wait.Wait()
 }
 
-// explain reads what is there after the start, adds that to the histories, and has them judged. It returns the states to go on from.
-func (h *histories) explain(t *testing.T, n *node.Node, life int, plain plainState, kept keptState) (plainState, keptState) {
+// explainer is the client that looks after each life.
+const explainer = clients
+
+// explain reads what is there after the start, adds that to the histories, and has them judged. From that state it goes on.
+func (h *histories) explain(t *testing.T, n *node.Node, life int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	last := plainState{}
-	h.mu.Lock()
-	h.sizes = map[engine.Key]int64{}
-	h.mu.Unlock()
-	page, err := n.List(ctx, "plain", engine.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
+	for _, b := range h.plain {
+		h.explainPlain(ctx, t, n, life, b)
 	}
-	keys := slices.Clone(plainKeys)
-	for _, o := range page.Objects {
-		if !slices.Contains(keys, o.Key) {
-			keys = append(keys, o.Key)
-		}
-	}
-	for _, key := range keys {
-		call := h.now()
-		heard, err := get(ctx, n, engine.Ref{Bucket: "plain", Key: key})
-		if err != nil {
-			t.Fatalf("life %d: %q: %v", life, key, err)
-		}
-		if heard.found {
-			last[key] = heard.content
-			h.sizes[key] = sizeOf(heard.content)
-		}
-		h.record(&h.plain, 9, call, &request{op: "get", key: key}, heard, nil)
-	}
-	judge(t, life, "plain", modelOf(plain), h.plain)
-
 	call := h.now()
 	listing, err := h.listKept(ctx, n)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.record(&h.kept, 9, call, &request{op: "list"}, response{listing: listing}, nil)
+	h.record(&h.kept, explainer, call, &request{op: "list"}, response{listing: listing}, nil)
 	var after keptState
 	versions, err := n.ListVersions(ctx, "kept", engine.ListVersionsOptions{Prefix: "k"})
 	if err != nil {
@@ -711,7 +865,7 @@ func (h *histories) explain(t *testing.T, n *node.Node, life int, plain plainSta
 			}
 			lock = info.Lock
 			h.versions[c] = v.Version
-			h.record(&h.kept, 9, call, &request{op: "lock", chunk: c}, response{listing: textOf(lock)}, nil)
+			h.record(&h.kept, explainer, call, &request{op: "lock", chunk: c}, response{listing: textOf(lock)}, nil)
 		}
 		after.versions = append(after.versions, keptVersion{c, lock})
 	}
@@ -723,10 +877,45 @@ func (h *histories) explain(t *testing.T, n *node.Node, life int, plain plainSta
 	if copied.found {
 		after.copied = copied.content[0]
 	}
-	h.record(&h.kept, 9, call, &request{op: "get copied"}, copied, nil)
-	judge(t, life, "kept", modelOf(kept), h.kept)
-	h.plain, h.kept = nil, nil
-	return last, after
+	h.record(&h.kept, explainer, call, &request{op: "get copied"}, copied, nil)
+	judge(t, life, "kept", modelOf(h.keptState), h.kept)
+	h.kept, h.keptState = nil, after
+}
+
+func (h *histories) explainPlain(ctx context.Context, t *testing.T, n *node.Node, life int, b *plainBucket) {
+	t.Helper()
+	last := plainState{}
+	b.sizes = map[engine.Key]int64{}
+	page, err := n.List(ctx, b.name, engine.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := slices.Clone(plainKeys)
+	for _, o := range page.Objects {
+		if !slices.Contains(keys, o.Key) {
+			keys = append(keys, o.Key)
+		}
+	}
+	for _, key := range keys {
+		call := h.now()
+		heard, err := get(ctx, n, engine.Ref{Bucket: b.name, Key: key})
+		if err != nil {
+			t.Fatalf("life %d: %q: %v", life, key, err)
+		}
+		if heard.found {
+			last[key] = heard.content
+			b.sizes[key] = sizeOf(heard.content)
+		}
+		h.record(&b.history, explainer, call, &request{op: "get", key: key}, heard, nil)
+	}
+	call := h.now()
+	listing, err := listPlain(ctx, n, b.name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.record(&b.history, explainer, call, &request{op: "list"}, response{listing: listing}, nil)
+	judge(t, life, string(b.name), modelOf(b.state), b.history)
+	b.state, b.history = last, nil
 }
 
 func judge(t *testing.T, life int, bucket string, model porcupine.Model, history []porcupine.Operation) {

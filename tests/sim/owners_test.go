@@ -28,7 +28,7 @@ func (f *files) hold() error {
 	if err != nil {
 		return err
 	}
-	f.states[noteOwner] = []string{fmt.Sprint(owner)}
+	f.states.set(noteOwner, fmt.Sprint(owner))
 	id, err := f.make(engine.RootNode, "held", "held", engine.TypeRegular)
 	if err != nil {
 		return err
@@ -48,7 +48,7 @@ func (f *files) hold() error {
 	}); err != nil {
 		return err
 	}
-	f.states[noteNameless] = []string{fmt.Sprint(id)}
+	f.states.set(noteNameless, fmt.Sprint(id))
 	if _, err := f.n.PatchFile(f.ctx, f.file(id), engine.Patch{Pieces: []engine.Piece{written(100, bytes.Repeat([]byte("more"), 3000))}}); err != nil {
 		return err
 	}
@@ -68,11 +68,11 @@ func (f *files) hold() error {
 	}); err != nil {
 		return err
 	}
-	f.states[noteNameless] = append(f.states[noteNameless], "may be gone")
+	f.states.allow(noteNameless, "may be gone")
 	if err := f.n.ReleaseFile(f.ctx, f.file(id), owner); err != nil {
 		return err
 	}
-	f.states[noteNameless] = []string{"gone"}
+	f.states.set(noteNameless, "gone")
 	return f.n.CloseOwner(f.ctx, "bucket", owner)
 }
 
@@ -83,11 +83,11 @@ func heldFilesHold(ctx context.Context, n *node.Node, states model) error {
 		if err != nil {
 			return err
 		}
-		if states[key] != nil && !slices.Contains(states[key], s) || states[key] == nil && s != "" {
-			return fmt.Errorf("%q has the state %q; %q are possible", key, s, states[key])
+		if states.get(key) != nil && !slices.Contains(states.get(key), s) || states.get(key) == nil && s != "" {
+			return fmt.Errorf("%q has the state %q; %q are possible", key, s, states.get(key))
 		}
 	}
-	note := states[noteNameless]
+	note := states.get(noteNameless)
 	if len(note) != 1 || note[0] == "gone" {
 		return nil
 	}

@@ -50,15 +50,15 @@ func removeBoth(ctx context.Context, n *node.Node, states model) error {
 	if _, err := n.RemovePrefix(ctx, "bucket", "gone/"); err != nil {
 		return err
 	}
-	states[notePrefixGone] = []string{noteAnswered}
+	states.set(notePrefixGone, noteAnswered)
 	if err := n.DeleteBucket(ctx, forcedBucket, engine.DeleteBucketOptions{Force: true}); err != nil {
 		return err
 	}
-	states[noteBucketGone] = []string{noteAnswered}
+	states.set(noteBucketGone, noteAnswered)
 	if _, err := n.CreateBucket(ctx, forcedBucket, engine.CreateBucketOptions{}); err != nil {
 		return err
 	}
-	states[noteBucketAgain] = []string{noteAnswered}
+	states.set(noteBucketAgain, noteAnswered)
 	return errors.Join(putRemoved(ctx, n, "bucket", "gone/anew", 9000), quiet(ctx, n))
 }
 
@@ -79,18 +79,18 @@ func removedWhole(ctx context.Context, n *node.Node, states model) error {
 			return err
 		}
 	}
-	if there != 0 && there != len(removed) || there > 0 && (states[notePrefixGone] != nil || anew > 0) {
-		return fmt.Errorf("%d of %d objects beneath the prefix are there; its removal is acknowledged: %v", there, len(removed), states[notePrefixGone])
+	if there != 0 && there != len(removed) || there > 0 && (states.get(notePrefixGone) != nil || anew > 0) {
+		return fmt.Errorf("%d of %d objects beneath the prefix are there; its removal is acknowledged: %v", there, len(removed), states.get(notePrefixGone))
 	}
 	versions, err := n.ListVersions(ctx, forcedBucket, engine.ListVersionsOptions{})
 	switch {
-	case engine.Is(err, engine.KindNoSuchBucket) && there == 0 && states[noteBucketAgain] == nil:
+	case engine.Is(err, engine.KindNoSuchBucket) && there == 0 && states.get(noteBucketAgain) == nil:
 		return nil
 	case err != nil:
 		return err
 	}
-	if got := len(versions.Versions); got != 0 && got != 2*len(removed) || got > 0 && states[noteBucketGone] != nil || got == 0 && there > 0 {
-		return fmt.Errorf("%d of %d versions in the bucket are there; its deletion is acknowledged: %v", got, 2*len(removed), states[noteBucketGone])
+	if got := len(versions.Versions); got != 0 && got != 2*len(removed) || got > 0 && states.get(noteBucketGone) != nil || got == 0 && there > 0 {
+		return fmt.Errorf("%d of %d versions in the bucket are there; its deletion is acknowledged: %v", got, 2*len(removed), states.get(noteBucketGone))
 	}
 	return nil
 }

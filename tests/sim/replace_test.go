@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"holdfast/engine"
-	"holdfast/engine/disk/sim"
 	"holdfast/engine/node"
 )
 
@@ -42,20 +41,20 @@ func (m *machine) replaceRun(t *testing.T) (point, error) {
 	if _, err := n.CreateBucket(t.Context(), "bucket", engine.CreateBucketOptions{}); err != nil {
 		return point{}, err
 	}
-	states := model{}
+	states := newModel()
 	for i, key := range keys {
 		b := bytes.Repeat([]byte{byte(i), byte(m.seed)}, 1+i*6000)
 		if _, err := n.Put(t.Context(), ref(key), bytes.NewReader(b), engine.PutOptions{Size: int64(len(b))}); err != nil {
 			return point{}, err
 		}
-		states[key] = []string{sum(b)}
+		states.set(key, sum(b))
 	}
 	if err := n.Close(); err != nil {
 		return point{}, err
 	}
-	for i, name := range folders[2:] {
+	for i, name := range m.folders()[2:] {
 		if i == int(m.seed%4) || m.seed%3 == 0 && i == int(m.seed+1)%4 {
-			m.disks[name] = sim.New(m.seed*16+100+uint64(i), sim.Options{TotalBytes: 1 << 30})
+			m.disks[name] = m.newDisk(m.seed*16 + 100 + uint64(i))
 		}
 	}
 	var at point

@@ -1,11 +1,13 @@
 package sim
 
 import (
+	"fmt"
 	"io"
 	"io/fs"
 	"path"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 
 	"holdfast/engine/disk"
@@ -35,20 +37,22 @@ func (f *file) readAt(site string, p []byte, off int64) (int, error) {
 	if err != nil || cut {
 		return 0, end(cut, err)
 	}
-	if fault != nil {
+	half := fault.half()
+	if half {
 		p = p[:min(fault.Short, len(p))]
 	}
-	if off >= int64(len(f.node.data)) {
+	if off >= f.node.data.size() {
 		return 0, f.failed("read", fault, io.EOF)
 	}
-	n := copy(p, f.node.data[off:])
+	n := f.node.data.read(p, off)
 	if f.direct {
 		f.node.decay(p[:n], off)
 	}
+	copy(p, fault.flip(p[:n]))
 	if n < len(p) {
 		return n, f.failed("read", fault, io.EOF)
 	}
-	if fault != nil {
+	if half {
 		return n, f.failed("read", fault, io.ErrUnexpectedEOF)
 	}
 	return n, nil
@@ -72,16 +76,17 @@ func (f *file) writeAt(site string, p []byte, off int64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if fault != nil {
+	half := fault.half()
+	if half {
 		p = p[:min(fault.Short, len(p))]
 	}
-	if f.node.missing(off, int64(len(p)))*disk.Align > f.fs.free() {
+	if missing := f.node.missing(off, int64(len(p))); missing > 0 && missing*disk.Align > f.fs.free() {
 		return 0, end(cut, &fs.PathError{Op: "write", Path: f.name, Err: syscall.ENOSPC})
 	}
 	if len(p) > 0 {
-		f.node.write(p, off)
+		f.node.write(fault.flip(p), off)
 	}
-	if fault != nil {
+	if half {
 		return len(p), f.failed("write", fault, io.ErrShortWrite)
 	}
 	return len(p), end(cut, nil)
@@ -106,7 +111,7 @@ func (f *file) sync(site string) error {
 	if err != nil || cut {
 		return end(cut, err)
 	}
-	if fault != nil {
+	if fault.half() {
 		f.node.writes = nil
 		return f.failed("sync", fault, &fs.PathError{Op: "sync", Path: f.name, Err: syscall.EIO})
 	}
@@ -131,7 +136,7 @@ func (f *file) change(op string, do func() error) error {
 func (f *file) Size() (int64, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	return int64(len(f.node.data)), end(f.fs.crashed, nil)
+	return f.node.data.size(), end(f.fs.crashed, nil)
 }
 
 func (f *file) Truncate(size int64) error {
@@ -140,10 +145,10 @@ func (f *file) Truncate(size int64) error {
 
 func (f *file) Allocate(offset, length int64) error {
 	return f.change("allocate", func() error {
-		if f.node.missing(offset, length)*disk.Align > f.fs.free() {
+		if missing := f.node.missing(offset, length); missing > 0 && missing*disk.Align > f.fs.free() {
 			return &fs.PathError{Op: "allocate", Path: f.name, Err: syscall.ENOSPC}
 		}
-		if offset+length > int64(len(f.node.data)) {
+		if offset+length > f.node.data.size() {
 			f.node.resize(offset + length)
 		}
 		f.node.occupy(offset, length)
@@ -169,17 +174,37 @@ func (f *file) Close() error {
 	return nil
 }
 
-// caller returns the function nearest on the stack that is not of disk or disk/sim, as package.function without its path.
-func caller() string {
-	var pcs [32]uintptr
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+// callSite is a function outside of disk and disk/sim, or nothing for one within.
+type callSite struct{ site, where string }
+
+// callSites keeps what is known of return addresses: to ask the runtime for the names of each call costs more than the call.
+var callSites sync.Map // uintptr → callSite
+
+// caller returns the function nearest on the stack that is not of disk or disk/sim, as package.function without its path, and its place.
+func caller() callSite {
+	var pcs [12]uintptr
+	for _, pc := range pcs[:runtime.Callers(3, pcs[:])] {
+		known, ok := callSites.Load(pc)
+		if !ok {
+			known = siteOf(pc)
+			callSites.Store(pc, known)
+		}
+		if s := known.(callSite); s.site != "" {
+			return s
+		}
+	}
+	return callSite{site: "unknown"}
+}
+
+func siteOf(pc uintptr) callSite {
+	frames := runtime.CallersFrames([]uintptr{pc})
 	for {
 		frame, more := frames.Next()
 		if name := frame.Function; name != "" && !strings.HasPrefix(name, "holdfast/engine/disk") {
-			return path.Base(name)
+			return callSite{path.Base(name), fmt.Sprintf("%s:%d", path.Join(path.Base(path.Dir(frame.File)), path.Base(frame.File)), frame.Line)}
 		}
 		if !more {
-			return "unknown"
+			return callSite{}
 		}
 	}
 }

@@ -241,5 +241,5 @@ func (f *indexFile) Fd() uintptr                     { return vfs.InvalidFd }
 func (f *indexFile) Stat() (vfs.FileInfo, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	return fileInfo{name: path.Base(f.name), size: int64(len(f.node.data)), dir: f.node.dir}, end(f.fs.crashed, nil)
+	return fileInfo{name: path.Base(f.name), size: f.node.data.size(), dir: f.node.dir}, end(f.fs.crashed, nil)
 }

@@ -15,10 +15,10 @@ type node struct {
 	names, durableNames map[string]*node
 	changes             []nameChange
 
-	data, durable []byte
+	data, durable *content
 	writes        []write
-	rot           map[int64]byte     // bits that the platter has inverted beneath what the cache has of it in data, by offset
-	room          map[int64]struct{} // numbers of the 4096-byte units that occupy room
+	rot           map[int64]byte // bits that the platter has inverted beneath what the cache has of it in data, by offset
+	room          room
 }
 
 // nameChange is an un-synced change of a directory: names[set] = node, or removal if node is nil; from, if not empty, vanishes with it.
@@ -28,18 +28,32 @@ type nameChange struct {
 	from string
 }
 
-// write is an un-synced change of a file. Length ≥ 0 sets the length, as truncate and allocate do; otherwise data is written.
+// write is an un-synced change of a file. Length ≥ 0 sets the length, as truncate and allocate do; otherwise data is written, or zeros.
 type write struct {
 	offset int64
 	data   []byte
+	zeros  int64
 	length int64
+}
+
+func (w write) bytes() int64 { return max(int64(len(w.data)), w.zeros) }
+
+// part returns the write of a range of what this one writes.
+func (w write) part(from, to int64) write {
+	p := write{offset: w.offset + from, length: -1}
+	if w.zeros > 0 {
+		p.zeros = to - from
+	} else {
+		p.data = w.data[from:to]
+	}
+	return p
 }
 
 func newDir() *node {
 	return &node{dir: true, names: map[string]*node{}, durableNames: map[string]*node{}}
 }
 
-func newFile() *node { return &node{room: map[int64]struct{}{}} }
+func newFile() *node { return &node{} }
 
 func (n *node) set(name string, child *node) { n.change(nameChange{set: name, node: child}) }
 
@@ -77,25 +91,21 @@ func (n *node) resize(length int64) {
 	w := write{length: length}
 	n.data = w.apply(n.data)
 	n.writes = append(n.writes, w)
-	for unit := range n.room {
-		if unit*disk.Align >= length {
-			delete(n.room, unit)
-		}
-	}
+	n.room = n.room.below((length + disk.Align - 1) / disk.Align)
 }
 
 // punch zeroes the range and gives the room of whole units back.
 func (n *node) punch(offset, length int64) {
-	length = min(length, int64(len(n.data))-offset)
+	length = min(length, n.data.size()-offset)
 	if length <= 0 {
 		return
 	}
-	w := write{offset: offset, data: make([]byte, length), length: -1}
+	w := write{offset: offset, zeros: length, length: -1}
 	n.data = w.apply(n.data)
 	n.writes = append(n.writes, w)
 	n.overwritten(offset, length)
 	for unit := (offset + disk.Align - 1) / disk.Align; (unit+1)*disk.Align <= offset+length; unit++ {
-		delete(n.room, unit)
+		n.room.remove(unit)
 	}
 }
 
@@ -111,8 +121,8 @@ func (n *node) decay(p []byte, offset int64) {
 // forget takes the range from the platter again.
 func (n *node) forget(offset, length int64) {
 	for at, bits := range n.rot {
-		if at >= offset && at < offset+length && at < int64(len(n.data)) {
-			n.data[at] ^= bits
+		if at >= offset && at < offset+length && at < n.data.size() {
+			n.data = n.data.flip(at, bits)
 			delete(n.rot, at)
 		}
 	}
@@ -130,7 +140,7 @@ func (n *node) overwritten(offset, length int64) {
 // missing counts the units of the range that do not occupy room yet.
 func (n *node) missing(offset, length int64) (units int64) {
 	for unit := offset / disk.Align; unit*disk.Align < offset+length; unit++ {
-		if _, ok := n.room[unit]; !ok {
+		if !n.room.has(unit) {
 			units++
 		}
 	}
@@ -139,33 +149,21 @@ func (n *node) missing(offset, length int64) (units int64) {
 
 func (n *node) occupy(offset, length int64) {
 	for unit := offset / disk.Align; unit*disk.Align < offset+length; unit++ {
-		n.room[unit] = struct{}{}
+		n.room.add(unit)
 	}
 }
 
-func (w write) apply(b []byte) []byte {
-	if w.length >= 0 {
-		return setLength(b, w.length)
+func (w write) apply(c *content) *content {
+	switch {
+	case w.length >= 0:
+		return c.setLength(w.length)
+	case w.zeros == 0:
+		return c.write(w.data, w.offset)
 	}
-	if end := w.offset + int64(len(w.data)); end > int64(len(b)) {
-		b = setLength(b, end)
+	if end := w.offset + w.zeros; end > c.size() {
+		c = c.setLength(end)
 	}
-	copy(b[w.offset:], w.data)
-	return b
-}
-
-func setLength(b []byte, n int64) []byte {
-	if n <= int64(len(b)) {
-		clear(b[n:])
-		return b[:n]
-	}
-	if n <= int64(cap(b)) {
-		old := len(b)
-		b = b[:n]
-		clear(b[old:])
-		return b
-	}
-	return append(b, make([]byte, n-int64(len(b)))...)
+	return c.zero(w.offset, w.zeros)
 }
 
 // sync makes all writes durable.
@@ -182,65 +180,121 @@ func (n *node) used(seen map[*node]bool) int64 {
 		return 0
 	}
 	seen[n] = true
-	total := int64(len(n.room))
+	total := n.room.count()
 	for _, child := range n.names {
 		total += child.used(seen)
 	}
 	return total
 }
 
-// survivor returns what a power cut leaves of n: what is durable, of the names a prefix of the changes, of the writes any units.
-func (n *node) survivor(rng *rand.Rand, done map[*node]*node) *node {
-	if s := done[n]; s != nil {
+// Loss says what a power cut takes of what was not synced.
+type Loss int
+
+const (
+	LossAny   Loss = iota // chance decides, by file, name and unit
+	LossWhole             // everything that was not synced goes
+	LossNone              // nothing goes, as if the kernel had written all of it just in time
+	LossNames             // names go, the data of those that stay does not
+	LossData              // data goes, names stay
+	LossTail              // of each file the writes until some byte are there: the last one is cut in two
+	Losses                // their number
+)
+
+func (l Loss) String() string {
+	return [...]string{"any", "whole", "none", "names", "data", "tail"}[l]
+}
+
+// survival is a power cut: it decides what stays.
+type survival struct {
+	rng  *rand.Rand
+	loss Loss
+	unit int64 // what is whole of a write: UnitBytes to 4096 bytes
+	done map[*node]*node
+}
+
+func newSurvival(rng *rand.Rand, loss Loss) *survival {
+	return &survival{rng: rng, loss: loss, unit: UnitBytes << rng.IntN(4), done: map[*node]*node{}}
+}
+
+// of returns what is left of n: what is durable, of the names a prefix of the changes, of the writes any units.
+func (v *survival) of(n *node) *node {
+	if s := v.done[n]; s != nil {
 		return s
 	}
 	if n.dir {
-		return n.survivorDir(rng, done)
+		return v.ofDir(n)
 	}
 	s := newFile()
-	done[n] = s
-	s.data = slices.Clone(n.durable)
-	odds := rng.IntN(4) // of four units how many survive; 0 none, so that the plain loss is frequent
-	for _, w := range n.writes {
-		s.data = w.tear(s.data, rng, odds)
+	v.done[n] = s
+	s.data = n.durable.clone()
+	odds := v.rng.IntN(4) // of four units how many survive; 0 none, so that the plain loss is frequent
+	switch v.loss {
+	case LossWhole, LossData:
+		odds = 0
+	case LossNone, LossNames:
+		odds = 4
 	}
-	s.durable = slices.Clone(s.data)
-	for unit := range n.room {
-		if unit*disk.Align < int64(len(s.data)) {
-			s.room[unit] = struct{}{}
+	if v.loss == LossTail {
+		s.data = v.head(n.writes, s.data)
+	} else if odds > 0 {
+		for _, w := range n.writes {
+			s.data = v.tear(w, s.data, odds)
 		}
 	}
+	s.durable = s.data.clone()
+	s.room = n.room.below((s.data.size() + disk.Align - 1) / disk.Align)
 	return s
 }
 
-func (n *node) survivorDir(rng *rand.Rand, done map[*node]*node) *node {
+func (v *survival) ofDir(n *node) *node {
 	s := newDir()
-	done[n] = s
+	v.done[n] = s
 	left := maps.Clone(n.durableNames)
-	for _, c := range n.changes[:rng.IntN(len(n.changes)+1)] {
+	kept := v.rng.IntN(len(n.changes) + 1)
+	switch v.loss {
+	case LossWhole, LossNames:
+		kept = 0
+	case LossNone, LossData:
+		kept = len(n.changes)
+	}
+	for _, c := range n.changes[:kept] {
 		c.apply(left)
 	}
 	for _, name := range slices.Sorted(maps.Keys(left)) {
-		s.names[name] = left[name].survivor(rng, done)
+		s.names[name] = v.of(left[name])
 	}
 	s.durableNames = maps.Clone(s.names)
 	return s
 }
 
 // tear applies those units of the write that chance lets survive.
-func (w write) tear(b []byte, rng *rand.Rand, odds int) []byte {
+func (v *survival) tear(w write, c *content, odds int) *content {
 	if w.length >= 0 {
-		if rng.IntN(4) < odds {
-			return setLength(b, w.length)
+		if v.rng.IntN(4) < odds {
+			return w.apply(c)
 		}
-		return b
+		return c
 	}
-	for done := int64(0); done < int64(len(w.data)); {
-		n := min(UnitBytes-(w.offset+done)%UnitBytes, int64(len(w.data))-done)
-		if rng.IntN(4) < odds {
-			b = write{offset: w.offset + done, data: w.data[done : done+n], length: -1}.apply(b)
+	for done := int64(0); done < w.bytes(); {
+		n := min(v.unit-(w.offset+done)%v.unit, w.bytes()-done)
+		if v.rng.IntN(4) < odds {
+			c = w.part(done, done+n).apply(c)
 		}
 		done += n
 	}
-	return b
+	return c
+}
+
+// head applies writes until some unit of one of them.
+func (v *survival) head(writes []write, c *content) *content {
+	whole := v.rng.IntN(len(writes) + 1)
+	for i, w := range writes[:min(whole+1, len(writes))] {
+		if i < whole {
+			c = w.apply(c)
+		} else if units := w.bytes() / v.unit; units > 0 {
+			end := v.rng.Int64N(units+1)*v.unit - w.offset%v.unit
+			c = w.part(0, max(0, min(end, w.bytes()))).apply(c)
+		}
+	}
+	return c
 }

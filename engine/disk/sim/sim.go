@@ -1,11 +1,11 @@
 // Package sim is a disk in memory that behaves as badly as a disk may: a power cut takes what was not synced, data and names, and
-// tears writes at 512-byte units; calls fail, freeze and come short where a test says so.
+// tears writes at units of 512 to 4096 bytes; calls fail, come late or short, freeze, and change a bit on the way where a test says so.
 //
 // Promise: after Crash and Restart exactly that is there which package disk promises, and of the rest a part that the seed chooses. For a
 // single-threaded caller a run is a function of seed and calls. Every call has an ordinal and a site, the function that made it, so
 // that a test can enumerate the points at which the power may go: one count and one crash serve every file of the folder, Pebble's too.
 //
-// The package does not know what a drive keeps. It models no latency and no wear.
+// The package does not know what a drive keeps. It models no wear, and no latency that a test does not ask for.
 package sim
 
 import (
@@ -25,7 +25,7 @@ import (
 	"holdfast/engine/disk"
 )
 
-// UnitBytes is what a power cut leaves whole: each such unit of an un-synced write is there or not.
+// UnitBytes is what every power cut leaves whole: each such unit of an un-synced write is there or not. Some leave whole 1024, 2048 or 4096 bytes.
 const UnitBytes = 512
 
 // ErrCrashed is the answer to every call from the power cut on, until Restart gives the disk anew.
@@ -35,14 +35,21 @@ var ErrCrashed = errors.New("simulated disk: the power is off")
 type Options struct {
 	TotalBytes int64 // capacity; 0 means 1 TiB
 	NoDirect   bool  // refuse direct files, as some file systems do
+	// Power is what the disk shares with others of a machine; nil: nothing. Disks that share it do one call at a time, all of them together.
+	Power *Power
 }
 
+// Power is the lock of the disks of a machine: while one of them is in a call none of the others changes, so that what a power cut leaves of all of
+// them can be taken from within Inject.
+type Power struct{ mu sync.Mutex }
+
 // Call is one call of the file system. Ordinals count from 1. Site is the function that called, "drive.(*ring).write", or
-// "index:<file type>:<op>" for Pebble's files. Op is one of create open read write sync truncate allocate punch remove rename mkdir list
+// "index:<file type>:<op>" for Pebble's files. Where is the place in the source, "drive/ring.go:17", empty for Pebble's. Op is one of create open read write sync truncate allocate punch remove rename mkdir list
 // stat syncdir usage lock forget.
 type Call struct {
 	Ordinal int
 	Site    string
+	Where   string
 	Op      string
 	File    string
 }
@@ -56,24 +63,42 @@ func (c Call) Changes() bool {
 	return false
 }
 
-// Fault is what Inject may answer. Short bytes of a read or write happen before Err, and alone if Err is nil.
+// Fault is what Inject may answer. Short bytes of a read or write happen before Err, and alone if Err is nil, unless one of the others is set.
 type Fault struct {
 	Err   error
 	Short int
+	// Wait makes the call wait until it is closed, or the power goes. Then the call happens, or fails with Err.
+	Wait <-chan struct{}
+	// Flip inverts a bit of what is read or written, unnoticed; the number says which.
+	Flip int
 }
+
+// flip returns p, or a copy of it in which the fault has inverted a bit.
+func (f *Fault) flip(p []byte) []byte {
+	if f == nil || f.Flip == 0 || len(p) == 0 {
+		return p
+	}
+	p = slices.Clone(p)
+	p[f.Flip/8%len(p)] ^= 1 << (f.Flip % 8)
+	return p
+}
+
+// half says that the call is to come short or fail.
+func (f *Fault) half() bool { return f != nil && (f.Err != nil || f.Wait == nil && f.Flip == 0) }
 
 // FS is a simulated folder. It implements disk.FS.
 type FS struct {
 	seed    uint64
 	options Options
 
-	mu       sync.Mutex // guards all below and every node
+	mu       *sync.Mutex // guards all below and every node
 	thawed   *sync.Cond
 	root     *node
 	trace    []Call
 	visits   map[string]int // calls by site
 	crashed  bool
-	hit      Call // the call at which CrashAt or CrashAtSite struck
+	off      chan struct{} // closed with crashed
+	hit      Call          // the call at which CrashAt or CrashAtSite struck
 	at       int
 	atSite   string
 	atVisit  int
@@ -96,9 +121,13 @@ func New(seed uint64, o Options) *FS {
 }
 
 func newFS(seed uint64, o Options, root *node, restarts uint64) *FS {
-	f := &FS{seed: seed, options: o, root: root, visits: map[string]int{}, locks: map[string]bool{}, restarts: restarts,
+	power := o.Power
+	if power == nil {
+		power = &Power{}
+	}
+	f := &FS{mu: &power.mu, seed: seed, options: o, root: root, visits: map[string]int{}, locks: map[string]bool{}, restarts: restarts, off: make(chan struct{}),
 		device: disk.Device{ID: seed, MountPoint: true}}
-	f.thawed = sync.NewCond(&f.mu)
+	f.thawed = sync.NewCond(f.mu)
 	return f
 }
 
@@ -124,6 +153,9 @@ func (f *FS) Crash() {
 }
 
 func (f *FS) crash() {
+	if !f.crashed {
+		close(f.off)
+	}
 	f.crashed = true
 	f.frozen = nil
 	f.thawed.Broadcast()
@@ -142,14 +174,22 @@ func (f *FS) Restart() *FS {
 	defer f.mu.Unlock()
 	f.crash()
 	rng := rand.New(rand.NewPCG(f.seed, uint64(len(f.trace))<<8|f.restarts))
-	return newFS(f.seed, f.options, f.root.survivor(rng, map[*node]*node{}), f.restarts+1)
+	return newFS(f.seed, f.options, newSurvival(rng, LossAny).of(f.root), f.restarts+1)
 }
 
 // Image returns a disk of its own with what a power cut at this moment would leave of this one, which goes on. Seed is the new disk's.
-func (f *FS) Image(seed uint64) *FS {
+func (f *FS) Image(seed uint64, power *Power) *FS {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	image := newFS(seed, f.options, f.root.survivor(rand.New(rand.NewPCG(seed, f.restarts)), map[*node]*node{}), f.restarts)
+	return f.ImageInCall(seed, LossAny, power)
+}
+
+// ImageInCall is Image for the function that Inject asks, of that disk or of one that shares its power: as the call that it is asked about would be the
+// first that does not happen. The image has the power that is given, nil for one of its own.
+func (f *FS) ImageInCall(seed uint64, loss Loss, power *Power) *FS {
+	o := f.options
+	o.Power = power
+	image := newFS(seed, o, newSurvival(rand.New(rand.NewPCG(seed, f.restarts)), loss).of(f.root), f.restarts)
 	image.device = f.device
 	return image
 }
@@ -200,11 +240,7 @@ func (f *FS) Flip(name string, offset int64, bit uint) error {
 	if err != nil {
 		return err
 	}
-	for _, b := range [][]byte{n.data, n.durable} {
-		if offset < int64(len(b)) {
-			b[offset] ^= 1 << (bit % 8)
-		}
-	}
+	n.data, n.durable = n.data.flip(offset, 1<<(bit%8)), n.durable.flip(offset, 1<<(bit%8))
 	return nil
 }
 
@@ -217,11 +253,11 @@ func (f *FS) Rot(name string, offset int64, bit uint) error {
 	if err != nil {
 		return err
 	}
-	dirty := slices.ContainsFunc(n.writes, func(w write) bool { return w.length < 0 && offset >= w.offset && offset < w.offset+int64(len(w.data)) })
-	if dirty || offset >= int64(len(n.durable)) {
+	dirty := slices.ContainsFunc(n.writes, func(w write) bool { return w.length < 0 && offset >= w.offset && offset < w.offset+w.bytes() })
+	if dirty || offset >= n.durable.size() {
 		return &fs.PathError{Op: "rot", Path: name, Err: syscall.EINVAL}
 	}
-	n.durable[offset] ^= 1 << (bit % 8)
+	n.durable = n.durable.flip(offset, 1<<(bit%8))
 	if n.rot == nil {
 		n.rot = map[int64]byte{}
 	}
@@ -235,10 +271,12 @@ func (f *FS) begin(site, op, name string) (cut bool, fault *Fault, err error) {
 	if f.crashed {
 		return false, nil, ErrCrashed
 	}
+	from := callSite{site: site}
 	if site == "" {
-		site = caller()
+		from = caller()
+		site = from.site
 	}
-	c := Call{Ordinal: len(f.trace) + 1, Site: site, Op: op, File: name}
+	c := Call{Ordinal: len(f.trace) + 1, Site: site, Where: from.where, Op: op, File: name}
 	f.trace = append(f.trace, c)
 	f.visits[site]++
 	if c.Ordinal == f.at || site == f.atSite && f.visits[site] == f.atVisit {
@@ -254,6 +292,17 @@ func (f *FS) begin(site, op, name string) (cut bool, fault *Fault, err error) {
 	}
 	if f.inject != nil {
 		fault = f.inject(c)
+	}
+	if fault != nil && fault.Wait != nil {
+		f.mu.Unlock()
+		select {
+		case <-fault.Wait:
+		case <-f.off:
+		}
+		f.mu.Lock()
+		if f.crashed {
+			return false, nil, ErrCrashed
+		}
 	}
 	return false, fault, nil
 }
@@ -469,7 +518,7 @@ func (f *FS) stat(site, name string) (disk.Info, error) {
 	if err != nil {
 		return disk.Info{}, err
 	}
-	return disk.Info{Size: int64(len(n.data)), Allocated: int64(len(n.room)) * disk.Align, Directory: n.dir}, nil
+	return disk.Info{Size: n.data.size(), Allocated: n.room.count() * disk.Align, Directory: n.dir}, nil
 }
 
 // SyncDir implements disk.FS.

@@ -304,7 +304,7 @@ func TestRotBeneathTheCache(t *testing.T) {
 	if through() != 7 || past() != 6 {
 		t.Errorf("through the cache %d, past it %d", through(), past())
 	}
-	if after := read(t, f.Image(2), "a"); after[disk.Align+3] != 6 {
+	if after := read(t, f.Image(2, nil), "a"); after[disk.Align+3] != 6 {
 		t.Errorf("a start finds %d", after[disk.Align+3])
 	}
 	forget := func(length int64) {
@@ -330,7 +330,7 @@ func TestRotBeneathTheCache(t *testing.T) {
 	if err := file.Sync(); err != nil {
 		t.Fatal(err)
 	}
-	if through() != 7 || past() != 7 || read(t, f.Image(3), "a")[5] != 7 {
+	if through() != 7 || past() != 7 || read(t, f.Image(3, nil), "a")[5] != 7 {
 		t.Error("what was written over has rotted")
 	}
 }
