@@ -11,7 +11,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 # Packages whose tests are quick enough for the race detector on two cores.
 RACE := ./engine/group/... ./access/... ./observe/... ./gateways/... ./daemon/... ./cli/... ./engine/buffer/... ./engine/memory/... ./filetree/... ./engine/drive/...
 
-.PHONY: help build run test test-mc rclone-test s3tests unit race lint bench microbench journal loss planted fuzz packages-free clean
+.PHONY: help build run test test-mc rclone-test s3tests unit race lint bench microbench journal powerloss loss planted fuzz packages-free clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,10 @@ s3tests: build ## run ceph's s3-tests, of which S3TESTS names a copy, and compar
 JOURNAL_ACKS ?= 100000
 journal: ## kill -9 the daemon under clients that keep a journal, until JOURNAL_ACKS writes were acknowledged
 	HOLDFAST_JOURNAL_ACKS=$(JOURNAL_ACKS) $(GO) test -count=1 -timeout 3h -v ./tests/journal
+
+POWERLOSSES ?= 200
+powerloss: ## cut the power of the daemon's machine under clients that keep a journal, POWERLOSSES times (200); needs root and /dev/fuse
+	HOLDFAST_POWERLOSSES=$(POWERLOSSES) $(GO) test -count=1 -timeout 2h -v ./tests/powerloss/...
 
 loss: ## back up 10 GB (Go's toolchain, its modules, a 4 GiB file) under kills, lose every drive, restore; needs about 45 GB
 	HOLDFAST_LOSS_TREE=$${LOSS_TREE:-$$($(GO) env GOROOT):$$($(GO) env GOMODCACHE):$$($(GO) env GOMODCACHE)/cache} HOLDFAST_LOSS_MB=$${LOSS_MB:-10240} HOLDFAST_LOSS_BIG=$${LOSS_BIG:-4096} \
