@@ -3,7 +3,7 @@
 //
 // Promise: after every cut the daemon is ready within 30 s, and each key has the state that was acknowledged last, or that of the one operation that was
 // under way. The package counts cuts, what they dropped, and the operations that it found whole, and fails if one of these is zero; and it fails
-// on disks that lie about syncs. HOLDFAST_POWERLOSSES says how many cuts.
+// on disks that lie about syncs. HOLDFAST_TEST_POWERLOSSES says how many cuts.
 //
 // The package knows S3 and that the daemon has folders. It does not know which call the cut comes at, which is the matter of tests/sim, where the
 // power goes at each.

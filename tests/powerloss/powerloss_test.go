@@ -117,7 +117,7 @@ func (r *run) report() (verified map[string]int) {
 // TestPowerLoss: nothing that was acknowledged is lost by any cut.
 func TestPowerLoss(t *testing.T) {
 	want := 10
-	if s := os.Getenv("HOLDFAST_POWERLOSSES"); s != "" {
+	if s := os.Getenv("HOLDFAST_TEST_POWERLOSSES"); s != "" {
 		var err error
 		if want, err = strconv.Atoi(s); err != nil {
 			t.Fatal(err)
