@@ -9,11 +9,10 @@ import (
 // What a node holds open. An index, a ring and the first segments of a drive are some twenty files; tables of all indexes are at most a thousand, and
 // segments that are read from at most 512 of a drive.
 const (
-	filesLeast         = 128 // beside the drives, to serve some clients at all
-	filesOfDriveLeast  = 32
-	filesAll           = 1000 + 128
-	filesOfDriveAll    = 512 + 48
-	filesPerConnection = 2 // the connection, and the share of what its request reads past the page cache
+	filesLeast        = 128 // beside the drives, to serve some clients at all
+	filesOfDriveLeast = 32
+	filesAll          = 1000 + 512 // and those that are open as long as one read past the page cache takes: the budget of memory bounds how many
+	filesOfDriveAll   = 512 + 48
 )
 
 // openFiles is how the limit on open files is shared out.
@@ -37,6 +36,6 @@ func share(limit, drives int) (f openFiles, err error) {
 		return f, fmt.Errorf("the process may have %d files open, and %d are the least that this node needs; raise the limit with ulimit -n, or LimitNOFILE= in the unit of systemd", limit, least)
 	}
 	f = openFiles{limit: limit, wanted: filesAll + filesOfDriveAll*drives}
-	f.connections = max(limit-f.wanted, limit/4) / filesPerConnection
+	f.connections = max(limit-f.wanted, limit/4)
 	return f, nil
 }

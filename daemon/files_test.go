@@ -10,7 +10,7 @@ func TestShare(t *testing.T) {
 	if _, err := share(filesLeast+5*filesOfDriveLeast-1, 5); err == nil || !strings.Contains(err.Error(), "ulimit -n") {
 		t.Errorf("one too few: %v", err)
 	}
-	for limit, want := range map[int]int{filesLeast + 5*filesOfDriveLeast: 36, 1024: 128, 4096: 512, 524288: 260180} {
+	for limit, want := range map[int]int{filesLeast + 5*filesOfDriveLeast: 72, 1024: 256, 4096: 1024, 524288: 519976} {
 		if f, err := share(limit, 5); err != nil || f.connections != want {
 			t.Errorf("a limit of %d leaves %d connections, want %d: %v", limit, f.connections, want, err)
 		}

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -41,6 +42,8 @@ type Daemon struct {
 	// Args are further flags of the server, and Secure how to reach it if they make it speak TLS; nil: they do not.
 	Args   []string
 	Secure *tls.Config
+	// Before is a command that runs the daemon, whose own command line follows: with another limit, say.
+	Before []string
 
 	t      *testing.T
 	binary string
@@ -109,7 +112,8 @@ func (d *Daemon) Launch() {
 	for i := range Drives {
 		args = append(args, d.Drive(i))
 	}
-	d.process = exec.Command(d.binary, args...)
+	args = slices.Concat(d.Before, []string{d.binary}, args)
+	d.process = exec.Command(args[0], args[1:]...)
 	d.process.Env = append(os.Environ(), "HOLDFAST_ROOT_USER="+User, "HOLDFAST_ROOT_PASSWORD="+Password)
 	d.process.Stdout, d.process.Stderr = logWriter{d}, logWriter{d}
 	if err := d.process.Start(); err != nil {
