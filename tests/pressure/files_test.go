@@ -11,6 +11,7 @@ import (
 // TestFewFiles: with a limit of 64 open files the daemon says at its start what it needs, and leaves the drives alone; with a few hundred
 // it serves, tells clients beyond that to slow down, and serves again when they have gone.
 func TestFewFiles(t *testing.T) {
+	t.Parallel()
 	d := daemontest.New(t)
 	d.Args = []string{"--connections-per-address", "off"}
 	limited := func(files string) []string { return []string{"sh", "-c", "ulimit -n " + files + `; exec "$0" "$@"`} }

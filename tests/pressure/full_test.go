@@ -37,6 +37,7 @@ const (
 
 // TestFullDrives: when one drive is full, or all are, puts say so, what is there can be read and deleted, and once the room has come back puts work.
 func TestFullDrives(t *testing.T) {
+	t.Parallel()
 	for _, full := range []int{1, daemontest.Drives} {
 		t.Run(fmt.Sprint(full, " of ", daemontest.Drives), func(t *testing.T) { fill(t, full) })
 	}
