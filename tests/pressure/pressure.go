@@ -32,7 +32,7 @@ type Client struct {
 
 // NewClient returns a client of a daemon, which ends with the test.
 func NewClient(t *testing.T, d *daemontest.Daemon) *Client {
-	transport := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}
+	transport := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true, ExpectContinueTimeout: 20 * time.Second}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &Client{URL: d.URL(), HTTP: &http.Client{Transport: transport, Timeout: 90 * time.Second}}
 }
@@ -100,6 +100,11 @@ func (c *Client) Do(a Ask) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
+	return answerOf(response)
+}
+
+// answerOf reads an answer to its end.
+func answerOf(response *http.Response) (Answer, error) {
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	answer := Answer{Status: response.StatusCode, Header: response.Header, Body: body}
