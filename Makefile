@@ -70,6 +70,10 @@ JOURNAL_ACKS ?= 100000
 journal: ## kill -9 the daemon under clients that keep a journal, until JOURNAL_ACKS writes were acknowledged
 	HOLDFAST_JOURNAL_ACKS=$(JOURNAL_ACKS) $(GO) test -count=1 -timeout 3h -v ./tests/journal
 
+POWERLOSSES ?= 200
+powerloss: ## cut the power of the daemon's machine under clients that keep a journal, POWERLOSSES times (200); needs root and /dev/fuse
+	HOLDFAST_TEST_POWERLOSSES=$(POWERLOSSES) $(GO) test -count=1 -timeout 2h -v ./tests/powerloss/...
+
 loss: ## back up 10 GB (Go's toolchain, its modules, a 4 GiB file) under kills, lose every drive, restore; needs about 45 GB
 	HOLDFAST_LOSS_TREE=$${LOSS_TREE:-$$($(GO) env GOROOT):$$($(GO) env GOMODCACHE):$$($(GO) env GOMODCACHE)/cache} HOLDFAST_LOSS_MB=$${LOSS_MB:-10240} HOLDFAST_LOSS_BIG=$${LOSS_BIG:-4096} \
 	  HOLDFAST_LOSS_APART=1 HOLDFAST_LOSS_KILL=20 $(GO) test -count=1 -timeout 4h -v ./tests/loss

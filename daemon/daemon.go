@@ -63,7 +63,10 @@ type daemon struct {
 	metrics net.Listener
 	servers []*http.Server
 	serving sync.WaitGroup // one for each server
-	gate    sync.RWMutex   // held for reading by each request, and for good by stop
+	files   openFiles
+	// admission is that of S3; the command line and the metrics have few clients.
+	admission *gateways.Admission
+	gate      sync.RWMutex // held for reading by each request, and for good by stop
 }
 
 // Check says what of the configuration no daemon could be started with. Of all folders it looks at the node's state alone, which knows the drives that
@@ -93,7 +96,7 @@ func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) er
 		ScrubPeriod: c.ScrubEvery, ScrubRate: c.ScrubBytes, MoveRate: c.MoveBytes, FeedHistory: c.FeedChanges, Locked: d.record,
 	}
 	for _, check := range []func() error{
-		func() error { return Check(c) }, func() error { return checkFolders(c) }, func() error { return node.Examine(settings) },
+		func() error { return Check(c) }, d.admit, func() error { return checkFolders(c) }, func() error { return node.Examine(settings) },
 		d.openCerts, func() error { return d.listenS3(ctx) }, func() error { return d.listenMetrics(ctx) },
 	} {
 		if err := check(); err != nil {
@@ -143,6 +146,13 @@ func Run(ctx context.Context, c *config.Config, out io.Writer, terminal bool) er
 	d.logger.Info("the daemon stops; requests in progress may end", "within", drainTime)
 	err = errors.Join(err, d.stop())
 	d.logger.Info("the daemon has stopped")
+	return err
+}
+
+// admit shares out the files that may be open. It comes before any drive is opened.
+func (d *daemon) admit() (err error) {
+	d.files, err = shareFiles(len(node.Paths(d.config.State, d.config.Drives)))
+	d.admission = gateways.NewAdmission(d.files.connections, d.config.ConnectionsMax)
 	return err
 }
 
@@ -440,6 +450,9 @@ func (d *daemon) warn(b *strings.Builder) {
 		for _, text := range d.certs.Warnings() {
 			fmt.Fprintf(b, "warning: %s\n", text)
 		}
+	}
+	if d.files.limit < d.files.wanted {
+		fmt.Fprintf(b, "warning: the process may have %d files open; with %d, which LimitNOFILE= or ulimit -n can give it, no number of objects makes the drives lack one\n", d.files.limit, d.files.wanted)
 	}
 	if d.metrics != nil && !isLoopback(d.metrics.Addr()) {
 		fmt.Fprintf(b, "warning: whoever reaches %s may read the metrics; 127.0.0.1:9005 would keep them on this machine\n", d.metrics.Addr())

@@ -18,14 +18,19 @@ var (
 	buildInfo = &metrics.Metric{Name: "holdfast_build_info", Kind: metrics.Gauge, Labels: []string{"version"}, Help: "1; the label has the version"}
 	expiry    = &metrics.Metric{Name: "holdfast_tls_certificate_expiry_timestamp_seconds", Kind: metrics.Gauge, Labels: []string{"folder"},
 		Help: "When a certificate of S3 that is in use runs out, in Unix time; the folder below certs_dir, empty for the default"}
+	connectionsOpen    = &metrics.Metric{Name: "holdfast_s3_connections", Kind: metrics.Gauge, Help: "Connections to the port of S3 that are open"}
+	connectionsRefused = &metrics.Metric{Name: "holdfast_s3_connections_refused_total", Kind: metrics.Counter,
+		Help: "Connections to the port of S3 that were one too many: of all together, or from one address (connections_per_address)"}
 )
 
 // measure adds the metrics of the daemon and of the node to a registry.
 func (d *daemon) measure(r *metrics.Registry) {
 	r.AddRuntime()
 	d.node.Measure(r)
-	r.Read([]*metrics.Metric{buildInfo, expiry}, func(emit metrics.Emit) {
+	r.Read([]*metrics.Metric{buildInfo, expiry, connectionsOpen, connectionsRefused}, func(emit metrics.Emit) {
 		emit(buildInfo, 1, config.Version)
+		emit(connectionsOpen, float64(d.admission.Open()))
+		emit(connectionsRefused, float64(d.admission.Refused()))
 		if d.certs == nil {
 			return
 		}

@@ -24,8 +24,9 @@ func (d *daemon) openCerts() (err error) {
 	return err
 }
 
-// secured is the listener of S3 with what stands before it: TLS, if there are certificates, and the watch over framing.
+// secured is the listener of S3 with what stands before it: the bounds on connections, TLS, if there are certificates, and the watch over framing.
 func (d *daemon) secured(l net.Listener, limits gateways.Limits) net.Listener {
+	l = d.admission.Listen(l, d.certs == nil)
 	if d.certs != nil {
 		l = gateways.Secure(l, d.certs.TLS("http/1.1"), limits, d.logger)
 	}

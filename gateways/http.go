@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -216,6 +217,9 @@ func (w *watched) framing(r *http.Request) Framing {
 // ErrSlow says that a body came more slowly than the limits allow.
 var ErrSlow = errors.New("the body came too slowly")
 
+// ErrCrowded says that a body was given up because others waited for the memory that it held.
+var ErrCrowded = errors.New("the body came too slowly for how many others wait")
+
 // GuardedBody is the body of a request under the watch of the limits: one that brings too little in a window of waiting ends with
 // ErrSlow. Time that the reader spends elsewhere does not count.
 type GuardedBody struct {
@@ -227,6 +231,18 @@ type GuardedBody struct {
 	total   int64
 	length  int64 // -1: not known
 	err     error
+	cut     atomic.Bool
+}
+
+// CutBody ends the read that is under way, and all later ones, with ErrCrowded. It is safe for concurrent use.
+func (g *GuardedBody) CutBody() {
+	g.cut.Store(true)
+	_ = g.control.SetReadDeadline(time.Unix(1, 0)) // a connection without deadlines goes on until the next read
+}
+
+// CutAnswer ends the write that is under way; one that comes too late strikes the next write of the connection. It is safe for concurrent use.
+func (g *GuardedBody) CutAnswer() {
+	_ = g.control.SetWriteDeadline(time.Unix(1, 0)) // a connection without deadlines goes on
 }
 
 // GuardBody puts r's body under watch. The handler calls Release when it is done with the request.
@@ -259,6 +275,10 @@ func (g *GuardedBody) Read(p []byte) (int, error) {
 	start := time.Now()
 	// A connection without deadlines (a test's) has no watch; everything else works.
 	_ = g.control.SetReadDeadline(start.Add(g.limits.SlowWindow - g.waited))
+	if g.cut.Load() { // looked at behind the deadline, so that a cut is not undone by it
+		g.err = ErrCrowded
+		return 0, g.err
+	}
 	n, err := g.body.Read(p)
 	g.waited += time.Since(start)
 	g.total += int64(n)
@@ -268,6 +288,8 @@ func (g *GuardedBody) Read(p []byte) (int, error) {
 	switch {
 	case err == nil && g.waited < g.limits.SlowWindow:
 		return n, nil
+	case g.cut.Load() && err != io.EOF:
+		err = ErrCrowded
 	case err == nil || errors.Is(err, os.ErrDeadlineExceeded):
 		err = ErrSlow
 	default:

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -196,5 +198,66 @@ func TestHeaderBytes(t *testing.T) {
 	r.Header.Set("X-A", strings.Repeat("a", 100))
 	if n := HeaderBytes(r) - before; n != 107 {
 		t.Error(n)
+	}
+}
+
+// TestCut: the read of a body, and the write of an answer, that are under way end when they are cut; an answer that nobody takes ends by itself.
+func TestCut(t *testing.T) {
+	limits := DefaultLimits()
+	limits.WriteTime = 200 * time.Millisecond
+	patient := DefaultLimits()
+	endless := func(w io.Writer) (err error) {
+		for piece := make([]byte, 1<<20); err == nil; {
+			_, err = w.Write(piece)
+		}
+		return err
+	}
+	for name, c := range map[string]struct {
+		serve func(g *GuardedBody, w http.ResponseWriter) error
+		want  error
+	}{
+		"a body that is cut": {func(g *GuardedBody, _ http.ResponseWriter) error {
+			time.AfterFunc(50*time.Millisecond, g.CutBody)
+			_, err := io.Copy(io.Discard, g)
+			return err
+		}, ErrCrowded},
+		"a body that was cut before": {func(g *GuardedBody, _ http.ResponseWriter) error {
+			g.CutBody()
+			_, err := g.Read(make([]byte, 1))
+			return err
+		}, ErrCrowded},
+		"an answer that is cut": {func(g *GuardedBody, w http.ResponseWriter) error {
+			time.AfterFunc(50*time.Millisecond, g.CutAnswer)
+			return endless(GuardAnswer(w, patient))
+		}, os.ErrDeadlineExceeded},
+		"an answer that nobody takes": {func(_ *GuardedBody, w http.ResponseWriter) error { return endless(GuardAnswer(w, limits)) }, os.ErrDeadlineExceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ended := make(chan error, 1)
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				ended <- c.serve(GuardBody(w, r, patient), w)
+			}))
+			defer server.Close()
+			conn, err := net.Dial("tcp", server.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			request := "PUT /x HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nab"
+			if c.want != ErrCrowded {
+				request = "GET /x HTTP/1.1\r\nHost: h\r\n\r\n"
+			}
+			if _, err := io.WriteString(conn, request); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case err := <-ended:
+				if !errors.Is(err, c.want) {
+					t.Errorf("it ended with %v", err)
+				}
+			case <-time.After(10 * time.Second):
+				t.Error("it goes on")
+			}
+		})
 	}
 }

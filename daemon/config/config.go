@@ -45,6 +45,7 @@ type Config struct {
 	S3Domains      string   `toml:"s3_domains" help:"domains whose subdomains are buckets, separated by spaces or commas: with s3.example.com the bucket b is at b.s3.example.com, too. DNS must lead all names below them here. Default: none, buckets are in the path. MINIO_DOMAIN is an alias of the variable"`
 	CertsDir       string   `toml:"certs_dir" help:"folder of certificates; with it the port of S3 speaks TLS alone. public.crt and private.key in it are the default pair, in PEM; each subfolder with such a pair serves the names in its certificate. Changes are taken over within ten seconds, and on SIGHUP. Default: none, S3 is plain HTTP"`
 	S3SignatureV2  string   `toml:"s3_signature_v2" help:"on or off: whether S3 takes requests and forms that older clients sign with Signature Version 2, which does not cover bodies. Default on"`
+	PerAddress     string   `toml:"connections_per_address" help:"the most connections that S3 takes from one address at a time, or from one /64 of IPv6; one more is answered 503. A proxy is one address for all its clients. From 1 to 1000000, or off. Whatever is said here, all addresses together get no more than the limit on open files leaves beside the drives. Default 1024"`
 	Socket         string   `toml:"socket" help:"unix socket of the local command line, or off. Default: holdfast.sock in the state folder"`
 	RootUser       string   `toml:"root_user" help:"access key of the root credential, 3 to 128 characters; given together with the password or not at all. Default: generated at the first start. MINIO_ROOT_USER is an alias of the variable"`
 	RootPassword   string   `toml:"root_password" help:"secret key of the root credential, 8 to 128 characters; given together with the user or not at all. Default: generated at the first start. MINIO_ROOT_PASSWORD is an alias of the variable"`
@@ -69,8 +70,8 @@ type Config struct {
 	FTPSAddress    string   `toml:"ftps_address" help:"reserved for implicit FTPS, port 9990; this build has none, so only off is possible"`
 	SFTPAddress    string   `toml:"sftp_address" help:"reserved for SFTP, port 9022; this build has none, so only off is possible"`
 
-	// Redundancy, ReducedRedundancy, MemoryBytes, Domains, ScrubEvery, ScrubBytes, MoveBytes and FeedChanges are what Standard, Reduced, Memory, S3Domains, ScrubPeriod,
-	// ScrubRate, MoveRate and FeedHistory say; a zero redundancy means the default, a zero period that the scrub is off.
+	// Redundancy, ReducedRedundancy, MemoryBytes, Domains, ScrubEvery, ScrubBytes, MoveBytes, FeedChanges and ConnectionsMax are what Standard, Reduced, Memory, S3Domains,
+	// ScrubPeriod, ScrubRate, MoveRate, FeedHistory and PerAddress say; a zero redundancy means the default, a zero period that the scrub is off.
 	Redundancy        engine.Redundancy `toml:"-"`
 	ReducedRedundancy engine.Redundancy `toml:"-"`
 	MemoryBytes       int64             `toml:"-"`
@@ -79,6 +80,7 @@ type Config struct {
 	ScrubBytes        int64             `toml:"-"` // in a second
 	MoveBytes         int64             `toml:"-"` // in a second
 	FeedChanges       uint64            `toml:"-"`
+	ConnectionsMax    int               `toml:"-"` // from one address; 0: no bound
 	// Exposed is the configuration file if it has the root password and all may read it.
 	Exposed string `toml:"-"`
 }
@@ -229,6 +231,7 @@ func (c *Config) complete() (err error) {
 	defaulted(&c.ScrubRate, "64MiB/s")
 	defaulted(&c.MoveRate, "64MiB/s")
 	defaulted(&c.FeedHistory, "1000000")
+	defaulted(&c.PerAddress, "1024")
 	defaulted(&c.LogLevel, "info")
 	defaulted(&c.LogFormat, "text")
 	defaulted(&c.AccessLog, AccessInLog)
@@ -237,7 +240,7 @@ func (c *Config) complete() (err error) {
 	if err := c.completeDrives(); err != nil {
 		return err
 	}
-	for _, check := range []func() error{c.checkReserved, c.checkAddresses, c.completePaths, c.checkCredential, c.checkWords, c.parseStandard, c.parseMemory, c.parseDomains, c.parseScrub, c.parseMove, c.parseFeed} {
+	for _, check := range []func() error{c.checkReserved, c.checkAddresses, c.completePaths, c.checkCredential, c.checkWords, c.parseStandard, c.parseMemory, c.parseDomains, c.parseScrub, c.parseMove, c.parseFeed, c.parseConnections} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -513,6 +516,20 @@ const feedHistoryMin, feedHistoryMax = 1000, 1_000_000_000
 func (c *Config) parseFeed() (err error) {
 	if c.FeedChanges, err = strconv.ParseUint(c.FeedHistory, 10, 64); err != nil || c.FeedChanges < feedHistoryMin || c.FeedChanges > feedHistoryMax {
 		return fmt.Errorf("--feed-history is %q; write a number of changes from %d to %d", c.FeedHistory, feedHistoryMin, feedHistoryMax)
+	}
+	return nil
+}
+
+// connectionsMax bounds what connections_per_address may say. Its default is four times the 256 that browsers and SDKs of one client come near: load
+// generators and proxies run with hundreds of workers, and each has a connection of its own.
+const connectionsMax = 1_000_000
+
+func (c *Config) parseConnections() (err error) {
+	if c.PerAddress == Off {
+		return nil
+	}
+	if c.ConnectionsMax, err = strconv.Atoi(c.PerAddress); err != nil || c.ConnectionsMax < 1 || c.ConnectionsMax > connectionsMax {
+		return fmt.Errorf("--connections-per-address is %q; write a number from 1 to %d, or off", c.PerAddress, connectionsMax)
 	}
 	return nil
 }

@@ -1,6 +1,8 @@
 // Package buffer lends memory within a budget. Admission comes first: an operation acquires a Lease over all the bytes that it will hold at
 // once, waiting its turn, and takes aligned buffers from the pool under it.
 //
+// A lease whose memory waits for somebody outside, who may be slow on purpose, is lent meanwhile, and called back when others wait in line.
+//
 // Promise: leases never exceed the budget together, they are granted in the order they were asked for, and a buffer's address is a
 // multiple of 4096, fit for direct input and output.
 //
@@ -25,6 +27,10 @@ const (
 	BytesMin, BytesMax = 4 << 10, 2 << 20
 	// WaitMax is how long Acquire waits unless SetWaitMax says otherwise.
 	WaitMax = 30 * time.Second
+	// LentMax is how long one buffer of a lease may wait for somebody outside while others wait for memory.
+	LentMax = 2 * time.Second
+	// lookEvery is how often the first in line looks for such leases.
+	lookEvery = 250 * time.Millisecond
 )
 
 const classes = 10 // 4 KiB … 2 MiB
@@ -40,6 +46,9 @@ type Pool struct {
 	held     int64
 	heldMax  int64
 	waiting  list.List // of *waiter
+	lent     list.List // of *lent, the oldest first
+	lentMax  time.Duration
+	cut      uint64
 	refused  uint64
 	acquired uint64
 }
@@ -55,16 +64,24 @@ type Stats struct {
 	Budget, Held, HeldMax int64
 	Waiting               int
 	Acquired, Refused     uint64
+	Cut                   uint64 // loans that were ended because others waited
 }
 
 // New returns a pool that lends at most budget bytes at a time.
-func New(budget int64) *Pool { return &Pool{budget: budget, waitMax: WaitMax} }
+func New(budget int64) *Pool { return &Pool{budget: budget, waitMax: WaitMax, lentMax: LentMax} }
 
 // SetWaitMax changes how long an Acquire that begins afterwards waits for its turn.
 func (p *Pool) SetWaitMax(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.waitMax = d
+}
+
+// SetLentMax changes LentMax.
+func (p *Pool) SetLentMax(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lentMax = d
 }
 
 // Acquire waits in line for n bytes of the budget. KindSlowDown if the context ends or the pool's wait limit passes first,
@@ -84,13 +101,73 @@ func (p *Pool) Acquire(ctx context.Context, n int64) (*Lease, error) {
 	limit := time.NewTimer(p.waitMax)
 	p.mu.Unlock()
 	defer limit.Stop()
-	select {
-	case <-w.granted:
-		return &Lease{pool: p, n: n}, nil
-	case <-ctx.Done():
-	case <-limit.C:
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		select {
+		case <-w.granted:
+			return &Lease{pool: p, n: n}, nil
+		case <-look.C:
+			p.recall(place)
+			continue
+		case <-ctx.Done():
+		case <-limit.C:
+		}
+		return p.giveUp(place, w)
 	}
-	return p.giveUp(place, w)
+}
+
+// lent is a loan of a lease.
+type lent struct {
+	since time.Time
+	bytes int64
+	cut   func()
+}
+
+// Lend says that the lease's memory waits for somebody outside, to fill a buffer or to take what is in it, until back is called. If that
+// takes longer than LentMax, and others wait for memory, cut is called once, from another goroutine: it must make the wait end soon.
+func (l *Lease) Lend(cut func()) (back func()) {
+	p := l.pool
+	loan := &lent{since: time.Now(), bytes: l.Bytes(), cut: cut}
+	p.mu.Lock()
+	place := p.lent.PushBack(loan)
+	p.mu.Unlock()
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if loan.cut != nil {
+			p.lent.Remove(place)
+		}
+	}
+}
+
+// recall ends loans that last too long, the oldest first, as many as those in line need. Only the first in line does so.
+func (p *Pool) recall(place *list.Element) {
+	p.mu.Lock()
+	if p.waiting.Front() != place {
+		p.mu.Unlock()
+		return
+	}
+	needed := int64(0)
+	for e := p.waiting.Front(); e != nil && needed < p.budget; e = e.Next() {
+		needed += e.Value.(*waiter).n
+	}
+	var cuts []func()
+	for e := p.lent.Front(); e != nil && needed > 0; e = p.lent.Front() {
+		loan := e.Value.(*lent)
+		if time.Since(loan.since) < p.lentMax {
+			break
+		}
+		p.lent.Remove(e)
+		cuts = append(cuts, loan.cut)
+		needed -= loan.bytes
+		loan.cut = nil
+		p.cut++
+	}
+	p.mu.Unlock()
+	for _, cut := range cuts {
+		cut()
+	}
 }
 
 // giveUp leaves the line, unless the grant came at the same moment.
@@ -146,7 +223,7 @@ func (p *Pool) release(n int64) {
 func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return Stats{Budget: p.budget, Held: p.held, HeldMax: p.heldMax, Waiting: p.waiting.Len(), Acquired: p.acquired, Refused: p.refused}
+	return Stats{Budget: p.budget, Held: p.held, HeldMax: p.heldMax, Waiting: p.waiting.Len(), Acquired: p.acquired, Refused: p.refused, Cut: p.cut}
 }
 
 // Lease is a share of the budget. It is safe for concurrent use.

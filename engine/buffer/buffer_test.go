@@ -132,3 +132,38 @@ func TestSplit(t *testing.T) {
 		t.Errorf("%d bytes are held, the 40 that nobody gave back", held)
 	}
 }
+
+// TestLoansAreCalledBack: who lets lent memory wait is cut when others wait in line, the oldest first, no more than they need, and nobody without need.
+func TestLoansAreCalledBack(t *testing.T) {
+	p := New(40)
+	p.SetLentMax(20 * time.Millisecond)
+	cuts := make(chan int, 4)
+	var leases []*Lease
+	var backs []func()
+	for i := range 4 {
+		l, err := p.Acquire(t.Context(), 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		leases = append(leases, l)
+		backs = append(backs, l.Lend(func() { cuts <- i; l.Release() }))
+	}
+	backs[0]() // it works on
+	l, err := p.Acquire(t.Context(), 15)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first, second := <-cuts, <-cuts; first != 1 || second != 2 || len(cuts) > 0 || p.Stats().Cut != 2 {
+		t.Errorf("%d and %d were cut, then %d more; %+v", first, second, len(cuts), p.Stats())
+	}
+	for _, back := range backs[1:] {
+		back() // for two of them nothing is left to do
+	}
+	l.Release()
+	for _, l := range leases {
+		l.Release()
+	}
+	if s := p.Stats(); s.Held != 0 || p.lent.Len() != 0 {
+		t.Errorf("%+v, %d loans", s, p.lent.Len())
+	}
+}

@@ -29,7 +29,9 @@ func (c *Coordinator) storeBlock(ctx context.Context, body io.Reader, size int64
 			c.Pool.Put(block)
 		}
 	}()
+	back := lend(ctx, lease, engine.Client.CutBody)
 	n, err := readFull(body, block)
+	back()
 	if err != nil && err != io.EOF {
 		return nil, bodyError(err)
 	}

@@ -228,7 +228,9 @@ func (o *object) WriteTo(w io.Writer) (int64, error) {
 	var written int64
 	var refused error // by w
 	write := func(b []byte) error {
+		back := lend(o.ctx, o.lease, engine.Client.CutAnswer)
 		n, err := w.Write(b)
+		back()
 		written += int64(n)
 		refused = err
 		return err

@@ -143,7 +143,7 @@ func (c *Coordinator) storeExtents(ctx context.Context, body io.Reader, size int
 	}
 	defer lease.Release()
 	s := newStoring(c, ctx, body, size, code, int(depth))
-	s.class, s.redundancy, s.coded = class, redundancy, first.Redundancy
+	s.lease, s.class, s.redundancy, s.coded = lease, class, redundancy, first.Redundancy
 	defer s.hash.Close()
 	return s.run(sum)
 }
@@ -163,6 +163,15 @@ func (c *Coordinator) admit(ctx context.Context, n int64, body io.Reader) (*buff
 	return lease, err
 }
 
+// lend says that the memory of a lease waits for the client of a call, until back is called; others who need the memory may cut the client off.
+func lend(ctx context.Context, lease *buffer.Lease, cut func(engine.Client)) (back func()) {
+	client := engine.ClientOf(ctx)
+	if client == nil || lease == nil {
+		return func() {}
+	}
+	return lease.Lend(func() { cut(client) })
+}
+
 func (c *Coordinator) storeInline(ctx context.Context, body io.Reader, size int64, sum []byte) (*stored, error) {
 	defer stepInline.Enter().Leave()
 	lease, err := c.admit(ctx, 2*engine.InlineBytesMax, body)
@@ -171,7 +180,9 @@ func (c *Coordinator) storeInline(ctx context.Context, body io.Reader, size int6
 	}
 	defer lease.Release()
 	data := make([]byte, size)
+	back := lend(ctx, lease, engine.Client.CutBody)
 	n, err := readFull(body, data)
+	back()
 	if err != nil && err != io.EOF {
 		return nil, bodyError(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"holdfast/engine"
+	"holdfast/engine/buffer"
 	"holdfast/engine/erasure"
 	"holdfast/engine/extent"
 	"holdfast/engine/meta"
@@ -27,6 +28,7 @@ const (
 type storing struct {
 	c          *Coordinator
 	ctx        context.Context
+	lease      *buffer.Lease // of the ring
 	body       io.Reader
 	size       int64 // -1: not known
 	class      engine.StorageClass
@@ -178,7 +180,9 @@ func (s *storing) readBlock(block []byte) (filled []byte, last bool, err error) 
 	if s.size >= 0 {
 		want = min(want, s.size-s.read)
 	}
+	back := lend(s.ctx, s.lease, engine.Client.CutBody)
 	n, err := readFull(s.body, block[:want])
+	back()
 	s.read += int64(n)
 	if err != nil && err != io.EOF {
 		return nil, false, bodyError(err)

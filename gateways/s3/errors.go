@@ -111,6 +111,10 @@ func faultOf(err error, c *call) *apiFault {
 		return faultf(form.Code, form.Message, form.Fields...)
 	case errors.As(err, &malformed):
 		return faultf("MalformedXML", wire.Message("MalformedXML")+": "+malformed.Reason)
+	case errors.Is(err, gateways.ErrCrowded):
+		f := fault("SlowDown")
+		f.headers = map[string]string{"Connection": "close"}
+		return f
 	case errors.Is(err, gateways.ErrSlow):
 		f := fault("RequestTimeout")
 		f.headers = map[string]string{"Connection": "close"}

@@ -164,6 +164,7 @@ func newCall(g *Gateway, w http.ResponseWriter, r *http.Request) *call {
 	}
 	id := observe.NewRequestID()
 	c := &call{g: g, w: w, r: r, ctx: observe.WithRequest(r.Context(), id), incoming: gateways.GuardBody(w, r, g.Limits)}
+	c.ctx = engine.WithClient(c.ctx, c.incoming)
 	c.record = observe.Access{Gateway: g.Name(), Request: id, Remote: r.RemoteAddr, UserAgent: r.UserAgent()}
 	// The deadline of an earlier answer on this connection is over. A connection without deadlines has none to lift.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})

@@ -17,10 +17,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The root credential of every daemon of this package.
@@ -39,13 +42,17 @@ type Daemon struct {
 	// Args are further flags of the server, and Secure how to reach it if they make it speak TLS; nil: they do not.
 	Args   []string
 	Secure *tls.Config
+	// Before is a command that runs the daemon, whose own command line follows: with another limit, say.
+	Before []string
 
 	t      *testing.T
 	binary string
 
 	mu      sync.Mutex
 	process *exec.Cmd
-	log     bytes.Buffer
+
+	logMu sync.Mutex
+	log   bytes.Buffer
 }
 
 // Binary returns the file that HOLDFAST_TEST_BINARY names, or builds the daemon into a folder.
@@ -105,9 +112,10 @@ func (d *Daemon) Launch() {
 	for i := range Drives {
 		args = append(args, d.Drive(i))
 	}
-	d.process = exec.Command(d.binary, args...)
+	args = slices.Concat(d.Before, []string{d.binary}, args)
+	d.process = exec.Command(args[0], args[1:]...)
 	d.process.Env = append(os.Environ(), "HOLDFAST_ROOT_USER="+User, "HOLDFAST_ROOT_PASSWORD="+Password)
-	d.process.Stdout, d.process.Stderr = &d.log, &d.log
+	d.process.Stdout, d.process.Stderr = logWriter{d}, logWriter{d}
 	if err := d.process.Start(); err != nil {
 		d.t.Errorf("the daemon does not start: %v", err)
 	}
@@ -117,19 +125,60 @@ func (d *Daemon) Launch() {
 func (d *Daemon) Start() {
 	d.t.Helper()
 	d.Launch()
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: d.Secure}}
+	if err := d.AwaitReady(90 * time.Second); err != nil {
+		d.t.Error(err)
+	}
+}
+
+// AwaitReady waits until the daemon that was launched is ready. The error, if it ends before or is not ready in time, has what it wrote.
+func (d *Daemon) AwaitReady(limit time.Duration) error {
+	client := &http.Client{Timeout: limit, Transport: &http.Transport{TLSClientConfig: d.Secure}}
 	defer client.CloseIdleConnections()
-	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		response, err := client.Get(d.URL() + "/minio/health/ready")
-		if err != nil {
-			continue
+		if err == nil {
+			response.Body.Close()
+			if response.StatusCode == http.StatusOK {
+				return nil
+			}
 		}
-		response.Body.Close()
-		if response.StatusCode == http.StatusOK {
-			return
+		if d.ended() {
+			return fmt.Errorf("the daemon has ended\n%s", d.Log())
 		}
 	}
-	d.t.Errorf("the daemon is not ready\n%s", d.log.String())
+	return fmt.Errorf("the daemon is not ready after %v\n%s", limit, d.Log())
+}
+
+// ended reports whether the process is no more; nobody has waited for it yet.
+func (d *Daemon) ended() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PID, d.process.Process.Pid, &info, unix.WEXITED|unix.WNOWAIT|unix.WNOHANG, nil)
+	return err == nil && info.Signo != 0
+}
+
+// Log returns what the daemon wrote so far.
+func (d *Daemon) Log() string {
+	d.logMu.Lock()
+	defer d.logMu.Unlock()
+	return d.log.String()
+}
+
+// Process returns the number of the process.
+func (d *Daemon) Process() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.process.Process.Pid
+}
+
+// logWriter adds to the log.
+type logWriter struct{ d *Daemon }
+
+func (w logWriter) Write(p []byte) (int, error) {
+	w.d.logMu.Lock()
+	defer w.d.logMu.Unlock()
+	return w.d.log.Write(p)
 }
 
 // Kill ends the daemon with SIGKILL, if it runs.
@@ -152,7 +201,7 @@ func (d *Daemon) Stop() {
 		d.t.Fatal(err)
 	}
 	if err := d.process.Wait(); err != nil {
-		d.t.Fatalf("the daemon ended with %v\n%s", err, d.log.String())
+		d.t.Fatalf("the daemon ended with %v\n%s", err, d.Log())
 	}
 }
 
