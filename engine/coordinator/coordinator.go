@@ -42,6 +42,8 @@ type Drives interface {
 	Spare(exclude []engine.DriveID) (engine.DriveID, bool)
 	// Room returns how many bytes the drives have that take shards, and how many of them are free.
 	Room() (total, free int64)
+	// RoomForRows returns KindDriveFull while objects that ride in rows would take the room that drives keep for deletions.
+	RoomForRows() error
 	// Out reports whether a committed command has put the drive out.
 	Out(drive engine.DriveID) bool
 }

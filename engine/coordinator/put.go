@@ -174,6 +174,9 @@ func lend(ctx context.Context, lease *buffer.Lease, cut func(engine.Client)) (ba
 
 func (c *Coordinator) storeInline(ctx context.Context, body io.Reader, size int64, sum []byte) (*stored, error) {
 	defer stepInline.Enter().Leave()
+	if err := c.Drives.RoomForRows(); err != nil {
+		return nil, err
+	}
 	lease, err := c.admit(ctx, 2*engine.InlineBytesMax, body)
 	if err != nil {
 		return nil, err

@@ -164,6 +164,22 @@ func (n *Node) Room() (total, free int64) {
 	return total, free
 }
 
+// RoomForRows implements coordinator.Drives: shards leave a reserve on every drive, and of that the rows of small objects leave half. One drive is
+// enough to refuse them, for the rows go to all drives of a group, and one without room for them would fail.
+func (n *Node) RoomForRows() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, s := range n.slots {
+		if s.witness || s.out || !s.usable() || s.usage.Total == 0 {
+			continue
+		}
+		if left, kept := s.usage.Total-s.usage.Used, s.usage.Reserved/2; left < kept {
+			return engine.E(engine.KindDriveFull, "drive %d at %s has %d bytes left, and %d are kept for deletions; delete something, or give it a larger file system", s.Drive, s.Path, left, kept)
+		}
+	}
+	return nil
+}
+
 // Place implements coordinator.Drives: drives are drawn with a chance in proportion to their free room. While drives are out, an extent
 // keeps places for them as long as enough others take its shards; below that it is coded more narrowly, and marked so.
 func (n *Node) Place(r engine.Redundancy, bytes int64) (coordinator.Placement, error) {

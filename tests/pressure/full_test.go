@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -101,10 +103,57 @@ func fill(t *testing.T, full int) {
 			t.Errorf("put %d of %d after the deletion: %v", i, stored, a)
 		}
 	}
+	if full == 1 {
+		ballast(t, d, c)
+	}
 	for _, drive := range d.Status().Drives {
 		if drive.State == "out" {
 			t.Errorf("drive %s is out", drive.Path)
 		}
 	}
 	d.Stop()
+}
+
+// ballast lets others eat into the reserve of the first drive: small objects, which ride in rows, are refused before deletions are.
+func ballast(t *testing.T, d *daemontest.Daemon, c *Client) {
+	small := func() Answer {
+		answer, err := c.Do(Ask{Method: "PUT", Target: "/bucket/small", Body: []byte("small")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer
+	}
+	await := func(want int) {
+		t.Helper()
+		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+			answer := small()
+			if answer.Status == want {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("a small object is answered with %v after 30 s, not %d: %s", answer, want, answer.Body)
+			}
+		}
+	}
+	var room syscall.Statfs_t
+	if err := syscall.Statfs(d.Drive(0), &room); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Create(filepath.Join(d.Drive(0), "ballast"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := syscall.Fallocate(int(file.Fd()), 0, 0, int64(room.Bavail)*room.Bsize-400<<20); err != nil {
+		t.Fatal(err)
+	}
+	await(507)
+	c.Must(t, 204, Ask{Method: "DELETE", Target: "/bucket/small"})
+	if err := os.Remove(file.Name()); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	await(200)
 }
