@@ -52,6 +52,7 @@ type machine struct {
 	segment   int64                                    // bytes of segments; 0: 8 MiB
 	drives    []string                                 // nil: four
 	keeper    time.Duration                            // how long keepers rest; 0: 20 ms
+	buffered  bool                                     // the disks refuse direct files
 	operation atomic.Value                             // string: what the client is doing
 	strike    func(disk string, c sim.Call) *sim.Fault // asked before every call while the power is on; nil: none
 	mu        sync.Mutex
@@ -94,8 +95,10 @@ func simLogger() *slog.Logger {
 
 func newMachine(seed uint64) *machine { return newMachineOf(seed, fourDrives) }
 
-func newMachineOf(seed uint64, drives []string) *machine {
-	m := &machine{seed: seed, drives: drives, power: new(sim.Power), disks: map[string]*sim.FS{}, check: time.Hour, logger: simLogger()}
+func newMachineOf(seed uint64, drives []string) *machine { return newMachineWith(seed, drives, false) }
+
+func newMachineWith(seed uint64, drives []string, buffered bool) *machine {
+	m := &machine{seed: seed, drives: drives, buffered: buffered, power: new(sim.Power), disks: map[string]*sim.FS{}, check: time.Hour, logger: simLogger()}
 	for i, name := range m.folders() {
 		m.disks[name] = m.newDisk(seed*16 + uint64(i))
 	}
@@ -105,7 +108,7 @@ func newMachineOf(seed uint64, drives []string) *machine {
 
 // newDisk returns an empty one.
 func (m *machine) newDisk(seed uint64) *sim.FS {
-	return sim.New(seed, sim.Options{TotalBytes: 1 << 30, Power: m.power})
+	return sim.New(seed, sim.Options{TotalBytes: 1 << 30, Power: m.power, NoDirect: m.buffered})
 }
 
 // powerOn begins a life whose power goes at the cut-th changing call.

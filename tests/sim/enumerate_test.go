@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"holdfast/engine"
+	"holdfast/engine/disk/sim"
 	"holdfast/engine/drive"
 	"holdfast/engine/node"
 )
@@ -29,12 +30,18 @@ type operation struct {
 	thin bool
 	// whole says that the start of the node belongs to the operation, closing that its end does.
 	whole, closing bool
+	// thinned says that the power is cut at every fourth call of a site alone: the others are much like those of another operation.
+	thinned bool
 	// fresh says that the disks are empty: the operation is the first start.
 	fresh bool
 	// spare says that there are two disks more, empty ones, which no start names.
 	spare bool
 	// drives is how many there are, if not four.
 	drives int
+	// buffered says that the disks refuse direct files, watched that the node looks at its drives all the time.
+	buffered, watched bool
+	// dies says at which call the power goes while the state is made; nil: none.
+	dies func() func(disk string, c sim.Call) bool
 	// before is done with the disks before the node starts.
 	before func(ctx context.Context, m *machine) error
 	// segment is the size of the drives' segments, if it is not the usual one.
@@ -86,6 +93,9 @@ func nothing(context.Context, *node.Node, model) error { return nil }
 
 var operations = []operation{
 	{name: "first start", fresh: true, whole: true, do: nothing},
+	{name: "first start begun again", fresh: true, thinned: true, whole: true, do: nothing, dies: func() func(string, sim.Call) bool {
+		return func(_ string, c sim.Call) bool { return c.Site == "drive.writeIdentity" }
+	}},
 	{name: "put inline", prepare: some, do: func(ctx context.Context, n *node.Node, states model) error {
 		return write(ctx, n, states, "z", 8192, 9)
 	}},
@@ -134,6 +144,7 @@ var operations = []operation{
 	{name: "feed", prepare: prepareFeed, do: changeAndFollow, holds: feedHolds},
 	{name: "compacted", prepare: some, do: scatterAndCompact, holds: compactedWhole},
 	{name: "segments emptied", segment: smallSegments, prepare: prepareSegments, do: compactSegments, holds: segmentsCompacted},
+	{name: "segments emptied into another", segment: smallSegments, prepare: prepareFullSegments, do: compactSegments, holds: segmentsCompacted},
 	{name: "removal", prepare: prepareRemoval, do: removeBoth, holds: emptyOfTrash},
 	{name: "locks", prepare: prepareLocks, do: changeLocks, holds: locksHold},
 	{name: "abort", prepare: some, do: func(ctx context.Context, n *node.Node, _ model) error {
@@ -148,7 +159,7 @@ var operations = []operation{
 	}},
 	{name: "list while writing", prepare: some, do: listWhileWriting},
 	{name: "ring recycled", prepare: some, do: func(ctx context.Context, n *node.Node, states model) error {
-		for i := range 4 * ringBytes / 8192 {
+		for i := range 2 * ringBytes / 8192 {
 			if err := write(ctx, n, states, keys[4+i%3], 8192, byte(i)); err != nil {
 				return err
 			}
@@ -172,6 +183,23 @@ var operations = []operation{
 			}
 		}
 		return remove(ctx, n, states, "a//b")
+	}},
+	{name: "start with a segment without a row", whole: true, prepare: some, do: nothing, dies: func() func(string, sim.Call) bool {
+		made := ""
+		return func(disk string, c sim.Call) bool {
+			if c.Site == "drive.(*segments).allocate" && c.Op == "syncdir" {
+				made = disk
+			}
+			return disk == made && c.Site == "drive.(*ring).put"
+		}
+	}},
+	{name: "watched", watched: true, prepare: some, do: func(ctx context.Context, n *node.Node, states model) error {
+		for i := range 6 {
+			if err := write(ctx, n, states, "z", 9000+i, 9); err != nil {
+				return err
+			}
+		}
+		return nil
 	}},
 	{name: "sweep", unclean: true, whole: true, do: idle, prepare: func(ctx context.Context, n *node.Node, states model) error {
 		upload, err := n.StartUpload(ctx, ref("z"), engine.StartUploadOptions{})
@@ -202,6 +230,7 @@ var operations = []operation{
 		return quiet(ctx, n)
 	}},
 	{name: "scrub", prepare: some, do: loseAndScrub, holds: scrubbed},
+	{name: "scrub of buffered disks", buffered: true, prepare: some, do: loseAndScrub, holds: scrubbed},
 	{name: "widened", prepare: some, thin: true, whole: true, do: widened},
 	{name: "drive added", prepare: some, spare: true, do: addDrive},
 	{name: "drive removed", prepare: prepareRemove, spare: true, do: func(ctx context.Context, n *node.Node, _ model) error {
@@ -383,7 +412,7 @@ func manyClients(ctx context.Context, n *node.Node, states model) error {
 		wg.Go(func() {
 			key := engine.Key(fmt.Sprintf("client-%d", client))
 			states.set(key, "")
-			for round := range 12 {
+			for round := range 2 {
 				size := []int{100, 9000, 30_000}[(client+round)%3]
 				if err := write(ctx, n, states, key, size+round, byte(client)); err != nil {
 					errs[client] = err

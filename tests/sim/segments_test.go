@@ -32,6 +32,17 @@ func prepareSegments(ctx context.Context, n *node.Node, states model) error {
 	return nil
 }
 
+// prepareFullSegments fills segments to the end, so that what stays has nowhere to go but to a new one: a filler's shards and those of an object that
+// stays, twice.
+func prepareFullSegments(ctx context.Context, n *node.Node, states model) error {
+	for i := range 6 {
+		if err := errors.Join(write(ctx, n, states, filler(i), 240_000+i, byte(i)), write(ctx, n, states, keys[i], 9000+i, byte(i))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // compactSegments deletes what fills the segments, and waits until what stays was moved together, or a drive failed.
 func compactSegments(ctx context.Context, n *node.Node, states model) error {
 	for i := range 9 {

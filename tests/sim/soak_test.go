@@ -97,7 +97,7 @@ func roundOfFaults(t *testing.T, seed uint64, rng *rand.Rand, counts map[string]
 	for i := range min(8, len(sites)) {
 		site := sites[rng.IntN(len(sites))]
 		at := point{o.name, site, 1 + rng.Int64N(visits[k.name][site])}
-		reached, err := o.fail(t, from, k, at, seed+uint64(i), newPlaces())
+		reached, err := o.fail(t, from, k, at, seed+uint64(i), newPlaces(), visits["EIO"])
 		if err != nil {
 			return fmt.Errorf("%s in %q at %s, call %d: %w", k.name, o.name, site, at.ordinal, err)
 		}
