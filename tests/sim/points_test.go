@@ -301,7 +301,7 @@ func (o *operation) record(t *testing.T, from *image, seed uint64, places *place
 // moment takes the images of all disks, from within a call of one of them. The states are taken first: what is acknowledged by then is on the disks.
 func (o *operation) moment(m *machine, at point, states model, seed uint64) moment {
 	seed += uint64(at.ordinal)
-	now := moment{at: at, states: states.clone(), loss: sim.Loss(seed % uint64(sim.Losses)),
+	now := moment{at: at, states: states.clone(), loss: sim.Loss((seed + seed/uint64(sim.Losses)) % uint64(sim.Losses)),
 		machine: &machine{seed: seed, drives: m.drives, power: new(sim.Power), disks: map[string]*sim.FS{}, check: m.check, logger: m.logger, segment: m.segment}}
 	for i, name := range slices.Sorted(maps.Keys(m.disks)) {
 		now.machine.disks[name] = m.disks[name].ImageInCall(seed*16+uint64(i), now.loss, now.machine.power)
@@ -463,9 +463,10 @@ func spread(count, most int64, seed uint64) (list []int64) {
 // pointsWanted is how many distinct points at which the power is cut a whole run has at least.
 const pointsWanted = 10_000
 
-// TestEveryPoint cuts the power at every call of every operation that changes a disk, and has a call of each site fail in each way. An operation is done
-// once for all cuts: at each call what a cut would leave is set aside, and looked at later. HOLDFAST_SIM_POINTS says how many ordinals of a site are
-// struck in the other ways, evenly; without it 1. HOLDFAST_SIM_OPERATIONS takes only those whose names have it in them.
+// TestEveryPoint cuts the power at the calls of every operation that change a disk, and has calls of each place fail in each way. An operation is done once
+// for all cuts: at each call what a cut would leave is set aside, and looked at later; at every sixth of a site only where HOLDFAST_SIM_POINTS is more than 1.
+// That says how many ordinals of a place are struck in the other ways, evenly; without it 1, and "all" is every one. HOLDFAST_SIM_OPERATIONS takes only
+// those whose names have it in them.
 func TestEveryPoint(t *testing.T) {
 	most, mostCuts := int64(1), int64(1)<<40
 	if testing.Short() {
