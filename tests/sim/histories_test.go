@@ -352,7 +352,8 @@ type histories struct {
 	keptState     keptState
 	rng           *rand.Rand
 	cuts          int
-	before, after int // the most goroutines
+	serving       atomic.Bool // the fault may strike
+	before, after int         // the most goroutines
 	versions      map[chunk]engine.VersionID
 }
 
@@ -610,10 +611,10 @@ func (h *histories) listKept(ctx context.Context, n *node.Node) (string, error) 
 var faults = []string{"none", "EIO", "slow", "out and back", "hangs until the cut"}
 
 // befall has a fault of a kind strike a drive at one of its calls. What hangs is let go when release is closed.
-func (h *histories) befall(fault, drive string, at int64, release <-chan struct{}) func(string, sim.Call) *sim.Fault {
+func (h *histories) befall(fault, drive string, at int64, struck chan<- struct{}, release <-chan struct{}) func(string, sim.Call) *sim.Fault {
 	var calls atomic.Int64
 	return func(disk string, _ sim.Call) *sim.Fault {
-		if disk != drive || fault == "none" {
+		if disk != drive || fault == "none" || !h.serving.Load() {
 			return nil
 		}
 		n := calls.Add(1)
@@ -621,6 +622,7 @@ func (h *histories) befall(fault, drive string, at int64, release <-chan struct{
 			h.mu.Lock()
 			h.counts["fault, "+fault]++
 			h.mu.Unlock()
+			close(struck)
 		}
 		switch {
 		case n < at:
@@ -690,39 +692,29 @@ func newHistories(t *testing.T, seed uint64) *histories {
 func (h *histories) life(t *testing.T, life int, fault string) {
 	t.Helper()
 	m, before := h.machine, goroutines(true)
-	release := make(chan struct{})
-	var once sync.Once
-	letGo := func() { once.Do(func() { close(release) }) }
-	defer letGo()
+	release, struck := make(chan struct{}), make(chan struct{})
 	drive := m.drives[h.rng.IntN(len(m.drives))]
-	m.strike = h.befall(fault, drive, 100+h.rng.Int64N(100), release)
+	m.strike = h.befall(fault, drive, 20+h.rng.Int64N(100), struck, release)
 	m.powerOff()
 	cut := int64(200 + h.rng.IntN(1200))
-	if fault == "out and back" {
+	hangs := fault == "out and back" || fault == "hangs until the cut"
+	if hangs {
 		cut = 0
 	}
 	m.powerOn(cut)
+	h.serving.Store(!hangs) // clients are to meet it, not the start
 	n, err := m.open(t)
+	h.serving.Store(true)
 	switch {
+	case err == nil && hangs:
+		h.liveWithHang(t, n, life, fault, drive, struck, release)
 	case err == nil:
 		h.live(t, n, life)
-		if fault == "out and back" {
-			awaitState(t, n, drive, "out")
-			letGo()
-			awaitState(t, n, drive, "in")
-			h.live(t, n, life+1000)
-		}
-		if fault == "hangs until the cut" && !m.dead.Load() {
-			m.die()
-		}
 	case !m.dead.Load() && fault != "EIO":
 		t.Fatalf("life %d: %v", life, err)
 	}
 	if m.dead.Load() {
 		h.cuts++
-		for _, d := range m.disks {
-			d.Crash() // what hangs does not for ever
-		}
 	}
 	if n != nil {
 		_ = n.Close() // with dead disks it says so
@@ -745,16 +737,52 @@ func (h *histories) life(t *testing.T, life int, fault string) {
 	h.countGoroutines(t, life, before, false)
 }
 
+// liveWithHang has a drive hang among the clients. What they read on it while it does answers only when it answers again, or the power has gone: so that does
+// not wait for them.
+func (h *histories) liveWithHang(t *testing.T, n *node.Node, life int, fault, drive string, struck <-chan struct{}, release chan<- struct{}) {
+	t.Helper()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		h.live(t, n, life)
+	}()
+	select {
+	case <-struck:
+	case <-ended: // the drive had too few calls
+	}
+	if fault == "out and back" {
+		select {
+		case <-struck:
+			awaitState(t, n, drive, "out")
+		default:
+		}
+		close(release)
+		<-ended
+		awaitState(t, n, drive, "in")
+		h.live(t, n, life+1000)
+		return
+	}
+	select {
+	case <-time.After(time.Duration(h.rng.IntN(3000)) * time.Millisecond): // before the drive is out, or after
+	case <-ended:
+	}
+	h.machine.die()
+	for _, d := range h.machine.disks {
+		d.Crash() // what hangs does so no more
+	}
+	<-ended
+}
+
 // awaitState waits until a drive is out or in.
 func awaitState(t *testing.T, n *node.Node, drive, want string) {
 	t.Helper()
-	deadline := time.After(25 * time.Second)
-	for state(t, n, drive).State != want {
-		select {
-		case <-deadline:
-			t.Fatalf("drive %s is not %s: %+v", drive, want, state(t, n, drive))
-		case <-time.After(5 * time.Millisecond):
+	is := func(d node.DriveStatus) bool { return d.Path == drive && d.State == want }
+	for deadline := time.Now().Add(25 * time.Second); !slices.ContainsFunc(n.Drives(), is); {
+		if time.Now().After(deadline) {
+			t.Errorf("drive %s is not %s: %+v", drive, want, n.Drives())
+			return
 		}
+		<-time.After(5 * time.Millisecond)
 	}
 }
 
