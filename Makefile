@@ -31,7 +31,7 @@ prepare:
 
 unit: ## the tests, without the race detector
 	$(GO) test -timeout 14m $$($(GO) list ./... | grep -v '/tests/')
-	$(GO) test -count=1 -timeout 14m ./tests/... # they run the binary, which the test cache does not see
+	$(GO) test -count=1 -timeout 30m ./tests/sim $$($(GO) list ./tests/... | grep -v '/tests/sim$$') # the longest first; they run the binary, which the test cache does not see
 
 race: ## the tests under the race detector, where that is quick
 	$(GO) test -race -short -timeout 14m $$($(GO) list -e -f '{{if or .GoFiles .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' $(RACE))
