@@ -413,6 +413,7 @@ func (m *machine) run(t *testing.T) (point, error) {
 }
 
 func TestPowerCuts(t *testing.T) {
+	t.Parallel()
 	seeds := seedCount(t, 60)
 	points, operations, sites := map[point]bool{}, map[string]int{}, map[string]int{}
 	var first uint64

@@ -227,6 +227,7 @@ func (c *cells) add(row, column string) {
 // objects of each kind; then as many drives may be lost as there is parity, those that are missed most. The key has what it had or what it was given, whole,
 // the listing says the same, and so it stays.
 func TestInterruptedOverwrite(t *testing.T) {
+	t.Parallel()
 	c := &cells{counts: map[string]map[string]int{}}
 	work := newWork(t)
 	for _, drives := range []int{4, 6, 12, 16} {
@@ -312,6 +313,9 @@ func overwrite(t *testing.T, work *work, c *cells, drives int, s *shape) {
 		step := &steps[i]
 		for reached := range len(step.done) + 1 {
 			for lost := range 3 {
+				if drives > 6 && (reached+i+lost)%3 != 0 {
+					continue // by turns
+				}
 				names := slices.Sorted(maps.Keys(step.done))
 				rng.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 				how := rng.IntN(2)

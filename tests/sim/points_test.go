@@ -464,7 +464,7 @@ func spread(count, most int64, seed uint64) (list []int64) {
 const pointsWanted = 10_000
 
 // TestEveryPoint cuts the power at the calls of every operation that change a disk, and has calls of each place fail in each way. An operation is done once
-// for all cuts: at each call what a cut would leave is set aside, and looked at later; at every sixth of a site only where HOLDFAST_SIM_POINTS is more than 1.
+// for all cuts: at each call what a cut would leave is set aside, and looked at later; at every fourth of a site only where HOLDFAST_SIM_POINTS is more than 1.
 // That says how many ordinals of a place are struck in the other ways, evenly; without it 1, and "all" is every one. HOLDFAST_SIM_OPERATIONS takes only
 // those whose names have it in them.
 func TestEveryPoint(t *testing.T) {
@@ -529,7 +529,7 @@ func (o *operation) strike(t *testing.T, work *work, y *tally, where *places, mo
 	var visits calls
 	if err == nil {
 		take := func(at point) bool {
-			return at.ordinal == 1 || mostCuts > 1 && (!o.thinned || at.ordinal%4 == 1) && (most > 1 || at.ordinal%6 != 0)
+			return at.ordinal == 1 || mostCuts > 1 && (!o.thinned || at.ordinal%4 == 1) && (most > 1 || at.ordinal%4 != 0)
 		}
 		all, visits, err = o.record(t, from, 1, where, take)
 	}
@@ -560,7 +560,7 @@ func (o *operation) strike(t *testing.T, work *work, y *tally, where *places, mo
 			continue // nothing is acknowledged yet: the first start says so, and is begun again with empty folders
 		}
 		for j, site := range slices.Sorted(maps.Keys(visits[k.name])) {
-			if most == 1 && (i+j)%3 != 0 && (i > 0 || y.known(site)) {
+			if most == 1 && (i+j)%5 != 0 && (i > 0 || y.known(site)) {
 				continue // each place fails in some operation, and has each fault in some of them
 			}
 			for _, ordinal := range spread(visits[k.name][site], most, 0) {

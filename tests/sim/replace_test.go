@@ -15,6 +15,7 @@ import (
 // TestPowerCutsWhileReplacing loses one or two of four drives, puts empty folders in their places, and cuts the power while the node takes
 // them in; then it must end up with every replica, every shard and every byte.
 func TestPowerCutsWhileReplacing(t *testing.T) {
+	t.Parallel()
 	points, sites := map[point]bool{}, map[string]int{}
 	for seed := range uint64(seedCount(t, 60)) {
 		at, err := newMachine(seed).replaceRun(t)
