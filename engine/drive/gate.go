@@ -76,8 +76,7 @@ func (g *gate) fail(err error) {
 	}
 }
 
-// isTable reports whether a file is one of those whose errors Pebble handles. A file of values apart from a table's keys is not: Pebble aborts it twice
-// when its end fails, and panics.
+// isTable reports whether a file is one of those whose errors Pebble handles.
 func isTable(name string) bool { return strings.HasSuffix(name, ".sst") }
 
 // changing runs a call that changes the disk and returns its error, or hides it.

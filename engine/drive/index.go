@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"strconv"
 	"sync/atomic"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -80,19 +79,12 @@ func openIndex(g *gate, cache *Cache, create bool, events pebble.EventListener) 
 		EventListener:               &events,
 	}
 	o.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
-	o.Experimental.ValueSeparationPolicy = separateValues
 	scheduler := newCompactions()
 	o.Experimental.CompactionScheduler = scheduler
 	if db, err = pebble.Open("/", o); err == nil {
 		scheduler.begin()
 	}
 	return db, err
-}
-
-// separateValues keeps the bytes of small objects, which ride in rows, out of the tables: compactions rewrite keys and leave them where they are, until three
-// tenths of a file of them are garbage. A put of 4 KiB costs a quarter less of a processor by it.
-func separateValues() pebble.ValueSeparationPolicy {
-	return pebble.ValueSeparationPolicy{Enabled: true, MinimumSize: 1 << 10, MaxBlobReferenceDepth: 10, RewriteMinimumAge: 5 * time.Minute, TargetGarbageRatio: 0.3}
 }
 
 // refuseNewerIndex looks at Pebble's marker of its format. Where it cannot be read, Pebble says why.
